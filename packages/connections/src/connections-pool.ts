@@ -1,0 +1,455 @@
+import { EventEmitter } from 'node:events';
+import { assertCloseArguments, CloseCode } from './close-codes.js';
+import { closeReported, Connection } from './connection.js';
+import type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
+import { newCounters } from './counters.js';
+import { assertMaxPerSecond, drain, type DrainReport } from './drain.js';
+import { ConnectionsError, expected, toError } from './errors.js';
+import { FanOut } from './fan-out.js';
+import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
+import {
+  resolveOptions,
+  type ConnectionsPoolOptions,
+  type PoolSettings,
+  type SlowDecision,
+} from './options.js';
+import { Outgoing, type BroadcastResult } from './outgoing.js';
+import type { Outbox } from './outbox.js';
+import { kOutbox, kPool, type PoolLink } from './pool-link.js';
+import { Turn } from './turn.js';
+
+type AnyConnection = Connection<unknown, unknown, unknown>;
+
+const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
+
+/**
+ * All connections of a process: namespace -> id -> connection.
+ *
+ * Made to be extended. Everything that a call changes has changed when it returns; its promise tells the outcome.
+ *
+ * @typeParam Message what may be sent
+ * @typeParam ConnectionType class of the connections
+ */
+export class ConnectionsPool<
+  Message = WebSocketMessage,
+  ConnectionType extends AnyConnection = Connection<string, Message>,
+>
+  extends EventEmitter<PoolEvents<ConnectionType>>
+  implements IConnectionsPool<Message, ConnectionType>
+{
+  /** The connections, live. To be read: what is added or deleted here is unknown to the pool. */
+  readonly connections = new Map<string, Map<ConnectionType['id'], ConnectionType>>();
+  readonly #fanOuts = new Map<string, FanOut>();
+  readonly #turn = new Turn();
+  readonly #settings: PoolSettings<ConnectionType>;
+  readonly #counters = newCounters();
+  readonly #link: PoolLink<AnyConnection>;
+  /** Connections whose closing emptied their namespace and whose `removeConnection` may still come for it. */
+  readonly #emptiedBy = new WeakSet<ConnectionType>();
+  #size = 0;
+  #draining = false;
+  #drain: Promise<DrainReport> | undefined;
+
+  /**
+   * @throws {TypeError | RangeError} an option has the wrong type or is out of range
+   */
+  constructor(options: ConnectionsPoolOptions<ConnectionType> = {}) {
+    super();
+    this.#settings = resolveOptions(options);
+    this.#link = {
+      settings: this.#settings,
+      counters: this.#counters,
+      onClosed: (connection, code, reason) => {
+        if (this.#leave(connection as ConnectionType, code, reason))
+          this.#emptiedBy.add(connection as ConnectionType);
+      },
+      onFailure: (connection, error) => this.#reportError(error, connection as ConnectionType),
+      onSlow: (connection, outgoing, isNew) => this.#decide(connection as ConnectionType, outgoing, isNew),
+    };
+  }
+
+  /** The pool takes no newcomers: a drain has begun. It stays so when the drain is done. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** The connections of a namespace, live; an empty map of nobody's when there is no such namespace. */
+  namespace(namespace: string): Map<ConnectionType['id'], ConnectionType> {
+    return this.connections.get(namespace) ?? new Map<ConnectionType['id'], ConnectionType>();
+  }
+
+  /** Whether the namespace has connections. */
+  hasNamespace(namespace: string): boolean {
+    return this.connections.has(namespace);
+  }
+
+  /** The connection that has the id in the namespace now. */
+  getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
+    return this.connections.get(namespace)?.get(id);
+  }
+
+  /**
+   * Adds a connection, at once; from then on the pool removes it by itself when it closes. One that has closed
+   * already is not added, and one that is in the pool already stays.
+   *
+   * A refusal that nobody awaits is no unhandled rejection: which clients come twice is not in the caller's hands.
+   *
+   * @throws {TypeError} (rejects) no `Connection`
+   * @throws {ConnectionsError} (rejects) `ERR_DUPLICATE_CONNECTION`: the id is taken, nothing has changed;
+   * `ERR_POOL_DRAINING`: the pool is draining, the connection is being closed with 1013;
+   * `ERR_CONNECTION_IN_USE`: it is in another pool
+   */
+  newConnection(connection: ConnectionType): Promise<void> {
+    try {
+      assertConnection(connection);
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+    const refusal = this.#refusalOf(connection);
+    if (refusal === undefined) {
+      this.#join(connection);
+      return Promise.resolve();
+    }
+    this.#counters.refused++;
+    const refused = Promise.reject<void>(refusal);
+    refused.catch(() => undefined);
+    return refused;
+  }
+
+  /**
+   * Removes this connection, at once; another that has taken its id stays. It is not closed.
+   *
+   * @param onEmptyNamespace called once, when this was the last connection of its namespace: also when the pool
+   * had removed it by itself because it closed, as long as nobody has joined the namespace since
+   * @returns resolves when the callback has; rejects with what it throws
+   */
+  async removeConnection(connection: ConnectionType, onEmptyNamespace?: () => unknown): Promise<void> {
+    assertConnection(connection);
+    if (onEmptyNamespace !== undefined && typeof onEmptyNamespace !== 'function') {
+      throw new TypeError(expected('onEmptyNamespace to be a function', onEmptyNamespace));
+    }
+    const hasEmptied = this.#leave(connection, undefined, '');
+    const isClaimed = this.#emptiedBy.delete(connection) && !this.hasNamespace(connection.namespace);
+    if (hasEmptied || isClaimed) await onEmptyNamespace?.();
+  }
+
+  /** `Connection.send` to one connection. @returns `false` also when there is none */
+  async send<M extends Message = Message>(
+    namespace: string,
+    id: ConnectionType['id'],
+    message: M,
+  ): Promise<boolean> {
+    return this.#find(namespace, id)?.send(message) ?? false;
+  }
+
+  /** `Connection.sendJson` to one connection. @returns `false` also when there is none */
+  async sendJson<M = unknown>(namespace: string, id: ConnectionType['id'], value: M): Promise<boolean> {
+    return this.#find(namespace, id)?.sendJson(value) ?? false;
+  }
+
+  /** `Connection.sendError` to one connection. @returns `false` also when there is none */
+  async sendError<M = unknown>(
+    namespace: string,
+    id: ConnectionType['id'],
+    message: M,
+    code?: number,
+    reason?: string,
+  ): Promise<boolean> {
+    return this.#find(namespace, id)?.sendError(message, code, reason) ?? false;
+  }
+
+  /** `Connection.sendThenClose` to one connection. @returns `false` also when there is none */
+  async sendThenClose<M extends Message = Message>(
+    namespace: string,
+    id: ConnectionType['id'],
+    message: M,
+    code?: number,
+    reason?: string,
+  ): Promise<boolean> {
+    return this.#find(namespace, id)?.sendThenClose(message, code, reason) ?? false;
+  }
+
+  /** `Connection.sendJsonThenClose` to one connection. @returns `false` also when there is none */
+  async sendJsonThenClose<M = unknown>(
+    namespace: string,
+    id: ConnectionType['id'],
+    value: M,
+    code?: number,
+    reason?: string,
+  ): Promise<boolean> {
+    return this.#find(namespace, id)?.sendJsonThenClose(value, code, reason) ?? false;
+  }
+
+  /** `Connection.sendErrorThenClose` to one connection. @returns `false` also when there is none */
+  async sendErrorThenClose<M = unknown>(
+    namespace: string,
+    id: ConnectionType['id'],
+    message: M,
+    code?: number,
+    reason?: string,
+  ): Promise<boolean> {
+    return this.#find(namespace, id)?.sendErrorThenClose(message, code, reason) ?? false;
+  }
+
+  /** `Connection.close` of one connection; nothing where there is none. */
+  async close(namespace: string, id: ConnectionType['id'], code?: number, reason?: string): Promise<void> {
+    await this.#find(namespace, id)?.close(code, reason);
+  }
+
+  /**
+   * Closes all connections of a namespace, at once: see `drainConnections` for many. Resolves when all have closed.
+   *
+   * @throws {TypeError | RangeError} (rejects) code or reason cannot be sent; nothing has changed then
+   */
+  async closeAll(namespace: string, code: number = CloseCode.Normal, reason = ''): Promise<void> {
+    assertNamespace(namespace);
+    assertCloseArguments(code, reason);
+    const connections = [...this.namespace(namespace).values()];
+    await Promise.all(connections.map((connection) => closeReported(connection, code, reason)));
+  }
+
+  /**
+   * Sends a message to all connections of a namespace, encoded once. It is written at the end of this turn of the
+   * event loop, together with whatever else is broadcast there in the turn.
+   *
+   * Binary of more than 64 KiB is not copied: it must not change before the promise resolves.
+   *
+   * @param exceptions ids that do not get it
+   * @returns the counts, when every copy has been handed over or refused
+   * @throws {TypeError} (rejects) the message is of no type that a WebSocket takes, and somebody needs it to be
+   */
+  async broadcastMessage<M extends Message = Message>(
+    namespace: string,
+    message: M,
+    exceptions?: Iterable<ConnectionType['id']>,
+  ): Promise<BroadcastResult> {
+    return this.#broadcast(namespace, message, exceptions);
+  }
+
+  /** As `broadcastMessage`, of a value as JSON text. @throws {TypeError} (rejects) JSON cannot express it */
+  async broadcastJsonMessage<M = unknown>(
+    namespace: string,
+    value: M,
+    exceptions?: Iterable<ConnectionType['id']>,
+  ): Promise<BroadcastResult> {
+    return this.#broadcast(namespace, encodeJson(value), exceptions);
+  }
+
+  /**
+   * Broadcasts an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and those
+   * who get it are closed behind it; the promise does not wait for that.
+   *
+   * @throws {TypeError | RangeError} (rejects) as `broadcastMessage` and `close` do; nothing is sent then
+   */
+  async broadcastError<M = unknown>(
+    namespace: string,
+    message: M,
+    code?: number,
+    reason = '',
+    exceptions?: Iterable<ConnectionType['id']>,
+  ): Promise<BroadcastResult> {
+    if (code === undefined) return this.#broadcast(namespace, encodeError(message), exceptions);
+    assertCloseArguments(code, reason);
+    const excepted = new Set(toIds(exceptions));
+    const result = this.#broadcast(namespace, encodeError(message), excepted);
+    for (const connection of [...this.namespace(namespace).values()]) {
+      if (!excepted.has(connection.id)) void closeReported(connection, code, reason);
+    }
+    return result;
+  }
+
+  /** Writes what was broadcast in this turn, now. */
+  flush(): void {
+    this.#turn.flush();
+  }
+
+  /**
+   * Closes every connection of every namespace: at most `maxPerSecond` now, the next a second later, and so on.
+   * From this instant the pool is `draining` and refuses newcomers.
+   *
+   * @param maxPerSecond connections closed in any one second, over all namespaces; an integer of at least 1
+   * @param reason at most 123 bytes of UTF-8
+   * @param code default 1012 (Service Restart: come back); 1000 tells clients not to
+   * @returns what came of it, when the last socket has closed or was terminated
+   * @throws {TypeError | RangeError} (rejects) the rate, code or reason is out of range; nothing is closed then
+   * @throws {ConnectionsError} (rejects) `ERR_POOL_DRAINING`: a drain is running
+   */
+  async drainConnections(
+    maxPerSecond = 1000,
+    reason = '',
+    code: number = CloseCode.ServiceRestart,
+  ): Promise<DrainReport> {
+    assertMaxPerSecond(maxPerSecond);
+    assertCloseArguments(code, reason);
+    if (this.#drain !== undefined)
+      throw new ConnectionsError('ERR_POOL_DRAINING', 'The pool is draining already');
+    this.#draining = true;
+    const connections = [...this.connections.values()].flatMap((members) => [...members.values()]);
+    const closeTimeoutMs = this.#settings.closeTimeout;
+    this.#drain = drain(connections, { maxPerSecond, code, reason, closeTimeoutMs });
+    const report = await this.#drain;
+    this.#drain = undefined;
+    this.#emit('drain', report);
+    return report;
+  }
+
+  /** A snapshot of what the pool holds and has done. Cheap: nothing is counted for it. */
+  stats(): PoolStats {
+    return { connections: this.#size, namespaces: this.connections.size, ...this.#counters };
+  }
+
+  #find(namespace: string, id: ConnectionType['id']): Connection<unknown, Message> | undefined {
+    assertNamespace(namespace);
+    return this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
+  }
+
+  #refusalOf(connection: ConnectionType): ConnectionsError | undefined {
+    if (connection[kPool] !== undefined && connection[kPool] !== this.#link) {
+      return new ConnectionsError('ERR_CONNECTION_IN_USE', `${describe(connection)} is in another pool`);
+    }
+    if (this.#draining && connection[kPool] === undefined) {
+      void closeReported(connection, CloseCode.TryAgainLater, 'Draining');
+      return new ConnectionsError(
+        'ERR_POOL_DRAINING',
+        `The pool is draining: ${describe(connection)} was refused`,
+      );
+    }
+    const holder = this.getConnection(connection.namespace, connection.id);
+    if (holder === undefined || holder === connection || this.#settings.onDuplicate === 'replace')
+      return undefined;
+    // Closing, but not gone yet: its place is still taken.
+    return new ConnectionsError('ERR_DUPLICATE_CONNECTION', `${describe(connection)}: the id is taken`);
+  }
+
+  #join(connection: ConnectionType): void {
+    if (connection[kPool] === this.#link || connection.closed) return;
+    const { namespace, id } = connection;
+    const { members, fanOut } = this.#openNamespace(namespace);
+    const replaced = members.get(id);
+    members.set(id, connection);
+    connection[kPool] = this.#link;
+    connection[kOutbox].join(fanOut, {
+      maxBufferedBytes: this.#settings.maxBufferedBytes,
+      counters: this.#counters,
+    });
+    if (replaced === undefined) this.#size++;
+    if (this.#settings.idleTimeout !== undefined) connection.updateTimeout();
+    if (replaced !== undefined) this.#replace(replaced);
+    this.#emit('connection', connection);
+  }
+
+  #replace(connection: ConnectionType): void {
+    const [code, reason] = [CloseCode.Replaced, 'Replaced by a newer connection'];
+    connection[kOutbox].leave();
+    void closeReported(connection, code, reason);
+    connection[kPool] = undefined;
+    this.#emit('disconnection', connection, code, reason);
+  }
+
+  #openNamespace(namespace: string): { members: Map<ConnectionType['id'], ConnectionType>; fanOut: FanOut } {
+    let members = this.connections.get(namespace);
+    let fanOut = this.#fanOuts.get(namespace);
+    if (members === undefined || fanOut === undefined) {
+      this.connections.set(namespace, (members = new Map<ConnectionType['id'], ConnectionType>()));
+      this.#fanOuts.set(namespace, (fanOut = new FanOut(this.#turn)));
+    }
+    return { members, fanOut };
+  }
+
+  /** Takes out this very connection. `true`: it was the last one of its namespace. */
+  #leave(connection: ConnectionType, code: number | undefined, reason: string): boolean {
+    const { namespace, id } = connection;
+    const members = this.connections.get(namespace);
+    if (connection[kPool] !== this.#link || members?.get(id) !== connection) return false;
+    // First, as what waits for it may run user code.
+    connection[kOutbox].leave();
+    if (members.get(id) !== connection) return false;
+    members.delete(id);
+    connection[kPool] = undefined;
+    connection.clearTimeout();
+    this.#size--;
+    const hasEmptied = members.size === 0;
+    if (hasEmptied) {
+      this.connections.delete(namespace);
+      this.#fanOuts.delete(namespace);
+    }
+    this.#emit('disconnection', connection, code, reason);
+    if (hasEmptied) this.#emit('emptyNamespace', namespace);
+    return hasEmptied;
+  }
+
+  /** The one place where a message goes to many. */
+  #broadcast(
+    namespace: string,
+    message: unknown,
+    exceptions: Iterable<ConnectionType['id']> | undefined,
+  ): Promise<BroadcastResult> {
+    assertNamespace(namespace);
+    const ids = toIds(exceptions);
+    const fanOut = this.#fanOuts.get(namespace);
+    if (fanOut === undefined) return Promise.resolve(NOBODY);
+    if (fanOut.isStrict) assertWebSocketMessage(message);
+    const members = this.namespace(namespace);
+    const excepted = new Set<Outbox>();
+    for (const id of ids) {
+      const connection = members.get(id);
+      if (connection !== undefined) excepted.add(connection[kOutbox]);
+    }
+    this.#counters.broadcasts++;
+    return fanOut.broadcast(new Outgoing(message), [...excepted]);
+  }
+
+  #decide(connection: ConnectionType, { byteLength }: Outgoing, isNew: boolean): SlowDecision {
+    if (isNew) this.#emit('slow', connection, connection.bufferedAmount);
+    const { onSlow } = this.#settings;
+    if (typeof onSlow !== 'function') return onSlow;
+    try {
+      return onSlow(connection, { byteLength });
+    } catch (error) {
+      this.#reportError(toError(error), connection);
+      return 'close';
+    }
+  }
+
+  #reportError(error: Error, connection: ConnectionType | undefined): void {
+    this.#counters.errors++;
+    if (this.listenerCount('error') === 0) return;
+    try {
+      Reflect.apply(this.emit, this, ['error', error, connection]);
+    } catch {
+      // A listener for errors that fails has nobody left to tell; it is counted.
+      this.#counters.errors++;
+    }
+  }
+
+  /** Listeners that throw break nothing: their error is an event like any other. */
+  #emit<E extends keyof PoolEvents<ConnectionType>>(event: E, ...args: PoolEvents<ConnectionType>[E]): void {
+    try {
+      Reflect.apply(this.emit, this, [event, ...args]);
+    } catch (error) {
+      this.#reportError(toError(error), undefined);
+    }
+  }
+}
+
+function describe({ namespace, id }: AnyConnection): string {
+  return `Connection ${JSON.stringify(String(id))} of namespace ${JSON.stringify(namespace)}`;
+}
+
+function assertConnection(connection: unknown): void {
+  if (connection instanceof Connection) return;
+  throw new TypeError(expected('a Connection', connection));
+}
+
+function assertNamespace(namespace: unknown): void {
+  if (typeof namespace === 'string') return;
+  throw new TypeError(expected('namespace to be a string', namespace));
+}
+
+/** @throws {TypeError} no iterable, or a string, which would be taken apart into characters */
+function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
+  if (exceptions === undefined) return [];
+  if (typeof exceptions === 'object' && (exceptions as Iterable<ID> | null)?.[Symbol.iterator])
+    return exceptions;
+  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+}

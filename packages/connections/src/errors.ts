@@ -1,0 +1,48 @@
+/** Stable identifiers of the library's own errors: match on `code`, never on the text. */
+export type ConnectionsErrorCode =
+  /** Another live connection holds the id in that namespace (`onDuplicate: 'reject'`). */
+  | 'ERR_DUPLICATE_CONNECTION'
+  /** The connection is already a member of another pool. */
+  | 'ERR_CONNECTION_IN_USE'
+  /** The pool is draining or drained: it takes no newcomers, and a second drain cannot start meanwhile. */
+  | 'ERR_POOL_DRAINING';
+
+/**
+ * A call that is well-formed but arrives in the wrong state.
+ *
+ * Mistakes in the arguments themselves are a `TypeError` or a `RangeError`; faults of peers and networks are
+ * returned outcomes (`false`, counts) or events, never exceptions.
+ */
+export class ConnectionsError extends Error {
+  override readonly name = 'ConnectionsError';
+  readonly code: ConnectionsErrorCode;
+
+  constructor(code: ConnectionsErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Longest piece of a received value that an error message repeats, in characters. */
+const SHOWN_CHARACTERS = 60;
+
+/** The text of an argument error: what was expected, what came, and its type. */
+export function expected(what: string, received: unknown): string {
+  const type = received === null ? 'null' : typeof received;
+  return `Expected ${what}, got \`${show(received)}\` (${type})`;
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'object' && value !== null) {
+    return Object.prototype.toString.call(value).slice('[object '.length, -1);
+  }
+  const text = typeof value === 'function' ? value.name || 'anonymous' : String(value);
+  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+}
+
+/** Anything can be thrown: what listeners of `error` get is always an `Error`. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error
+    ? thrown
+    : new Error(`Something that is not an Error was thrown: ${show(thrown)}`);
+}

@@ -1,0 +1,15 @@
+export { Connection } from './connection.js';
+export type { ConnectionEvents, IConnection } from './connection-types.js';
+export type { RemoteConnection } from './remote-connection.js';
+
+export { ConnectionsPool } from './connections-pool.js';
+export type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
+export type { ConnectionsPoolOptions, SlowDecision, SlowPolicy } from './options.js';
+export type { BroadcastResult } from './outgoing.js';
+export type { DrainReport } from './drain.js';
+
+export type { WebSocketMessage } from './message.js';
+export type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './native-websocket.js';
+
+export { CloseCode } from './close-codes.js';
+export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';

@@ -1,0 +1,112 @@
+import { expected } from './errors.js';
+
+/** Idle limit that `updateTimeout()` starts where the pool does not say otherwise, in ms. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
+/** Time a peer has to answer our close frame before it is terminated, in ms. */
+export const DEFAULT_CLOSE_TIMEOUT_MS = 10_000;
+/** Bytes that may wait for one connection before it counts as a slow reader. */
+export const DEFAULT_MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
+/** Longest timeout: what a Node timer can hold (2^31 - 1 ms, about 24.8 days). */
+const MAX_TIMEOUT_MS = 2_147_483_647;
+
+/** What becomes of a message that would exceed `maxBufferedBytes`. */
+export type SlowDecision = 'close' | 'drop' | 'send';
+
+/** Decides about one message for one slow connection. Called for each such message; must not throw. */
+export type SlowPolicy<C> = (connection: C, message: { readonly byteLength: number }) => SlowDecision;
+
+/** Settings of a pool. Every one has a default; a wrong one throws in the constructor. */
+export interface ConnectionsPoolOptions<C = unknown> {
+  /**
+   * What happens when a connection joins under an id that a live one holds in that namespace.
+   *
+   * `'reject'`: `newConnection` rejects with `ERR_DUPLICATE_CONNECTION` and nothing changes. `'replace'`: the new
+   * one takes the place at once and the old one is closed with 4409.
+   *
+   * @default 'reject'
+   */
+  readonly onDuplicate?: 'reject' | 'replace';
+
+  /**
+   * Idle limit in ms for every connection of the pool, running from the moment it joins and again from each
+   * message or pong received. A connection that reaches it is closed with 4408. Range: more than 0, up to
+   * 2147483647; checked about every 100 ms.
+   *
+   * @default none: a connection has no idle limit until its `updateTimeout()` is called, which then means 120 s
+   */
+  readonly idleTimeout?: number;
+
+  /**
+   * Grace period in ms between our close frame and the end of a peer that does not answer it: the connection is
+   * then terminated and reports 1006. Range: more than 0, up to 2147483647.
+   *
+   * @default 10_000
+   */
+  readonly closeTimeout?: number;
+
+  /**
+   * Bytes that may wait for one connection, in its socket and in the current turn of the event loop together,
+   * before it counts as a slow reader: a message that would exceed them is not queued (see `onSlow`). A message
+   * larger than this is never sent. Range: an integer of at least 1. Without effect on a socket that does not
+   * tell its `bufferedAmount`.
+   *
+   * @default 16_777_216 (16 MiB)
+   */
+  readonly maxBufferedBytes?: number;
+
+  /**
+   * What happens to a connection and a message that exceeds `maxBufferedBytes`.
+   *
+   * `'close'`: the connection is closed with 1013, and terminated after `closeTimeout`, as a slow reader will
+   * not read the close frame either. `'drop'`: this message is not queued for it; later ones are, once there is
+   * room. A function decides for each message: `'close'`, `'drop'`, or `'send'` to queue it all the same.
+   *
+   * @default 'close'
+   */
+  readonly onSlow?: 'close' | 'drop' | SlowPolicy<C>;
+}
+
+/** `options` with the defaults filled in, checked. */
+export interface PoolSettings<C = never> {
+  readonly maxBufferedBytes: number;
+  readonly onSlow: 'close' | 'drop' | SlowPolicy<C>;
+  readonly onDuplicate: 'reject' | 'replace';
+  readonly idleTimeout: number | undefined;
+  readonly closeTimeout: number;
+}
+
+/**
+ * @throws {TypeError} the options are no object, or one of them has the wrong type
+ * @throws {RangeError} a number is out of range
+ */
+export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSettings<C> {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(expected('an object of pool options', options));
+  }
+  const { onDuplicate = 'reject', onSlow = 'close', idleTimeout } = options;
+  const { closeTimeout = DEFAULT_CLOSE_TIMEOUT_MS, maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES } = options;
+  if (onDuplicate !== 'reject' && onDuplicate !== 'replace') {
+    throw new TypeError(expected("onDuplicate to be 'reject' or 'replace'", onDuplicate));
+  }
+  if (onSlow !== 'close' && onSlow !== 'drop' && typeof onSlow !== 'function') {
+    throw new TypeError(expected("onSlow to be 'close', 'drop' or a function", onSlow));
+  }
+  if (idleTimeout !== undefined) assertTimeout('idleTimeout', idleTimeout);
+  assertTimeout('closeTimeout', closeTimeout);
+  assertBytes('maxBufferedBytes', maxBufferedBytes);
+  return { onDuplicate, onSlow, idleTimeout, closeTimeout, maxBufferedBytes };
+}
+
+function assertTimeout(name: string, ms: unknown): void {
+  if (typeof ms !== 'number') throw new TypeError(expected(`${name} to be a number of milliseconds`, ms));
+  if (!(ms > 0 && ms <= MAX_TIMEOUT_MS)) {
+    throw new RangeError(expected(`${name} to be above 0 and at most ${MAX_TIMEOUT_MS} ms`, ms));
+  }
+}
+
+function assertBytes(name: string, bytes: unknown): void {
+  if (typeof bytes !== 'number') throw new TypeError(expected(`${name} to be a number of bytes`, bytes));
+  if (!Number.isSafeInteger(bytes) || bytes < 1) {
+    throw new RangeError(expected(`${name} to be an integer of at least 1 byte`, bytes));
+  }
+}

@@ -1,0 +1,359 @@
+import { Batch } from './batch.js';
+import { newCounters, type Counters } from './counters.js';
+import { internCompression } from './deflate.js';
+import type { FanOut } from './fan-out.js';
+import { DEFAULT_MAX_BUFFERED_BYTES, type SlowDecision } from './options.js';
+import { Outgoing } from './outgoing.js';
+import { ReadyState, type SocketDriver } from './socket-driver.js';
+import * as ws from './ws-socket.js';
+
+/** Who takes the messages of a connection: its socket, its handlers, or the `send` that a subclass overrides. */
+export type Taker = 'socket' | 'handlers' | 'override';
+
+export const kHand = Symbol('hand');
+export const kFailed = Symbol('failed');
+export const kSlow = Symbol('slow');
+export const kDrained = Symbol('drained');
+
+/** The connection that an outbox sends for. */
+export interface OutboxOwner {
+  /** Hands a message to user code. May throw. */
+  [kHand](message: unknown, taker: Taker): unknown;
+  /** A socket or handler failed. Never throws. */
+  [kFailed](error: unknown): void;
+  /** A message would exceed the bound. `isNew`: the first of this episode. Never throws. */
+  [kSlow](outgoing: Outgoing, isNew: boolean): SlowDecision;
+  /** The episode is over: what waited has left. Never throws. */
+  [kDrained](): void;
+}
+
+/** What a pool sets and counts for its connections. */
+export interface OutboxContext {
+  readonly maxBufferedBytes: number;
+  readonly counters: Counters;
+}
+
+/** For connections that are in no pool. */
+const NO_POOL: OutboxContext = { maxBufferedBytes: DEFAULT_MAX_BUFFERED_BYTES, counters: newCounters() };
+
+/** How often a socket is looked at that gives no signal of what we wait for (see `#watch` and `#hold`), in ms. */
+const POLL_MS = 10;
+
+/** A connection's own view of what waits for it. */
+interface View {
+  readonly pieces: Batch[];
+  /** From here on the namespace's log is what waits behind the pieces. */
+  cursor: number;
+}
+
+/**
+ * Everything that leaves one connection, in the order of the calls.
+ *
+ * What its namespace broadcasts in the current turn is not stored here but in the namespace's shared log. Only
+ * a connection that differs from the others (sent something private, excepted, joined meanwhile) has a view
+ * of its own: the pieces up to `cursor`, and from there on the log.
+ */
+export class Outbox {
+  readonly #socket: unknown;
+  readonly #driver: SocketDriver;
+  readonly #owner: OutboxOwner;
+  readonly #broadcastTaker: Taker;
+  readonly #privateTaker: Taker;
+  /** A `ws` server socket, which may be written to directly while `ws` itself is idle. */
+  readonly #ws: ws.WsSocket | undefined;
+  /** What was agreed about compression where one frame can serve many sockets. */
+  readonly compression: ws.Compression | undefined;
+  #context = NO_POOL;
+  #fanOut: FanOut | undefined;
+  #view: View | undefined;
+  #isSlow = false;
+  #isDead = false;
+  /** An overridden `send` is being called for a broadcast: what it sends takes the place of that broadcast. */
+  #isOverriding = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(socket: unknown, driver: SocketDriver, owner: OutboxOwner, broadcasts: Taker, privates: Taker) {
+    this.#socket = socket;
+    this.#driver = driver;
+    this.#owner = owner;
+    this.#broadcastTaker = broadcasts;
+    this.#privateTaker = privates;
+    if (privates !== 'socket' || !ws.isWsServerSocket(socket)) return;
+    const compression = ws.compressionOf(socket);
+    // With a context of its own, a socket's window is known to the deflate stream of `ws` alone.
+    if (compression?.isStateless === false) return;
+    this.#ws = socket;
+    this.compression = compression && internCompression(compression);
+  }
+
+  /** Its handlers get the messages, which need not be of a kind that a WebSocket takes. */
+  get takesAnything(): boolean {
+    return this.#privateTaker === 'handlers';
+  }
+
+  /** A message was refused or would have been, and there is no room yet. */
+  get isSlow(): boolean {
+    return this.#isSlow;
+  }
+
+  /** Bytes that wait in the socket and in the current turn. */
+  get bufferedBytes(): number {
+    const view = this.#view;
+    let waiting = this.#fanOut?.bytesFrom(view?.cursor ?? 0) ?? 0;
+    if (view !== undefined) for (const { byteLength } of view.pieces) waiting += byteLength;
+    return this.#bytesInSocket + waiting;
+  }
+
+  get #bytesInSocket(): number {
+    // uWebSockets.js throws on any use of a socket that is gone.
+    if (this.#isDead) return 0;
+    return this.#ws ? ws.bufferedBytes(this.#ws) : this.#driver.bufferedAmount(this.#socket);
+  }
+
+  get #hasPending(): boolean {
+    const view = this.#view;
+    if (view !== undefined && view.pieces.length > 0) return true;
+    return this.#fanOut !== undefined && this.#fanOut.length > (view?.cursor ?? 0);
+  }
+
+  /** Nothing that was broadcast before reaches it, everything from now on does. */
+  join(fanOut: FanOut, context: OutboxContext): void {
+    this.#context = context;
+    this.#fanOut = fanOut;
+    fanOut.add(this);
+    if (fanOut.length > 0) this.#view = { pieces: this.#view?.pieces ?? [], cursor: fanOut.length };
+  }
+
+  /** Everything broadcast so far still reaches it, nothing from now on does. */
+  leave(): void {
+    this.settle();
+    this.#fanOut?.remove(this);
+    this.#fanOut = undefined;
+    this.rewind();
+  }
+
+  /** The socket is gone: what waits has failed. */
+  abandon(): void {
+    this.#isDead = true;
+    clearTimeout(this.#timer);
+    this.leave();
+  }
+
+  /** Sends one message to this connection alone, after everything that waits for it. */
+  post(outgoing: Outgoing): void {
+    const batch = new Batch([outgoing], true);
+    if (!this.#hasPending || this.#isOverriding) {
+      if (!this.#deliver(batch)) this.#hold(batch);
+    } else if (this.#admits(outgoing, this.bufferedBytes)) {
+      this.cut().pieces.push(batch);
+    } else {
+      this.#finish(batch);
+    }
+  }
+
+  /** Takes what the log holds for it into its own view. */
+  cut(): View {
+    const view = (this.#view ??= { pieces: [], cursor: 0 });
+    const fanOut = this.#fanOut;
+    if (fanOut !== undefined && fanOut.length > view.cursor) {
+      view.pieces.push(fanOut.slice(view.cursor));
+      view.cursor = fanOut.length;
+    }
+    return view;
+  }
+
+  /** Leaves out the message that is about to be added to the log. */
+  skip(fanOut: FanOut): void {
+    this.cut().cursor = fanOut.length + 1;
+  }
+
+  /** The log starts anew. */
+  rewind(): void {
+    if (this.#view === undefined) return;
+    this.#view.cursor = 0;
+    if (this.#view.pieces.length === 0) this.#view = undefined;
+  }
+
+  /**
+   * The shared path: the batch of a whole turn, when nothing sets this connection apart. Nothing is allocated.
+   * `false`: nothing was written, and `settle` has to do it.
+   */
+  writeShared(batch: Batch): boolean {
+    const socket = this.#ws;
+    if (socket === undefined || this.#view !== undefined || this.#broadcastTaker !== 'socket') return false;
+    return this.#write(socket, batch);
+  }
+
+  /** Delivers everything that waits for it, now. */
+  settle(): void {
+    if (!this.#hasPending) return;
+    const { pieces } = this.cut();
+    const corked = pieces.length > 1 ? this.#ws : undefined;
+    if (corked) ws.cork(corked);
+    // Taken out before it is delivered: user code that is called meanwhile may send, close or leave.
+    for (let batch = pieces.shift(); batch !== undefined; batch = pieces.shift()) {
+      if (this.#deliver(batch)) continue;
+      this.#hold(batch);
+      break;
+    }
+    if (corked) ws.uncork(corked);
+    if (this.#view?.cursor === 0 && pieces.length === 0) this.#view = undefined;
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (!this.#isSlow || this.#isDead) return;
+    this.#isSlow = false;
+    this.#owner[kDrained]();
+  }
+
+  /** `false`: it has to wait, because the owner of the socket has a fragmented message open. */
+  #deliver(batch: Batch): boolean {
+    const socket = this.#ws;
+    const taker = batch.isPrivate ? this.#privateTaker : this.#broadcastTaker;
+    if (
+      socket !== undefined &&
+      taker === 'socket' &&
+      !this.#isDead &&
+      socket.readyState === ReadyState.Open
+    ) {
+      if (ws.isInsideMessage(socket)) return false;
+      if (this.#write(socket, batch)) {
+        this.#finish(batch);
+        return true;
+      }
+    }
+    const sendEach = (): void => {
+      for (const outgoing of batch.messages) this.#sendOne(outgoing, taker);
+    };
+    if (taker === 'socket' && batch.messages.length > 1) this.#driver.cork(this.#socket, sendEach);
+    else sendEach();
+    this.#finish(batch);
+    return true;
+  }
+
+  /** The direct path. `false`: nothing was written. */
+  #write(socket: ws.WsSocket, batch: Batch): boolean {
+    if (!batch.isFramed || !ws.canWrite(socket)) return false;
+    if (ws.bufferedBytes(socket) + batch.byteLength > this.#context.maxBufferedBytes) return false;
+    // A large private message is compressed by `ws`, off the event loop.
+    if (batch.isPrivate && this.compression && batch.messages[0]?.needsPreparation(this.compression))
+      return false;
+    try {
+      ws.write(socket, batch.chunksFor(this.compression));
+    } catch (error) {
+      // Not tried again: a part may be out already, and half a frame breaks the stream.
+      this.#fail(batch.messages, error);
+      return true;
+    }
+    batch.sent++;
+    const { counters } = this.#context;
+    counters.writes++;
+    counters.messagesSent += batch.messages.length;
+    counters.bytesSent += batch.byteLength;
+    return true;
+  }
+
+  #sendOne(outgoing: Outgoing, taker: Taker): void {
+    try {
+      if (this.#isDead || this.#driver.readyState(this.#socket) > ReadyState.Open) outgoing.failed++;
+      else if (!this.#admits(outgoing, this.#bytesInSocket)) return;
+      else if (taker === 'socket') this.#sendOnSocket(outgoing);
+      else this.#hand(outgoing, taker);
+    } catch (error) {
+      this.#fail([outgoing], error);
+    }
+  }
+
+  #sendOnSocket(outgoing: Outgoing): void {
+    const socket = this.#ws;
+    // Even one by one the shared frame is written where possible: stalled readers then keep one buffer together.
+    const isDirect = socket !== undefined && outgoing.frame !== undefined && ws.canWrite(socket);
+    if (isDirect) ws.write(socket, outgoing.frameFor(this.compression).chunks);
+    else this.#driver.send(this.#socket, outgoing.body, outgoing.isBinary);
+    this.#count(outgoing);
+    outgoing.sent++;
+  }
+
+  #hand(outgoing: Outgoing, taker: Taker): void {
+    // What an overridden `send` does is counted where its own message is sent.
+    if (taker === 'handlers') this.#count(outgoing);
+    this.#isOverriding = taker === 'override';
+    let answer: unknown;
+    try {
+      answer = this.#owner[kHand](outgoing.message, taker);
+    } finally {
+      this.#isOverriding = false;
+    }
+    if (isPromiseLike(answer)) outgoing.countLater(answer, (error) => this.#owner[kFailed](error));
+    else if (answer === false) outgoing.failed++;
+    else outgoing.sent++;
+  }
+
+  #count({ byteLength }: Outgoing): void {
+    this.#context.counters.messagesSent++;
+    this.#context.counters.bytesSent += byteLength;
+  }
+
+  /** Whether the message fits under the bound or the policy lets it pass; one that does not is counted. */
+  #admits(outgoing: Outgoing, bufferedBytes: number): boolean {
+    if (bufferedBytes + outgoing.byteLength <= this.#context.maxBufferedBytes) return true;
+    const isNew = !this.#isSlow;
+    this.#isSlow = true;
+    if (isNew) {
+      this.#context.counters.slowReaders++;
+      this.#watch();
+    }
+    if (this.#owner[kSlow](outgoing, isNew) === 'send') return true;
+    outgoing.dropped++;
+    this.#context.counters.dropped++;
+    return false;
+  }
+
+  /** Waits until the socket has room again. */
+  #watch(): void {
+    if (!this.#ws || !ws.onceDrained(this.#ws, () => this.drained())) this.#poll();
+  }
+
+  /** Keeps the batch until the fragmented message of the socket's owner is complete. */
+  #hold(batch: Batch): void {
+    let held = batch;
+    if (!batch.isPrivate) {
+      // The broadcast does not wait for one member: it counts as handed over, and a copy is kept for this one.
+      batch.sent++;
+      held = new Batch(
+        batch.messages.map(({ message }) => new Outgoing(message)),
+        true,
+      );
+    }
+    this.cut().pieces.unshift(held);
+    this.#poll();
+  }
+
+  #poll(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.settle();
+      if (!this.#isSlow || this.#isDead) return;
+      if (this.#bytesInSocket <= this.#context.maxBufferedBytes / 2) this.drained();
+      else this.#poll();
+    }, POLL_MS).unref();
+  }
+
+  #fail(messages: readonly Outgoing[], error: unknown): void {
+    for (const message of messages) message.failed++;
+    // Not at once: listeners may do anything, and here the members of a namespace are being walked through.
+    queueMicrotask(() => this.#owner[kFailed](error));
+  }
+
+  /** A private batch has no one else to wait for; those of the log are finished with their turn. */
+  #finish(batch: Batch): void {
+    if (!batch.isPrivate) return;
+    batch.distributeCounts();
+    for (const message of batch.messages) message.finish();
+  }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}

@@ -1,0 +1,111 @@
+/** Width of a slot in ms: how late a deadline may be noticed. */
+export const SLOT_MS = 100;
+/** Longest step of the wheel's clock in ms: a stalled or suspended process wakes with every deadline intact. */
+const MAX_STEP_MS = 1_000;
+/** Entries handled in one turn of the event loop; the rest of a full slot follows in the next turns. */
+const ENTRIES_PER_TURN = 200;
+
+export const kDueSlot = Symbol('dueSlot');
+export const kOnDeadline = Symbol('onDeadline');
+
+/** Something with a deadline. It is in one slot at most. */
+export interface Timed {
+  /** The slot it waits in, 0 for none. Written by the wheel alone. */
+  [kDueSlot]: number;
+  /** Called once its slot has passed; it schedules itself again for whatever it waits for next. */
+  [kOnDeadline](nowMs: number): void;
+}
+
+/**
+ * Deadlines of many objects on one timer.
+ *
+ * The timer runs only while something is scheduled and never keeps the process alive. Moving a deadline further
+ * away costs nothing: the entry stays where it is and schedules itself again when its slot comes.
+ */
+export class TimingWheel {
+  readonly #slots = new Map<number, Set<Timed>>();
+  #timer: NodeJS.Timeout | undefined;
+  #nowMs = SLOT_MS;
+  #readAtMs = performance.now();
+  #passedSlot = 0;
+  /** Entries whose slot has passed and whose turn is still to come. */
+  #due: Timed[] = [];
+
+  /** The wheel's clock in ms: monotonic, exact to a slot while the wheel turns, and blind to suspensions. */
+  get nowMs(): number {
+    if (this.#timer === undefined) this.#advance();
+    return this.#nowMs;
+  }
+
+  /**
+   * Has the entry called at that time at the latest. One that waits for an earlier slot stays there: called too
+   * early, it schedules itself again.
+   */
+  schedule(entry: Timed, atMs: number): void {
+    // Rounded up and never a slot that has passed: early is wrong, late by a slot is not.
+    const slot = Math.max(Math.ceil(atMs / SLOT_MS), this.#passedSlot + 1);
+    if (entry[kDueSlot] !== 0 && entry[kDueSlot] <= slot) return;
+    this.cancel(entry);
+    let entries = this.#slots.get(slot);
+    if (entries === undefined) this.#slots.set(slot, (entries = new Set()));
+    entries.add(entry);
+    entry[kDueSlot] = slot;
+    if (this.#timer === undefined) this.#start();
+  }
+
+  /** Takes the entry out, so that the wheel holds no reference to it. */
+  cancel(entry: Timed): void {
+    const slot = entry[kDueSlot];
+    const entries = this.#slots.get(slot);
+    entry[kDueSlot] = 0;
+    if (!entries?.delete(entry) || entries.size > 0) return;
+    this.#slots.delete(slot);
+    this.#stopWhenEmpty();
+  }
+
+  #start(): void {
+    this.#advance();
+    this.#passedSlot = Math.floor(this.#nowMs / SLOT_MS);
+    this.#timer = setInterval(() => this.#turn(), SLOT_MS);
+    this.#timer.unref();
+  }
+
+  #stopWhenEmpty(): void {
+    if (this.#slots.size > 0 || this.#due.length > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #advance(): void {
+    const readAtMs = performance.now();
+    this.#nowMs += Math.min(Math.max(readAtMs - this.#readAtMs, 0), MAX_STEP_MS);
+    this.#readAtMs = readAtMs;
+  }
+
+  #turn(): void {
+    this.#advance();
+    const reached = Math.floor(this.#nowMs / SLOT_MS);
+    const idle = this.#due.length === 0;
+    while (this.#passedSlot < reached) {
+      const entries = this.#slots.get(++this.#passedSlot);
+      if (entries === undefined) continue;
+      this.#slots.delete(this.#passedSlot);
+      for (const entry of entries) this.#due.push(entry);
+    }
+    if (idle) this.#handleDue();
+  }
+
+  #handleDue = (): void => {
+    for (const entry of this.#due.splice(0, ENTRIES_PER_TURN)) {
+      // Cancelled, or moved to a later slot, since its own slot passed.
+      if (entry[kDueSlot] === 0 || entry[kDueSlot] > this.#passedSlot) continue;
+      entry[kDueSlot] = 0;
+      entry[kOnDeadline](this.#nowMs);
+    }
+    if (this.#due.length > 0) setImmediate(this.#handleDue).unref();
+    else this.#stopWhenEmpty();
+  };
+}
+
+/** The wheel that all connections of the process share. */
+export const wheel = new TimingWheel();

@@ -1,0 +1,140 @@
+import { ReadyState } from './socket-driver.js';
+
+/**
+ * The parts of `ws` 8 (8.0-8.23, lib/sender.js and lib/websocket.js) that are not its public interface.
+ * This file alone knows them. Everything works without them, through the public `send()`, only slower.
+ */
+export interface WsSocket {
+  readonly readyState: number;
+  readonly _isServer: boolean;
+  readonly _socket: {
+    write(chunk: Buffer): boolean;
+    cork(): void;
+    uncork(): void;
+    once(event: 'drain', listener: () => void): unknown;
+    readonly writableNeedDrain: boolean;
+    readonly writableLength: number;
+  };
+  readonly _sender: {
+    /** False between the fragments of a message. */
+    readonly _firstFragment: boolean;
+    /** What waits for a compression or a Blob to finish. */
+    readonly _queue: readonly unknown[];
+    /** Bytes in that queue. */
+    readonly _bufferedBytes: number;
+    /** From 8.18 on: 0 when nothing is being compressed or read. */
+    readonly _state?: number;
+    /** Before 8.18: true while a message is being compressed. */
+    readonly _deflating?: boolean;
+    readonly _extensions: { readonly 'permessage-deflate'?: WsPerMessageDeflate };
+  };
+}
+
+interface WsPerMessageDeflate {
+  readonly _threshold: number;
+  readonly _options: {
+    readonly zlibDeflateOptions?: { readonly level?: number; readonly memLevel?: number };
+  };
+  readonly params: {
+    readonly server_no_context_takeover?: boolean;
+    readonly server_max_window_bits?: number;
+  };
+}
+
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+
+/**
+ * Feature test: an open server-side `ws` socket with the internals that a direct write relies on.
+ *
+ * Not for clients, whose frames must be masked (RFC 6455 §5.3), nor before the handshake is done.
+ */
+export function isWsServerSocket(socket: unknown): socket is WsSocket {
+  const { _isServer, _socket, _sender } = socket as Partial<WsSocket>;
+  return (
+    _isServer === true &&
+    typeof _socket === 'object' &&
+    [_socket.write, _socket.cork, _socket.uncork, _socket.once].every(isFunction) &&
+    typeof _socket.writableLength === 'number' &&
+    typeof _sender === 'object' &&
+    typeof _sender._firstFragment === 'boolean' &&
+    typeof _sender._bufferedBytes === 'number' &&
+    Array.isArray(_sender._queue) &&
+    (typeof _sender._state === 'number' || typeof _sender._deflating === 'boolean') &&
+    typeof _sender._extensions === 'object'
+  );
+}
+
+/**
+ * Whether bytes of ours may go to the TCP or TLS socket now: the WebSocket is open and nothing that `ws` was
+ * given earlier is still on its way there. An open fragmented message would swallow ours (RFC 6455 §5.4).
+ */
+export function canWrite({ readyState, _sender: sender }: WsSocket): boolean {
+  return (
+    readyState === ReadyState.Open &&
+    sender._firstFragment &&
+    sender._queue.length === 0 &&
+    (sender._state === 0 || sender._deflating === false)
+  );
+}
+
+/** Whether `ws` is between the fragments of a message, where no other message may start. */
+export function isInsideMessage(socket: WsSocket): boolean {
+  return !socket._sender._firstFragment;
+}
+
+/** Writes whole frames. One chunk is one system call; several are one `writev`. */
+export function write({ _socket: socket }: WsSocket, chunks: readonly Buffer[]): void {
+  if (chunks.length === 1) {
+    socket.write(chunks[0] as Buffer);
+    return;
+  }
+  socket.cork();
+  for (const chunk of chunks) socket.write(chunk);
+  socket.uncork();
+}
+
+/** Several writes as one `writev`. */
+export function cork({ _socket: socket }: WsSocket): void {
+  socket.cork();
+}
+
+export function uncork({ _socket: socket }: WsSocket): void {
+  socket.uncork();
+}
+
+/** What `bufferedAmount` says, without its checks: this is read once per connection and turn. */
+export function bufferedBytes({ _socket: socket, _sender: sender }: WsSocket): number {
+  return socket.writableLength + sender._bufferedBytes;
+}
+
+/** Calls back once when the socket has written all it holds; `false` when it will not tell. */
+export function onceDrained({ _socket: socket }: WsSocket, listener: () => void): boolean {
+  if (!socket.writableNeedDrain) return false;
+  socket.once('drain', listener);
+  return true;
+}
+
+/** What permessage-deflate was agreed for messages of the server (RFC 7692 §7.1). */
+export interface Compression {
+  /** Every message starts from an empty window, so that one compressed payload can serve many sockets. */
+  readonly isStateless: boolean;
+  readonly windowBits: number;
+  /** Payloads below this go out plain, in bytes. */
+  readonly thresholdBytes: number;
+  readonly level: number | undefined;
+  readonly memLevel: number | undefined;
+}
+
+/** `undefined` where messages go out uncompressed. */
+export function compressionOf({ _sender: sender }: WsSocket): Compression | undefined {
+  const deflate = sender._extensions['permessage-deflate'];
+  if (deflate === undefined) return undefined;
+  const { params, _options: options, _threshold: thresholdBytes } = deflate;
+  return {
+    isStateless: params.server_no_context_takeover === true,
+    windowBits: params.server_max_window_bits ?? 15,
+    thresholdBytes,
+    level: options.zlibDeflateOptions?.level,
+    memLevel: options.zlibDeflateOptions?.memLevel,
+  };
+}

@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
+import { Connection } from '../../src/index.js';
+
+/** What one client has received, and a way to wait for the next of it. */
+export class Client {
+  readonly socket: WebSocket;
+  /** Text as string, binary as Buffer; not yet taken by `next`. */
+  readonly inbox: (string | Buffer)[] = [];
+  readonly closed: Promise<{ code: number; reason: string }>;
+  #waiting: ((message: string | Buffer) => void) | undefined;
+
+  constructor(socket: WebSocket) {
+    this.socket = socket;
+    socket.on('message', (data: Buffer, isBinary) => {
+      const message = isBinary ? data : data.toString();
+      const waiting = this.#waiting;
+      this.#waiting = undefined;
+      if (waiting) waiting(message);
+      else this.inbox.push(message);
+    });
+    this.closed = new Promise((resolve) => {
+      socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
+    socket.on('error', () => undefined);
+  }
+
+  /** The next message, in order. */
+  next(): Promise<string | Buffer> {
+    const message = this.inbox.shift();
+    if (message !== undefined) return Promise.resolve(message);
+    return new Promise((resolve) => (this.#waiting = resolve));
+  }
+
+  /** The next `count` messages; fails when more are there by the time that a ping has come back. */
+  async exactly(count: number): Promise<(string | Buffer)[]> {
+    const messages: (string | Buffer)[] = [];
+    while (messages.length < count) messages.push(await this.next());
+    await this.roundTrip();
+    if (this.inbox.length > 0)
+      throw new Error(`Received ${this.inbox.length} messages too many: ${String(this.inbox[0])}`);
+    return messages;
+  }
+
+  /** Everything the server has written so far has arrived when this resolves. */
+  async roundTrip(): Promise<void> {
+    this.socket.ping();
+    await once(this.socket, 'pong');
+  }
+}
+
+/** One client and the server's side of it. */
+export interface Pair {
+  readonly client: Client;
+  /** The server's `ws` socket. */
+  readonly socket: WebSocket;
+}
+
+/** A real `ws` server on a port of its own, which ends with the test. */
+export class Loopback {
+  readonly server: WebSocketServer;
+
+  constructor(server: WebSocketServer) {
+    this.server = server;
+  }
+
+  static async start(options: ServerOptions = {}): Promise<Loopback> {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...options });
+    await once(server, 'listening');
+    onTestFinished(() => {
+      for (const socket of server.clients) socket.terminate();
+      server.close();
+    });
+    return new Loopback(server);
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Connects one client. */
+  async pair(options: ConstructorParameters<typeof WebSocket>[2] = {}): Promise<Pair> {
+    const accepted = once(this.server, 'connection') as Promise<[WebSocket]>;
+    const client = new Client(new WebSocket(this.url, options));
+    const [[socket]] = await Promise.all([accepted, once(client.socket, 'open')]);
+    return { client, socket };
+  }
+
+  /** Connects one client and wraps the server's side. */
+  async connect(id: string, namespace = 'default'): Promise<Pair & { readonly connection: Connection }> {
+    const { client, socket } = await this.pair();
+    return { client, socket, connection: new Connection(id, namespace, socket) };
+  }
+}

@@ -1,0 +1,27 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+// Vitest 4 does not look for a file of this name: every script passes it with `--config`.
+const project = (name: string) => ({
+  extends: true as const,
+  test: {
+    name,
+    root: fileURLToPath(new URL(`packages/${name}`, import.meta.url)),
+    include: ['test/**/*.test.ts'],
+  },
+});
+
+// .ci/run counts the tests from this report.
+const { VITEST_JSON_FILE } = process.env;
+
+export default defineConfig({
+  test: {
+    projects: [project('connections'), project('demo')],
+    reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
+    coverage: {
+      provider: 'v8',
+      include: ['packages/connections/src/**'],
+      reporter: ['text'],
+    },
+  },
+});
