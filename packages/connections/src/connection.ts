@@ -1,13 +1,16 @@
+/* eslint-disable max-lines -- the public surface of a connection, most of it one line each, and its life */
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
+import { assertHandlers, assertId, assertNamespace } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import type { ConnectionEvents, IConnection } from './connection-types.js';
-import { expected, toError } from './errors.js';
+import { toError } from './errors.js';
 import { assertWebSocketMessage, decodeMessage, decodeReason, encodeError, encodeJson } from './message.js';
 import type { WebSocketMessage } from './message.js';
 import type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './native-websocket.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
 import type { SlowDecision } from './options.js';
-import { kDrained, kFailed, kHand, kSlow, Outbox, type Taker } from './outbox.js';
+import { Outbox } from './outbox.js';
+import { kDrained, kFailed, kHand, kSlow, type Taker } from './outbox-owner.js';
 import { Outgoing } from './outgoing.js';
 import { kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
@@ -75,7 +78,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     // A rejected async listener is an `error` event, as a throwing one is.
     super({ captureRejections: true });
     assertId(id);
-    if (typeof namespace !== 'string') throw new TypeError(expected('namespace to be a string', namespace));
+    assertNamespace(namespace);
     assertHandlers(handlers);
     this.id = id;
     this.namespace = namespace;
@@ -83,8 +86,6 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     this.handlers = handlers;
     this.#driver = driverOf(socket, handlers !== undefined);
     const taker = handlers === undefined ? 'socket' : 'handlers';
-    // Only compared, never called without its connection.
-    // eslint-disable-next-line @typescript-eslint/unbound-method
     this.#isSendOverridden = this.send !== Connection.prototype.send;
     this[kOutbox] = new Outbox(
       socket,
@@ -358,7 +359,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** Listeners that throw break nothing: their error is an event like any other. */
   #emit<E extends keyof ConnectionEvents>(event: E, ...args: ConnectionEvents[E]): void {
     try {
-      Reflect.apply(this.emit, this, [event, ...args]);
+      EventEmitter.prototype.emit.call(this, event, ...args);
     } catch (error) {
       this[kFailed](error);
     }
@@ -388,17 +389,4 @@ export function closeReported(
     connection[kFailed](error);
     return Promise.resolve();
   }
-}
-
-function assertId(id: unknown): void {
-  if (typeof id === 'string' || typeof id === 'bigint') return;
-  if (typeof id === 'number' && !Number.isNaN(id)) return;
-  throw new TypeError(expected('id to be a string, a number or a bigint', id));
-}
-
-function assertHandlers(handlers: unknown): void {
-  if (handlers === undefined) return;
-  const { send, close } = (handlers ?? {}) as Partial<NativeConnectionHandlers>;
-  if (typeof send === 'function' && typeof close === 'function') return;
-  throw new TypeError(expected('handlers to be an object with send() and close()', handlers));
 }

@@ -1,11 +1,12 @@
+/* eslint-disable max-lines -- the public surface of a pool: a method for each way to send, most of them one line */
 import { EventEmitter } from 'node:events';
+import { assertMaxPerSecond, assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { closeReported, Connection } from './connection.js';
 import type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
 import { newCounters } from './counters.js';
-import { assertMaxPerSecond, drain, type DrainReport } from './drain.js';
+import { drain, type DrainReport } from './drain.js';
 import { ConnectionsError, expected, toError } from './errors.js';
-import { FanOut } from './fan-out.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
 import {
   resolveOptions,
@@ -16,6 +17,7 @@ import {
 import { Outgoing, type BroadcastResult } from './outgoing.js';
 import type { Outbox } from './outbox.js';
 import { kOutbox, kPool, type PoolLink } from './pool-link.js';
+import { Registry } from './registry.js';
 import { Turn } from './turn.js';
 
 type AnyConnection = Connection<unknown, unknown, unknown>;
@@ -37,16 +39,13 @@ export class ConnectionsPool<
   extends EventEmitter<PoolEvents<ConnectionType>>
   implements IConnectionsPool<Message, ConnectionType>
 {
-  /** The connections, live. To be read: what is added or deleted here is unknown to the pool. */
-  readonly connections = new Map<string, Map<ConnectionType['id'], ConnectionType>>();
-  readonly #fanOuts = new Map<string, FanOut>();
   readonly #turn = new Turn();
   readonly #settings: PoolSettings<ConnectionType>;
   readonly #counters = newCounters();
   readonly #link: PoolLink<AnyConnection>;
   /** Connections whose closing emptied their namespace and whose `removeConnection` may still come for it. */
   readonly #emptiedBy = new WeakSet<ConnectionType>();
-  #size = 0;
+  readonly #registry: Registry<ConnectionType>;
   #draining = false;
   #drain: Promise<DrainReport> | undefined;
 
@@ -56,6 +55,8 @@ export class ConnectionsPool<
   constructor(options: ConnectionsPoolOptions<ConnectionType> = {}) {
     super();
     this.#settings = resolveOptions(options);
+    const { maxBufferedBytes } = this.#settings;
+    this.#registry = new Registry(this.#turn, { maxBufferedBytes, counters: this.#counters });
     this.#link = {
       settings: this.#settings,
       counters: this.#counters,
@@ -66,6 +67,11 @@ export class ConnectionsPool<
       onFailure: (connection, error) => this.#reportError(error, connection as ConnectionType),
       onSlow: (connection, outgoing, isNew) => this.#decide(connection as ConnectionType, outgoing, isNew),
     };
+  }
+
+  /** The connections, live. To be read: what is added or deleted here is unknown to the pool. */
+  get connections(): Map<string, Map<ConnectionType['id'], ConnectionType>> {
+    return this.#registry.connections;
   }
 
   /** The pool takes no newcomers: a drain has begun. It stays so when the drain is done. */
@@ -85,7 +91,7 @@ export class ConnectionsPool<
 
   /** The connection that has the id in the namespace now. */
   getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
-    return this.connections.get(namespace)?.get(id);
+    return this.#registry.find(namespace, id);
   }
 
   /**
@@ -111,7 +117,7 @@ export class ConnectionsPool<
       return Promise.resolve();
     }
     this.#counters.refused++;
-    const refused = Promise.reject<void>(refusal);
+    const refused: Promise<void> = Promise.reject(refusal);
     refused.catch(() => undefined);
     return refused;
   }
@@ -284,7 +290,7 @@ export class ConnectionsPool<
     if (this.#drain !== undefined)
       throw new ConnectionsError('ERR_POOL_DRAINING', 'The pool is draining already');
     this.#draining = true;
-    const connections = [...this.connections.values()].flatMap((members) => [...members.values()]);
+    const connections = this.#registry.all();
     const closeTimeoutMs = this.#settings.closeTimeout;
     this.#drain = drain(connections, { maxPerSecond, code, reason, closeTimeoutMs });
     const report = await this.#drain;
@@ -295,7 +301,7 @@ export class ConnectionsPool<
 
   /** A snapshot of what the pool holds and has done. Cheap: nothing is counted for it. */
   stats(): PoolStats {
-    return { connections: this.#size, namespaces: this.connections.size, ...this.#counters };
+    return { connections: this.#registry.size, namespaces: this.connections.size, ...this.#counters };
   }
 
   #find(namespace: string, id: ConnectionType['id']): Connection<unknown, Message> | undefined {
@@ -314,7 +320,7 @@ export class ConnectionsPool<
         `The pool is draining: ${describe(connection)} was refused`,
       );
     }
-    const holder = this.getConnection(connection.namespace, connection.id);
+    const holder = this.#registry.find(connection.namespace, connection.id);
     if (holder === undefined || holder === connection || this.#settings.onDuplicate === 'replace')
       return undefined;
     // Closing, but not gone yet: its place is still taken.
@@ -323,16 +329,8 @@ export class ConnectionsPool<
 
   #join(connection: ConnectionType): void {
     if (connection[kPool] === this.#link || connection.closed) return;
-    const { namespace, id } = connection;
-    const { members, fanOut } = this.#openNamespace(namespace);
-    const replaced = members.get(id);
-    members.set(id, connection);
+    const replaced = this.#registry.add(connection);
     connection[kPool] = this.#link;
-    connection[kOutbox].join(fanOut, {
-      maxBufferedBytes: this.#settings.maxBufferedBytes,
-      counters: this.#counters,
-    });
-    if (replaced === undefined) this.#size++;
     if (this.#settings.idleTimeout !== undefined) connection.updateTimeout();
     if (replaced !== undefined) this.#replace(replaced);
     this.#emit('connection', connection);
@@ -340,41 +338,19 @@ export class ConnectionsPool<
 
   #replace(connection: ConnectionType): void {
     const [code, reason] = [CloseCode.Replaced, 'Replaced by a newer connection'];
-    connection[kOutbox].leave();
     void closeReported(connection, code, reason);
     connection[kPool] = undefined;
     this.#emit('disconnection', connection, code, reason);
   }
 
-  #openNamespace(namespace: string): { members: Map<ConnectionType['id'], ConnectionType>; fanOut: FanOut } {
-    let members = this.connections.get(namespace);
-    let fanOut = this.#fanOuts.get(namespace);
-    if (members === undefined || fanOut === undefined) {
-      this.connections.set(namespace, (members = new Map<ConnectionType['id'], ConnectionType>()));
-      this.#fanOuts.set(namespace, (fanOut = new FanOut(this.#turn)));
-    }
-    return { members, fanOut };
-  }
-
   /** Takes out this very connection. `true`: it was the last one of its namespace. */
   #leave(connection: ConnectionType, code: number | undefined, reason: string): boolean {
-    const { namespace, id } = connection;
-    const members = this.connections.get(namespace);
-    if (connection[kPool] !== this.#link || members?.get(id) !== connection) return false;
-    // First, as what waits for it may run user code.
-    connection[kOutbox].leave();
-    if (members.get(id) !== connection) return false;
-    members.delete(id);
+    if (!this.#registry.remove(connection)) return false;
     connection[kPool] = undefined;
     connection.clearTimeout();
-    this.#size--;
-    const hasEmptied = members.size === 0;
-    if (hasEmptied) {
-      this.connections.delete(namespace);
-      this.#fanOuts.delete(namespace);
-    }
+    const hasEmptied = !this.hasNamespace(connection.namespace);
     this.#emit('disconnection', connection, code, reason);
-    if (hasEmptied) this.#emit('emptyNamespace', namespace);
+    if (hasEmptied) this.#emit('emptyNamespace', connection.namespace);
     return hasEmptied;
   }
 
@@ -386,13 +362,12 @@ export class ConnectionsPool<
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
     const ids = toIds(exceptions);
-    const fanOut = this.#fanOuts.get(namespace);
+    const fanOut = this.#registry.fanOutOf(namespace);
     if (fanOut === undefined) return Promise.resolve(NOBODY);
     if (fanOut.isStrict) assertWebSocketMessage(message);
-    const members = this.namespace(namespace);
     const excepted = new Set<Outbox>();
     for (const id of ids) {
-      const connection = members.get(id);
+      const connection = this.#registry.find(namespace, id);
       if (connection !== undefined) excepted.add(connection[kOutbox]);
     }
     this.#counters.broadcasts++;
@@ -415,7 +390,7 @@ export class ConnectionsPool<
     this.#counters.errors++;
     if (this.listenerCount('error') === 0) return;
     try {
-      Reflect.apply(this.emit, this, ['error', error, connection]);
+      EventEmitter.prototype.emit.call(this, 'error', error, connection);
     } catch {
       // A listener for errors that fails has nobody left to tell; it is counted.
       this.#counters.errors++;
@@ -425,7 +400,7 @@ export class ConnectionsPool<
   /** Listeners that throw break nothing: their error is an event like any other. */
   #emit<E extends keyof PoolEvents<ConnectionType>>(event: E, ...args: PoolEvents<ConnectionType>[E]): void {
     try {
-      Reflect.apply(this.emit, this, [event, ...args]);
+      EventEmitter.prototype.emit.call(this, event, ...args);
     } catch (error) {
       this.#reportError(toError(error), undefined);
     }
@@ -439,17 +414,4 @@ function describe({ namespace, id }: AnyConnection): string {
 function assertConnection(connection: unknown): void {
   if (connection instanceof Connection) return;
   throw new TypeError(expected('a Connection', connection));
-}
-
-function assertNamespace(namespace: unknown): void {
-  if (typeof namespace === 'string') return;
-  throw new TypeError(expected('namespace to be a string', namespace));
-}
-
-/** @throws {TypeError} no iterable, or a string, which would be taken apart into characters */
-function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
-  if (exceptions === undefined) return [];
-  if (typeof exceptions === 'object' && (exceptions as Iterable<ID> | null)?.[Symbol.iterator])
-    return exceptions;
-  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
 }

@@ -1,5 +1,4 @@
 import { closeReported, type Connection } from './connection.js';
-import { expected } from './errors.js';
 import { kWasTerminated } from './pool-link.js';
 
 /**
@@ -30,17 +29,6 @@ export interface DrainPlan {
   readonly reason: string;
   /** Grace period for the answer to a close frame, in ms. */
   readonly closeTimeoutMs: number;
-}
-
-/**
- * @throws {TypeError} no number
- * @throws {RangeError} 0, negative, NaN, infinite or fractional
- */
-export function assertMaxPerSecond(rate: unknown): void {
-  if (typeof rate !== 'number') throw new TypeError(expected('maxPerSecond to be a number', rate));
-  if (!Number.isSafeInteger(rate) || rate < 1) {
-    throw new RangeError(expected('maxPerSecond to be an integer of at least 1', rate));
-  }
 }
 
 /**

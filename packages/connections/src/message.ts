@@ -39,16 +39,17 @@ export function toBuffer(message: ArrayBuffer | ArrayBufferView): Buffer {
  * @throws {TypeError} JSON cannot express the value: `undefined`, a function, a symbol, a cycle, a BigInt
  */
 export function encodeJson(value: unknown): string {
-  let text: string | undefined;
+  // Not what its type says: `undefined` for what JSON leaves out.
+  let text: unknown;
   try {
-    text = JSON.stringify(value) as string | undefined;
+    text = JSON.stringify(value);
   } catch (cause) {
     throw new TypeError(`${expected('a value that JSON can express', value)}: ${(cause as Error).message}`, {
       cause,
     });
   }
-  if (text === undefined) throw new TypeError(expected('a value that JSON can express', value));
-  return text;
+  if (typeof text === 'string') return text;
+  throw new TypeError(expected('a value that JSON can express', value));
 }
 
 /** An error is sent as it is when it is a message already, otherwise as JSON. */

@@ -80,21 +80,25 @@ export interface PoolSettings<C = never> {
  * @throws {RangeError} a number is out of range
  */
 export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSettings<C> {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(expected('an object of pool options', options));
-  }
+  assertObject(options);
   const { onDuplicate = 'reject', onSlow = 'close', idleTimeout } = options;
   const { closeTimeout = DEFAULT_CLOSE_TIMEOUT_MS, maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES } = options;
-  if (onDuplicate !== 'reject' && onDuplicate !== 'replace') {
-    throw new TypeError(expected("onDuplicate to be 'reject' or 'replace'", onDuplicate));
-  }
-  if (onSlow !== 'close' && onSlow !== 'drop' && typeof onSlow !== 'function') {
-    throw new TypeError(expected("onSlow to be 'close', 'drop' or a function", onSlow));
-  }
+  assertOneOf('onDuplicate', ['reject', 'replace'], onDuplicate);
+  if (typeof onSlow !== 'function') assertOneOf('onSlow', ['close', 'drop'], onSlow);
   if (idleTimeout !== undefined) assertTimeout('idleTimeout', idleTimeout);
   assertTimeout('closeTimeout', closeTimeout);
   assertBytes('maxBufferedBytes', maxBufferedBytes);
   return { onDuplicate, onSlow, idleTimeout, closeTimeout, maxBufferedBytes };
+}
+
+function assertObject(options: unknown): void {
+  if (typeof options === 'object' && options !== null) return;
+  throw new TypeError(expected('an object of pool options', options));
+}
+
+function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {
+  if (typeof value === 'string' && allowed.includes(value)) return;
+  throw new TypeError(expected(`${name} to be '${allowed.join("' or '")}'`, value));
 }
 
 function assertTimeout(name: string, ms: unknown): void {

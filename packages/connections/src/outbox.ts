@@ -1,37 +1,21 @@
+/* eslint-disable max-lines -- one state machine, whose parts share every field */
 import { Batch } from './batch.js';
-import { newCounters, type Counters } from './counters.js';
+import { newCounters } from './counters.js';
 import { internCompression } from './deflate.js';
 import type { FanOut } from './fan-out.js';
-import { DEFAULT_MAX_BUFFERED_BYTES, type SlowDecision } from './options.js';
+import { DEFAULT_MAX_BUFFERED_BYTES } from './options.js';
+import {
+  kDrained,
+  kFailed,
+  kHand,
+  kSlow,
+  type OutboxContext,
+  type OutboxOwner,
+  type Taker,
+} from './outbox-owner.js';
 import { Outgoing } from './outgoing.js';
 import { ReadyState, type SocketDriver } from './socket-driver.js';
 import * as ws from './ws-socket.js';
-
-/** Who takes the messages of a connection: its socket, its handlers, or the `send` that a subclass overrides. */
-export type Taker = 'socket' | 'handlers' | 'override';
-
-export const kHand = Symbol('hand');
-export const kFailed = Symbol('failed');
-export const kSlow = Symbol('slow');
-export const kDrained = Symbol('drained');
-
-/** The connection that an outbox sends for. */
-export interface OutboxOwner {
-  /** Hands a message to user code. May throw. */
-  [kHand](message: unknown, taker: Taker): unknown;
-  /** A socket or handler failed. Never throws. */
-  [kFailed](error: unknown): void;
-  /** A message would exceed the bound. `isNew`: the first of this episode. Never throws. */
-  [kSlow](outgoing: Outgoing, isNew: boolean): SlowDecision;
-  /** The episode is over: what waited has left. Never throws. */
-  [kDrained](): void;
-}
-
-/** What a pool sets and counts for its connections. */
-export interface OutboxContext {
-  readonly maxBufferedBytes: number;
-  readonly counters: Counters;
-}
 
 /** For connections that are in no pool. */
 const NO_POOL: OutboxContext = { maxBufferedBytes: DEFAULT_MAX_BUFFERED_BYTES, counters: newCounters() };

@@ -64,7 +64,10 @@ export class SocketDriver {
 
   /** Runs `sends` so that they leave in one write where the socket can do that. */
   cork(socket: unknown, sends: () => void): void {
-    if (!this.capabilities.cork) return sends();
+    if (!this.capabilities.cork) {
+      sends();
+      return;
+    }
     let hasRun = false;
     const once = (): void => {
       hasRun = true;
@@ -75,6 +78,7 @@ export class SocketDriver {
     } catch {
       // A socket that is gone. The sends fail one by one then, each with its own error.
     }
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the callback
     if (!hasRun) sends();
   }
 }

@@ -1,4 +1,4 @@
-import { kFailed } from './outbox.js';
+import { kFailed } from './outbox-owner.js';
 import type { SocketDriver } from './socket-driver.js';
 
 export const kHeard = Symbol('heard');

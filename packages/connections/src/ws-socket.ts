@@ -41,7 +41,9 @@ interface WsPerMessageDeflate {
   };
 }
 
-const isFunction = (value: unknown): boolean => typeof value === 'function';
+function hasMethods(object: object, names: readonly string[]): boolean {
+  return names.every((name) => typeof (object as Record<string, unknown>)[name] === 'function');
+}
 
 /**
  * Feature test: an open server-side `ws` socket with the internals that a direct write relies on.
@@ -53,7 +55,7 @@ export function isWsServerSocket(socket: unknown): socket is WsSocket {
   return (
     _isServer === true &&
     typeof _socket === 'object' &&
-    [_socket.write, _socket.cork, _socket.uncork, _socket.once].every(isFunction) &&
+    hasMethods(_socket, ['write', 'cork', 'uncork', 'once']) &&
     typeof _socket.writableLength === 'number' &&
     typeof _sender === 'object' &&
     typeof _sender._firstFragment === 'boolean' &&

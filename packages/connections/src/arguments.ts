@@ -1,0 +1,41 @@
+import { expected } from './errors.js';
+import type { NativeConnectionHandlers } from './native-websocket.js';
+
+export function assertId(id: unknown): void {
+  if (typeof id === 'string' || typeof id === 'bigint') return;
+  if (typeof id === 'number' && !Number.isNaN(id)) return;
+  throw new TypeError(expected('id to be a string, a number or a bigint', id));
+}
+
+export function assertHandlers(handlers: unknown): void {
+  if (handlers === undefined) return;
+  const { send, close } = (handlers ?? {}) as Partial<NativeConnectionHandlers>;
+  if (typeof send === 'function' && typeof close === 'function') return;
+  throw new TypeError(expected('handlers to be an object with send() and close()', handlers));
+}
+
+export function assertNamespace(namespace: unknown): void {
+  if (typeof namespace === 'string') return;
+  throw new TypeError(expected('namespace to be a string', namespace));
+}
+
+/** @throws {TypeError} no iterable, or a string, which would be taken apart into characters */
+export function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
+  if (exceptions === undefined) return [];
+  // From JavaScript anything may come.
+  const given = exceptions as Iterable<ID> | null;
+  const isIterable = typeof given === 'object' && typeof given?.[Symbol.iterator] === 'function';
+  if (isIterable) return exceptions;
+  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+}
+
+/**
+ * @throws {TypeError} no number
+ * @throws {RangeError} 0, negative, NaN, infinite or fractional
+ */
+export function assertMaxPerSecond(rate: unknown): void {
+  if (typeof rate !== 'number') throw new TypeError(expected('maxPerSecond to be a number', rate));
+  if (!Number.isSafeInteger(rate) || rate < 1) {
+    throw new RangeError(expected('maxPerSecond to be an integer of at least 1', rate));
+  }
+}
