@@ -19,6 +19,20 @@ export function assertNamespace(namespace: unknown): void {
   throw new TypeError(expected('namespace to be a string', namespace));
 }
 
+/** Longest time: what a Node timer can hold (2^31 - 1 ms, about 24.8 days). */
+const MAX_MS = 2_147_483_647;
+
+/**
+ * @throws {TypeError} no number
+ * @throws {RangeError} not above 0, or above the maximum
+ */
+export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
+  if (typeof ms !== 'number') throw new TypeError(expected(`${name} to be a number of milliseconds`, ms));
+  if (!(ms > 0 && ms <= maxMs)) {
+    throw new RangeError(expected(`${name} to be above 0 and at most ${maxMs} ms`, ms));
+  }
+}
+
 /** @throws {TypeError} no iterable, or a string, which would be taken apart into characters */
 export function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
   if (exceptions === undefined) return [];

@@ -12,8 +12,9 @@ import type { SlowDecision } from './options.js';
 import { Outbox } from './outbox.js';
 import { kDrained, kFailed, kHand, kSlow, type Taker } from './outbox-owner.js';
 import { Outgoing } from './outgoing.js';
-import { kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
+import { kJoined, kLeft, kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
+import { Heartbeat } from './heartbeat.js';
 import { driverOf, ReadyState, type SocketDriver } from './socket-driver.js';
 import { kHeard, listen } from './socket-events.js';
 import { kDueSlot, kOnDeadline, wheel } from './timing-wheel.js';
@@ -48,6 +49,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   #state: number = ReadyState.Open;
   /** 0 for none. */
   #idleTimeoutMs = 0;
+  #heartbeat: Heartbeat | undefined;
   #heardAtMs = 0;
   #closeDeadlineMs = 0;
   #closing: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
@@ -106,6 +108,11 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** Bytes that wait to leave: in the socket (where it tells) and in the current turn of the event loop. */
   get bufferedAmount(): number {
     return this[kOutbox].bufferedBytes;
+  }
+
+  /** From ping to pong, of the last heartbeat that was answered, in ms; `undefined` before, and without heartbeat. */
+  get roundTripTime(): number | undefined {
+    return this.#heartbeat?.roundTripMs;
   }
 
   /** What the socket can do. */
@@ -192,6 +199,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     if (this.#state === ReadyState.Closed) return;
     this.#state = ReadyState.Closing;
     this[kWasTerminated] = true;
+    if (this[kPool]) this[kPool].counters.terminated++;
     this.#closeDeadlineMs = wheel.nowMs + TERMINATE_TIMEOUT_MS;
     wheel.schedule(this, this.#closeDeadlineMs);
     this[kOutbox].abandon();
@@ -256,12 +264,30 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** For the owner of a socket without events: a pong has arrived. */
   handlePong(): void {
     this[kHeard]();
+    this.#heartbeat?.onPong();
     if (this.listenerCount('pong') > 0) this.#emit('pong');
   }
 
   /** @internal */
   [kHeard](): void {
-    if (this.#idleTimeoutMs > 0) this.#heardAtMs = wheel.nowMs;
+    if (this.#idleTimeoutMs > 0 || this.#heartbeat !== undefined) this.#heardAtMs = wheel.nowMs;
+  }
+
+  /** @internal Joined to a pool, which sets the limits of its connections. */
+  [kJoined](pool: PoolLink<Connection<unknown, unknown, unknown>>): void {
+    this[kPool] = pool;
+    const { idleTimeout, heartbeat } = pool.settings;
+    if (idleTimeout !== undefined) this.updateTimeout();
+    if (heartbeat === undefined || !this.capabilities.ping) return;
+    this.#heartbeat = new Heartbeat(heartbeat.interval, heartbeat.timeout, wheel.nowMs, pool.nextPhase());
+    wheel.schedule(this, this.#heartbeat.dueAtMs);
+  }
+
+  /** @internal Left the pool, and its limits. */
+  [kLeft](): void {
+    this[kPool] = undefined;
+    this.#idleTimeoutMs = 0;
+    this.#heartbeat = undefined;
   }
 
   /** @internal A socket, handler or listener failed: an `error` event where somebody listens, never a throw. */
@@ -307,16 +333,48 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
       if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
       else if (this[kWasTerminated]) this.handleClose(CloseCode.Abnormal, '');
       else this.terminate();
-    } else if (this.#idleTimeoutMs > 0) {
-      const dueAtMs = this.#heardAtMs + this.#idleTimeoutMs;
-      if (nowMs < dueAtMs) wheel.schedule(this, dueAtMs);
-      else void closeReported(this, CloseCode.IdleTimeout, 'Idle timeout');
+      return;
     }
+    this.#beat(nowMs);
+    this.#checkIdle(nowMs);
+  }
+
+  #beat(nowMs: number): void {
+    const beat = this.#heartbeat?.beat(nowMs, this.#heardAtMs);
+    if (beat === 'dead') {
+      if (this[kPool]) this[kPool].counters.heartbeatsLost++;
+      this.terminate();
+    } else if (beat === 'ping') {
+      this.#ping();
+    }
+    // Unless a listener has taken the connection out of the pool meanwhile.
+    if (this.#heartbeat && !this.closed) wheel.schedule(this, this.#heartbeat.dueAtMs);
+  }
+
+  #ping(): void {
+    if (this.closed) return;
+    if (this[kPool]) this[kPool].counters.pings++;
+    try {
+      this.#driver.ping(this.connection);
+    } catch (error) {
+      this[kFailed](error);
+    }
+  }
+
+  #checkIdle(nowMs: number): void {
+    if (this.#idleTimeoutMs === 0 || this.closed) return;
+    const dueAtMs = this.#heardAtMs + this.#idleTimeoutMs;
+    if (nowMs < dueAtMs) {
+      wheel.schedule(this, dueAtMs);
+      return;
+    }
+    if (this[kPool]) this[kPool].counters.idleTimeouts++;
+    void closeReported(this, CloseCode.IdleTimeout, 'Idle timeout');
   }
 
   #startClosing(code: number, reason: string): void {
     this.#state = ReadyState.Closing;
-    this.#closeDeadlineMs = wheel.nowMs + (this[kPool]?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    this.#closeDeadlineMs = wheel.nowMs + (this[kPool]?.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
     wheel.schedule(this, this.#closeDeadlineMs);
     this[kOutbox].settle();
     if (this.#handing === undefined) this.#closeSocket(code, reason);

@@ -1,6 +1,7 @@
 import type { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import type { DrainReport } from './drain.js';
+import type { DrainOptions } from './drain-options.js';
 import type { WebSocketMessage } from './message.js';
 import type { BroadcastResult } from './outgoing.js';
 
@@ -95,5 +96,6 @@ export interface IConnectionsPool<
   ): Promise<BroadcastResult>;
   flush(): void;
   drainConnections(maxPerSecond?: number, reason?: string, code?: number): Promise<DrainReport>;
+  drainConnections(options: DrainOptions): Promise<DrainReport>;
   stats(): PoolStats;
 }

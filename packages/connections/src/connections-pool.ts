@@ -1,11 +1,19 @@
 /* eslint-disable max-lines -- the public surface of a pool: a method for each way to send, most of them one line */
 import { EventEmitter } from 'node:events';
-import { assertMaxPerSecond, assertNamespace, toIds } from './arguments.js';
+import { assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { closeReported, Connection } from './connection.js';
 import type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
 import { newCounters } from './counters.js';
-import { drain, type DrainReport } from './drain.js';
+import { Drain, type DrainReport } from './drain.js';
+import {
+  DEFAULT_MAX_PER_SECOND,
+  planBatches,
+  planDrain,
+  type DrainOptions,
+  type DrainPlan,
+} from './drain-options.js';
+import { isTraced, trace } from './diagnostics.js';
 import { ConnectionsError, expected, toError } from './errors.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
 import {
@@ -16,11 +24,13 @@ import {
 } from './options.js';
 import { Outgoing, type BroadcastResult } from './outgoing.js';
 import type { Outbox } from './outbox.js';
-import { kOutbox, kPool, type PoolLink } from './pool-link.js';
+import { kJoined, kLeft, kOutbox, kPool, type PoolLink } from './pool-link.js';
 import { Registry } from './registry.js';
 import { Turn } from './turn.js';
 
 type AnyConnection = Connection<unknown, unknown, unknown>;
+
+const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;
 
 const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
 
@@ -47,7 +57,9 @@ export class ConnectionsPool<
   readonly #emptiedBy = new WeakSet<ConnectionType>();
   readonly #registry: Registry<ConnectionType>;
   #draining = false;
-  #drain: Promise<DrainReport> | undefined;
+  #drain: Drain | undefined;
+  #drainGraceMs: number | undefined;
+  #pings = 0;
 
   /**
    * @throws {TypeError | RangeError} an option has the wrong type or is out of range
@@ -57,9 +69,19 @@ export class ConnectionsPool<
     this.#settings = resolveOptions(options);
     const { maxBufferedBytes } = this.#settings;
     this.#registry = new Registry(this.#turn, { maxBufferedBytes, counters: this.#counters });
-    this.#link = {
+    this.#link = this.#makeLink();
+  }
+
+  #makeLink(): PoolLink<AnyConnection> {
+    const graceMs = (): number => this.#drainGraceMs ?? this.#settings.closeTimeout;
+    return {
       settings: this.#settings,
       counters: this.#counters,
+      get closeTimeoutMs() {
+        return graceMs();
+      },
+      // Multiples of the golden ratio: however many come, their pings stay evenly spread.
+      nextPhase: () => (this.#pings++ * GOLDEN_RATIO) % 1,
       onClosed: (connection, code, reason) => {
         if (this.#leave(connection as ConnectionType, code, reason))
           this.#emptiedBy.add(connection as ConnectionType);
@@ -280,28 +302,61 @@ export class ConnectionsPool<
    * @throws {TypeError | RangeError} (rejects) the rate, code or reason is out of range; nothing is closed then
    * @throws {ConnectionsError} (rejects) `ERR_POOL_DRAINING`: a drain is running
    */
+  drainConnections(maxPerSecond?: number, reason?: string, code?: number): Promise<DrainReport>;
+  /** The same, with the pace in detail: a deadline, small slices, jitter, a signal. */
+  drainConnections(options: DrainOptions): Promise<DrainReport>;
   async drainConnections(
-    maxPerSecond = 1000,
+    rateOrOptions: number | DrainOptions = DEFAULT_MAX_PER_SECOND,
     reason = '',
     code: number = CloseCode.ServiceRestart,
   ): Promise<DrainReport> {
-    assertMaxPerSecond(maxPerSecond);
-    assertCloseArguments(code, reason);
+    const { closeTimeout } = this.#settings;
+    const plan =
+      typeof rateOrOptions === 'object' && (rateOrOptions as DrainOptions | null) !== null
+        ? planDrain(rateOrOptions, closeTimeout)
+        : planBatches(rateOrOptions as number, reason, code, closeTimeout);
+    plan.signal?.throwIfAborted();
     if (this.#drain !== undefined)
       throw new ConnectionsError('ERR_POOL_DRAINING', 'The pool is draining already');
-    this.#draining = true;
-    const connections = this.#registry.all();
-    const closeTimeoutMs = this.#settings.closeTimeout;
-    this.#drain = drain(connections, { maxPerSecond, code, reason, closeTimeoutMs });
-    const report = await this.#drain;
-    this.#drain = undefined;
-    this.#emit('drain', report);
-    return report;
+    return this.#runDrain(plan);
   }
 
   /** A snapshot of what the pool holds and has done. Cheap: nothing is counted for it. */
   stats(): PoolStats {
     return { connections: this.#registry.size, namespaces: this.connections.size, ...this.#counters };
+  }
+
+  async #runDrain(plan: DrainPlan): Promise<DrainReport> {
+    this.#draining = true;
+    this.#counters.drains++;
+    this.#drainGraceMs = plan.graceMs;
+    this.#drain = new Drain(this.#registry.all(), { ...plan, onProgress: this.#guarded(plan.onProgress) });
+    try {
+      const report = await this.#drain.run();
+      if (isTraced('drain')) trace('drain', this, { report });
+      this.#emit('drain', report);
+      return report;
+    } catch (error) {
+      this.#draining = false;
+      throw error;
+    } finally {
+      this.#drain = undefined;
+      this.#drainGraceMs = undefined;
+    }
+  }
+
+  /** A callback of the user's that cannot break what calls it. */
+  #guarded<T>(callback: ((value: T) => void) | undefined): ((value: T) => void) | undefined {
+    return (
+      callback &&
+      ((value) => {
+        try {
+          callback(value);
+        } catch (error) {
+          this.#reportError(toError(error), undefined);
+        }
+      })
+    );
   }
 
   #find(namespace: string, id: ConnectionType['id']): Connection<unknown, Message> | undefined {
@@ -330,28 +385,39 @@ export class ConnectionsPool<
   #join(connection: ConnectionType): void {
     if (connection[kPool] === this.#link || connection.closed) return;
     const replaced = this.#registry.add(connection);
-    connection[kPool] = this.#link;
-    if (this.#settings.idleTimeout !== undefined) connection.updateTimeout();
+    connection[kJoined](this.#link);
     if (replaced !== undefined) this.#replace(replaced);
+    if (isTraced('connection')) trace('connection', this, { connection });
     this.#emit('connection', connection);
   }
 
   #replace(connection: ConnectionType): void {
     const [code, reason] = [CloseCode.Replaced, 'Replaced by a newer connection'];
     void closeReported(connection, code, reason);
-    connection[kPool] = undefined;
-    this.#emit('disconnection', connection, code, reason);
+    connection[kLeft]();
+    this.#drain?.onGone(connection);
+    this.#emitDisconnection(connection, code, reason);
   }
 
   /** Takes out this very connection. `true`: it was the last one of its namespace. */
   #leave(connection: ConnectionType, code: number | undefined, reason: string): boolean {
     if (!this.#registry.remove(connection)) return false;
-    connection[kPool] = undefined;
-    connection.clearTimeout();
+    connection[kLeft]();
+    this.#drain?.onGone(connection);
     const hasEmptied = !this.hasNamespace(connection.namespace);
-    this.#emit('disconnection', connection, code, reason);
-    if (hasEmptied) this.#emit('emptyNamespace', connection.namespace);
+    this.#emitDisconnection(connection, code, reason);
+    if (hasEmptied) this.#emitEmpty(connection.namespace);
     return hasEmptied;
+  }
+
+  #emitDisconnection(connection: ConnectionType, code: number | undefined, reason: string): void {
+    if (isTraced('disconnection')) trace('disconnection', this, { connection, code, reason });
+    this.#emit('disconnection', connection, code, reason);
+  }
+
+  #emitEmpty(namespace: string): void {
+    if (isTraced('emptyNamespace')) trace('emptyNamespace', this, { namespace });
+    this.#emit('emptyNamespace', namespace);
   }
 
   /** The one place where a message goes to many. */
@@ -371,11 +437,21 @@ export class ConnectionsPool<
       if (connection !== undefined) excepted.add(connection[kOutbox]);
     }
     this.#counters.broadcasts++;
-    return fanOut.broadcast(new Outgoing(message), [...excepted]);
+    const outgoing = new Outgoing(message);
+    const result = fanOut.broadcast(outgoing, [...excepted]);
+    if (isTraced('broadcast')) {
+      const { byteLength, recipients } = outgoing;
+      trace('broadcast', this, { namespace, byteLength, recipients });
+    }
+    return result;
   }
 
   #decide(connection: ConnectionType, { byteLength }: Outgoing, isNew: boolean): SlowDecision {
-    if (isNew) this.#emit('slow', connection, connection.bufferedAmount);
+    if (isNew) {
+      const { bufferedAmount } = connection;
+      if (isTraced('slow')) trace('slow', this, { connection, bufferedAmount });
+      this.#emit('slow', connection, bufferedAmount);
+    }
     const { onSlow } = this.#settings;
     if (typeof onSlow !== 'function') return onSlow;
     try {
@@ -388,6 +464,7 @@ export class ConnectionsPool<
 
   #reportError(error: Error, connection: ConnectionType | undefined): void {
     this.#counters.errors++;
+    if (isTraced('error')) trace('error', this, { error, connection });
     if (this.listenerCount('error') === 0) return;
     try {
       EventEmitter.prototype.emit.call(this, 'error', error, connection);

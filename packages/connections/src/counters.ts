@@ -14,6 +14,12 @@ export interface Counters {
   slowReaders: number;
   /** Connections closed because their idle limit passed. */
   idleTimeouts: number;
+  /** Pings sent by the heartbeat. */
+  pings: number;
+  /** Connections terminated because their heartbeat was lost. */
+  heartbeatsLost: number;
+  /** Drains begun. */
+  drains: number;
   /** Connections refused: duplicate ids, and newcomers while draining. */
   refused: number;
   /** Connections ended without a closing handshake. */
@@ -31,6 +37,9 @@ export function newCounters(): Counters {
     dropped: 0,
     slowReaders: 0,
     idleTimeouts: 0,
+    pings: 0,
+    heartbeatsLost: 0,
+    drains: 0,
     refused: 0,
     terminated: 0,
     errors: 0,

@@ -1,92 +1,187 @@
 import { closeReported, type Connection } from './connection.js';
+import type { DrainPlan } from './drain-options.js';
 import { kWasTerminated } from './pool-link.js';
+import { RateLimiter } from './rate-limiter.js';
 
 /**
- * Time between two batches, in ms. A little over the second that the rate is counted in: timers and the network
- * are exact to some milliseconds, and clients must not see more than the rate within any one second.
+ * How much longer than the grace period a close may take, in ms. A connection keeps to its grace period by itself;
+ * this is for one whose `close` is overridden and does not.
  */
-const BATCH_SPACING_MS = 1_020;
-/** How much longer than the grace period a close may take before the connection is ended regardless, in ms. */
-const OVERDUE_MS = 2_000;
+const OVERDUE_MS = 1_000;
 
 type AnyConnection = Connection<unknown, unknown, unknown>;
 
-/** What came of a drain. The three counts add up to the connections that were there when it began. */
-export interface DrainReport {
-  /** Closed by the drain, and answered (or gone) within the grace period. */
+/** What became of connections in a drain. */
+export interface DrainCounts {
+  /** Closed by the drain: the peer answered the close frame, or was gone, within the grace period. */
   readonly closed: number;
   /** Ended without an answer to their close frame. */
   readonly terminated: number;
   /** Left by themselves, or were closing already, before their turn came. */
   readonly left: number;
+}
+
+/** What came of a drain. The three counts add up to the connections that were there when it began. */
+export interface DrainReport extends DrainCounts {
   /** From the call to the end of the last connection, in ms. */
   readonly tookMs: number;
+  /** The same counts for each namespace. */
+  readonly namespaces: ReadonlyMap<string, DrainCounts>;
 }
 
-export interface DrainPlan {
-  readonly maxPerSecond: number;
-  readonly code: number;
-  readonly reason: string;
-  /** Grace period for the answer to a close frame, in ms. */
-  readonly closeTimeoutMs: number;
+/** How far a drain has come. */
+export interface DrainProgress extends DrainCounts {
+  /** Connections that are not gone yet. */
+  readonly remaining: number;
+  readonly elapsedMs: number;
 }
+
+type MutableCounts = { -readonly [Outcome in keyof DrainCounts]: number };
+
+const newCounts = (): MutableCounts => ({ closed: 0, terminated: 0, left: 0 });
 
 /**
- * Closes connections in batches of the rate, a second apart.
+ * Closes connections at a controlled pace.
  *
- * 25 connections at 10 per second: 10 now, 10 after a second, 5 after two. Connections that leave by themselves
- * meanwhile shorten the plan.
+ * 25 connections at 10 per second, in whole batches: 10 now, 10 after a second, 5 after two. With an interval of
+ * 100 ms: one now and one every 100 ms. Connections that leave by themselves meanwhile shorten the plan.
  */
-export async function drain(connections: readonly AnyConnection[], plan: DrainPlan): Promise<DrainReport> {
-  const startedAtMs = performance.now();
-  const open = new Set(connections);
-  const counts = { closed: 0, terminated: 0, left: 0 };
-  const endings: Promise<void>[] = [];
+export class Drain {
+  readonly #plan: DrainPlan;
+  readonly #limiter: RateLimiter;
+  /** Not gone yet. */
+  readonly #open: Set<AnyConnection>;
+  /** Whose turn has not come, the next one last; some may have left by themselves. */
+  readonly #queue: AnyConnection[];
+  readonly #asked = new Set<AnyConnection>();
+  /** Whose turn has come, and when they are overdue; in the order of that. */
+  readonly #overdueAtMs = new Map<AnyConnection, number>();
+  readonly #counts = newCounts();
+  readonly #namespaces = new Map<string, MutableCounts>();
+  readonly #startedAtMs = performance.now();
+  #wake: () => void = () => undefined;
 
-  const close = async (connection: AnyConnection): Promise<void> => {
-    await closeReported(connection, plan.code, plan.reason);
-    // An overridden close may settle without having closed anything.
-    if (!connection.closed) connection.terminate();
-    if (!open.delete(connection)) return;
-    counts[connection[kWasTerminated] ? 'terminated' : 'closed']++;
-  };
+  constructor(connections: readonly AnyConnection[], plan: DrainPlan) {
+    this.#plan = plan;
+    this.#limiter = new RateLimiter(plan.maxPerSecond);
+    this.#open = new Set(connections);
+    this.#queue = connections.toReversed();
+    if (plan.jitter > 0) shuffle(this.#queue);
+    for (const { namespace } of connections) this.#namespaces.set(namespace, newCounts());
+  }
 
-  let inBatch = 0;
-  for (const connection of connections) {
-    if (inBatch === plan.maxPerSecond) {
-      await sleep(BATCH_SPACING_MS);
-      inBatch = 0;
+  /** A connection is gone, whoever closed it. */
+  onGone(connection: AnyConnection): void {
+    if (!this.#open.delete(connection)) return;
+    this.#overdueAtMs.delete(connection);
+    const wasAsked = this.#asked.delete(connection);
+    const outcome = !wasAsked ? 'left' : connection[kWasTerminated] ? 'terminated' : 'closed';
+    this.#counts[outcome]++;
+    (this.#namespaces.get(connection.namespace) as MutableCounts)[outcome]++;
+    if (this.#open.size === 0) this.#wake();
+  }
+
+  /** @throws the reason of the plan's signal, once it aborts */
+  async run(): Promise<DrainReport> {
+    const { signal, onProgress } = this.#plan;
+    const onAbort = (): void => this.#wake();
+    signal?.addEventListener('abort', onAbort);
+    try {
+      while (this.#open.size > 0) {
+        signal?.throwIfAborted();
+        const waitMs = this.#step(performance.now());
+        onProgress?.(this.#progress());
+        if (this.#open.size > 0) await this.#sleep(waitMs);
+      }
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
     }
-    if (connection.closed) {
-      counts.left++;
-      open.delete(connection);
-      endings.push(whenClosed(connection));
-    } else {
-      inBatch++;
-      endings.push(close(connection));
+    return { ...this.#counts, tookMs: this.#elapsedMs, namespaces: this.#namespaces };
+  }
+
+  get #elapsedMs(): number {
+    return performance.now() - this.#startedAtMs;
+  }
+
+  #progress(): DrainProgress {
+    return { ...this.#counts, remaining: this.#open.size, elapsedMs: this.#elapsedMs };
+  }
+
+  /** Does what is to be done now; returns how long there is nothing to do, in ms. */
+  #step(nowMs: number): number {
+    this.#terminateOverdue(nowMs);
+    const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
+    const untilNextMs = this.#plan.intervalMs * jitter;
+    if (this.#queue.length === 0) return untilNextMs;
+    const blockedMs = this.#limiter.waitMs(nowMs);
+    if (blockedMs > 0) return blockedMs;
+    const wanted = this.#sliceAt(nowMs);
+    const count = this.#closeSome(Math.min(wanted, this.#limiter.allowed(nowMs)));
+    // After the slice: what it took is not taken from the pause.
+    this.#limiter.record(performance.now(), count);
+    return untilNextMs;
+  }
+
+  /** Connections to close now, so that all have been asked in time for their answers. */
+  #sliceAt(nowMs: number): number {
+    const { deadlineMs, slice, intervalMs, graceMs } = this.#plan;
+    if (deadlineMs === undefined) return slice;
+    const askedByMs = this.#startedAtMs + deadlineMs - Math.min(graceMs, deadlineMs / 2);
+    const slices = Math.max(1, Math.floor((askedByMs - nowMs) / intervalMs) + 1);
+    return Math.ceil((this.#open.size - this.#overdueAtMs.size) / slices);
+  }
+
+  #closeSome(limit: number): number {
+    const { code, reason, graceMs } = this.#plan;
+    const overdueAtMs = performance.now() + graceMs + OVERDUE_MS;
+    let count = 0;
+    while (count < limit) {
+      const connection = this.#queue.pop();
+      if (connection === undefined) break;
+      if (!this.#open.has(connection)) continue;
+      this.#overdueAtMs.set(connection, overdueAtMs);
+      if (connection.closed) continue;
+      count++;
+      this.#asked.add(connection);
+      void closeReported(connection, code, reason);
+    }
+    return count;
+  }
+
+  #terminateOverdue(nowMs: number): void {
+    const { deadlineMs } = this.#plan;
+    if (deadlineMs !== undefined && nowMs >= this.#startedAtMs + deadlineMs) {
+      for (const connection of this.#queue.splice(0)) this.#overdueAtMs.set(connection, 0);
+      for (const connection of this.#open) this.#terminate(connection);
+      return;
+    }
+    for (const [connection, overdueAtMs] of this.#overdueAtMs) {
+      if (nowMs < overdueAtMs) return;
+      this.#terminate(connection);
     }
   }
-  await withinMs(plan.closeTimeoutMs + OVERDUE_MS, Promise.all(endings));
-  // Whatever an overridden close is waiting for: the drain ends.
-  for (const connection of open) {
+
+  #terminate(connection: AnyConnection): void {
+    this.#asked.add(connection);
+    this.#overdueAtMs.delete(connection);
     connection.terminate();
-    counts.terminated++;
   }
-  return { ...counts, tookMs: performance.now() - startedAtMs };
+
+  /** Until the time is up, the last connection is gone or the drain is aborted. */
+  async #sleep(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, ms);
+    });
+    clearTimeout(timer);
+  }
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function whenClosed(connection: AnyConnection): Promise<void> {
-  return closeReported(connection, 1000, '');
-}
-
-/** Resolves with the promise or when the time is up, whichever comes first. */
-async function withinMs(ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeUp = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([promise, timeUp]);
-  clearTimeout(timer);
+/** Fisher-Yates. */
+function shuffle(items: unknown[]): void {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = Math.floor(Math.random() * (last + 1));
+    [items[last], items[other]] = [items[other], items[last]];
+  }
 }

@@ -6,6 +6,10 @@ import type { PoolSettings, SlowDecision } from './options.js';
 export interface PoolLink<C> {
   readonly settings: PoolSettings;
   readonly counters: Counters;
+  /** Grace period of a close in ms: that of a running drain, or the pool's. */
+  readonly closeTimeoutMs: number;
+  /** Where in its interval a new heartbeat begins, 0 to 1. */
+  nextPhase(): number;
   /** The connection has closed. Called before its listeners hear of it. */
   onClosed(connection: C, code: number, reason: string): void;
   onFailure(connection: C, error: Error): void;
@@ -14,6 +18,8 @@ export interface PoolLink<C> {
 
 /** The pool that a connection is in. */
 export const kPool = Symbol('pool');
+export const kJoined = Symbol('joined');
+export const kLeft = Symbol('left');
 /** Everything that leaves a connection. */
 export const kOutbox = Symbol('outbox');
 /** Whether a connection was ended without a closing handshake. */

@@ -51,6 +51,11 @@ export class SocketDriver {
     return true;
   }
 
+  /** Only where `capabilities.ping` says so. */
+  ping(socket: unknown): void {
+    (socket as AnySocket).ping();
+  }
+
   /** Bytes that wait in the socket, 0 where it does not tell. */
   bufferedAmount(socket: unknown): number {
     if (this.#isUws) return (socket as AnySocket).getBufferedAmount();

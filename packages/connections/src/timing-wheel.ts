@@ -1,6 +1,6 @@
 /** Width of a slot in ms: how late a deadline may be noticed. */
 export const SLOT_MS = 100;
-/** Longest step of the wheel's clock in ms: a stalled or suspended process wakes with every deadline intact. */
+/** A longer step of the clock, in ms, is a stall or a suspension, and counts as one slot: no deadline passes in it. */
 const MAX_STEP_MS = 1_000;
 /** Entries handled in one turn of the event loop; the rest of a full slot follows in the next turns. */
 const ENTRIES_PER_TURN = 200;
@@ -78,7 +78,8 @@ export class TimingWheel {
 
   #advance(): void {
     const readAtMs = performance.now();
-    this.#nowMs += Math.min(Math.max(readAtMs - this.#readAtMs, 0), MAX_STEP_MS);
+    const stepMs = readAtMs - this.#readAtMs;
+    this.#nowMs += stepMs > MAX_STEP_MS ? SLOT_MS : Math.max(stepMs, 0);
     this.#readAtMs = readAtMs;
   }
 
@@ -92,7 +93,9 @@ export class TimingWheel {
       this.#slots.delete(this.#passedSlot);
       for (const entry of entries) this.#due.push(entry);
     }
-    if (idle) this.#handleDue();
+    // Behind the poll phase: what arrived during a stall is read before anybody is held to have been silent.
+    if (idle && this.#due.length > 0) setImmediate(this.#handleDue).unref();
+    else if (idle) this.#stopWhenEmpty();
   }
 
   #handleDue = (): void => {

@@ -1,0 +1,120 @@
+import { assertMaxPerSecond, assertMs } from './arguments.js';
+import { assertCloseArguments, CloseCode } from './close-codes.js';
+import type { DrainProgress } from './drain.js';
+import { expected } from './errors.js';
+
+/** Pace when nothing else is said, in connections per second. */
+export const DEFAULT_MAX_PER_SECOND = 1_000;
+/** Time between two slices of a drain, in ms: one long pause of the event loop becomes many short ones. */
+const DEFAULT_INTERVAL_MS = 100;
+
+/** How to drain. `maxPerSecond` or `deadline`, not both. */
+export interface DrainOptions {
+  /**
+   * Connections closed in any one second, over all namespaces. Range: an integer of at least 1.
+   *
+   * @default 1000
+   */
+  readonly maxPerSecond?: number;
+
+  /**
+   * Has the pool empty after this many ms: the pace follows from the number of connections, and slows down as
+   * some leave by themselves. What is still open then is terminated. The last `grace` ms of it, at most half, are
+   * left for answers to the close frames. Range: more than 0.
+   */
+  readonly deadline?: number;
+
+  /**
+   * Time between two slices in ms: each closes its share of the rate. Small slices keep the event loop free: to
+   * close 2,000 a second, 100 ms means 200 at a time. Range: more than 0, up to 1000.
+   *
+   * @default 100
+   */
+  readonly interval?: number;
+
+  /**
+   * Randomises the order, and the time between two slices by up to this share of it. Range: 0 to 1.
+   *
+   * @default 0
+   */
+  readonly jitter?: number;
+
+  /** @default 1012 (Service Restart: come back); 1000 tells clients not to */
+  readonly code?: number;
+
+  /** At most 123 bytes of UTF-8. @default '' */
+  readonly reason?: string;
+
+  /**
+   * How long a peer may take to answer its close frame before it is terminated, in ms. Range: more than 0.
+   *
+   * @default the pool's `closeTimeout`
+   */
+  readonly grace?: number;
+
+  /** Ends the drain: the promise rejects with the signal's reason, and the pool takes newcomers again. */
+  readonly signal?: AbortSignal;
+
+  /** Called after each slice, and at each interval while the last answers are awaited. */
+  readonly onProgress?: (progress: DrainProgress) => void;
+}
+
+/** A drain that is fully decided. */
+export interface DrainPlan {
+  /** Bound of any one second; infinite where a deadline sets the pace. */
+  readonly maxPerSecond: number;
+  /** Connections at a time, where no deadline sets the pace. */
+  readonly slice: number;
+  readonly intervalMs: number;
+  readonly deadlineMs: number | undefined;
+  readonly jitter: number;
+  readonly code: number;
+  readonly reason: string;
+  readonly graceMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((progress: DrainProgress) => void) | undefined;
+}
+
+/** The positional form: whole batches, a second apart. @throws {TypeError | RangeError} an argument is wrong */
+export function planBatches(maxPerSecond: number, reason: string, code: number, graceMs: number): DrainPlan {
+  assertMaxPerSecond(maxPerSecond);
+  assertCloseArguments(code, reason);
+  const [intervalMs, jitter] = [1_000, 0];
+  const rest = { deadlineMs: undefined, signal: undefined, onProgress: undefined };
+  return { maxPerSecond, slice: maxPerSecond, intervalMs, jitter, code, reason, graceMs, ...rest };
+}
+
+/** @throws {TypeError | RangeError} an option is wrong */
+export function planDrain(options: DrainOptions, closeTimeoutMs: number): DrainPlan {
+  const { maxPerSecond, deadline, signal, onProgress } = options;
+  const { interval = DEFAULT_INTERVAL_MS, jitter = 0, grace = closeTimeoutMs } = options;
+  const { code = CloseCode.ServiceRestart, reason = '' } = options;
+  assertMs('interval', interval, 1_000);
+  assertMs('grace', grace);
+  assertJitter(jitter);
+  assertCloseArguments(code, reason);
+  assertSignal(signal);
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(expected('onProgress to be a function', onProgress));
+  }
+  const common = { jitter, code, reason, graceMs: grace, signal, onProgress };
+  if (deadline !== undefined) {
+    if (maxPerSecond !== undefined) throw new TypeError('Expected maxPerSecond or deadline, got both');
+    assertMs('deadline', deadline);
+    return { ...common, maxPerSecond: Infinity, slice: 0, intervalMs: interval, deadlineMs: deadline };
+  }
+  const rate = maxPerSecond ?? DEFAULT_MAX_PER_SECOND;
+  assertMaxPerSecond(rate);
+  const slice = Math.max(1, Math.round((rate * interval) / 1_000));
+  return { ...common, maxPerSecond: rate, slice, intervalMs: (slice / rate) * 1_000, deadlineMs: undefined };
+}
+
+function assertJitter(jitter: unknown): void {
+  if (typeof jitter !== 'number') throw new TypeError(expected('jitter to be a number', jitter));
+  if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(expected('jitter to be between 0 and 1', jitter));
+}
+
+function assertSignal(signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new TypeError(expected('signal to be an AbortSignal', signal));
+}

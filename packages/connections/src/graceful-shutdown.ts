@@ -1,0 +1,128 @@
+import type { Server } from 'node:http';
+import { constants } from 'node:os';
+import type { Duplex } from 'node:stream';
+import { expected } from './errors.js';
+import type { DrainOptions } from './drain-options.js';
+import type { DrainReport } from './drain.js';
+
+/** What refused clients are told, in seconds (RFC 9110 §10.2.3). */
+const DEFAULT_RETRY_AFTER_SECONDS = 5;
+/** How long requests that are still running may take once the pool is empty, in ms. */
+const REQUEST_GRACE_MS = 5_000;
+/**
+ * A signal that comes again within this many ms is the same one: Ctrl-C in a terminal reaches the whole process
+ * group, and `npm start` passes it on once more.
+ */
+const SAME_SIGNAL_MS = 500;
+
+export interface GracefulShutdownOptions {
+  /** The HTTP server that takes the upgrades. */
+  readonly server: Server;
+  /** What is drained. */
+  readonly pool: { drainConnections(options: DrainOptions): Promise<DrainReport> };
+  /** Closed behind the drain where given: the `WebSocketServer` of `ws`. */
+  readonly webSocketServer?: { close(callback?: (error?: Error) => void): void };
+  /** How to drain. @default `{}`: 1,000 connections per second, in slices of 100 */
+  readonly drain?: DrainOptions;
+  /** `Retry-After` of refused upgrades, in seconds. Range: a whole number, 0 or more. @default 5 */
+  readonly retryAfter?: number;
+  /**
+   * Signals that start the shutdown, such as `['SIGTERM', 'SIGINT']`. A second one ends the process at once with
+   * status 128 + its number.
+   *
+   * @default []: none
+   */
+  readonly signals?: readonly NodeJS.Signals[];
+  /** Called once when a signal has ended in a failed shutdown, which nobody else could hear of. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export interface GracefulShutdown {
+  /** For the readiness probe of a load balancer: `false` from the first instant of the shutdown. */
+  readonly isReady: boolean;
+  /**
+   * Refuses upgrades with 503 and `Retry-After`, drains the pool, then closes the servers. Called again, it
+   * returns the same promise.
+   *
+   * @returns what came of the drain, when the servers have closed
+   */
+  shutdown(): Promise<DrainReport>;
+}
+
+/**
+ * Ties a rolling deploy together for an `http.Server` with `ws`: no client is accepted that would be sent away at
+ * once, and none is sent away faster than the other nodes can take.
+ *
+ * @throws {TypeError} `server` or `pool` is missing
+ * @throws {RangeError} `retryAfter` is out of range
+ */
+export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShutdown {
+  const { server, pool, retryAfter = DEFAULT_RETRY_AFTER_SECONDS } = options;
+  assertMethod('server', server, 'close');
+  assertMethod('pool', pool, 'drainConnections');
+  if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
+    throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
+  }
+  let running: Promise<DrainReport> | undefined;
+  const shutdown = (): Promise<DrainReport> => (running ??= run(options, retryAfter));
+  for (const signal of options.signals ?? []) listenTo(signal, shutdown, options.onError);
+  return {
+    get isReady() {
+      return running === undefined;
+    },
+    shutdown,
+  };
+}
+
+async function run(options: GracefulShutdownOptions, retryAfter: number): Promise<DrainReport> {
+  const { server, pool, webSocketServer, drain = {} } = options;
+  // Instead of whoever took upgrades so far: an upgrade must have one answer.
+  server.removeAllListeners('upgrade');
+  server.on('upgrade', (_request, socket: Duplex) => refuse(socket, retryAfter));
+  const report = await pool.drainConnections(drain);
+  webSocketServer?.close();
+  await closeServer(server);
+  return report;
+}
+
+function refuse(socket: Duplex, retryAfter: number): void {
+  // The peer may be gone already, which is no reason to fail.
+  socket.on('error', () => socket.destroy());
+  socket.end(
+    'HTTP/1.1 503 Service Unavailable\r\n' +
+      `Retry-After: ${retryAfter}\r\n` +
+      'Connection: close\r\nContent-Length: 0\r\n\r\n',
+  );
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const overdue = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+  clearTimeout(overdue);
+}
+
+function listenTo(
+  signal: NodeJS.Signals,
+  shutdown: () => Promise<unknown>,
+  onError: ((error: unknown) => void) | undefined,
+): void {
+  let firstAtMs: number | undefined;
+  process.on(signal, () => {
+    const nowMs = performance.now();
+    if (firstAtMs === undefined) {
+      firstAtMs = nowMs;
+      shutdown().catch((error: unknown) => onError?.(error));
+    } else if (nowMs - firstAtMs > SAME_SIGNAL_MS) {
+      process.exit(128 + constants.signals[signal]);
+    }
+  });
+}
+
+function assertMethod(name: string, value: unknown, method: string): void {
+  if (typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function') return;
+  throw new TypeError(expected(`${name} to have ${method}()`, value));
+}

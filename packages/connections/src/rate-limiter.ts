@@ -1,0 +1,39 @@
+/**
+ * Length of the window that a rate is kept in, in ms. A little over a second: timers and the network are exact to
+ * some milliseconds, and clients must not see more than the rate within any one second.
+ */
+const WINDOW_MS = 1_020;
+
+/** Sliding window: never more than `maxPerSecond` within any one second, however unevenly they come. */
+export class RateLimiter {
+  readonly #maxPerSecond: number;
+  /** What was let through within the window, oldest first. */
+  readonly #recent: { readonly atMs: number; readonly count: number }[] = [];
+  #inWindow = 0;
+
+  constructor(maxPerSecond: number) {
+    this.#maxPerSecond = maxPerSecond;
+  }
+
+  /** How many may pass now. */
+  allowed(nowMs: number): number {
+    for (let oldest = this.#recent[0]; oldest && nowMs - oldest.atMs >= WINDOW_MS; oldest = this.#recent[0]) {
+      this.#inWindow -= oldest.count;
+      this.#recent.shift();
+    }
+    return this.#maxPerSecond - this.#inWindow;
+  }
+
+  /** How long until some may pass, in ms; 0 when some may pass now. */
+  waitMs(nowMs: number): number {
+    if (this.allowed(nowMs) > 0) return 0;
+    const oldest = this.#recent[0];
+    return oldest === undefined ? 0 : oldest.atMs + WINDOW_MS - nowMs;
+  }
+
+  record(nowMs: number, count: number): void {
+    if (count === 0) return;
+    this.#recent.push({ atMs: nowMs, count });
+    this.#inWindow += count;
+  }
+}
