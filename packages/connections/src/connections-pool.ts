@@ -13,7 +13,7 @@ import {
   type DrainOptions,
   type DrainPlan,
 } from './drain-options.js';
-import { isTraced, trace } from './diagnostics.js';
+import { trace } from './diagnostics.js';
 import { ConnectionsError, expected, toError } from './errors.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
 import {
@@ -333,7 +333,6 @@ export class ConnectionsPool<
     this.#drain = new Drain(this.#registry.all(), { ...plan, onProgress: this.#guarded(plan.onProgress) });
     try {
       const report = await this.#drain.run();
-      if (isTraced('drain')) trace('drain', this, { report });
       this.#emit('drain', report);
       return report;
     } catch (error) {
@@ -387,7 +386,6 @@ export class ConnectionsPool<
     const replaced = this.#registry.add(connection);
     connection[kJoined](this.#link);
     if (replaced !== undefined) this.#replace(replaced);
-    if (isTraced('connection')) trace('connection', this, { connection });
     this.#emit('connection', connection);
   }
 
@@ -396,7 +394,7 @@ export class ConnectionsPool<
     void closeReported(connection, code, reason);
     connection[kLeft]();
     this.#drain?.onGone(connection);
-    this.#emitDisconnection(connection, code, reason);
+    this.#emit('disconnection', connection, code, reason);
   }
 
   /** Takes out this very connection. `true`: it was the last one of its namespace. */
@@ -405,19 +403,9 @@ export class ConnectionsPool<
     connection[kLeft]();
     this.#drain?.onGone(connection);
     const hasEmptied = !this.hasNamespace(connection.namespace);
-    this.#emitDisconnection(connection, code, reason);
-    if (hasEmptied) this.#emitEmpty(connection.namespace);
-    return hasEmptied;
-  }
-
-  #emitDisconnection(connection: ConnectionType, code: number | undefined, reason: string): void {
-    if (isTraced('disconnection')) trace('disconnection', this, { connection, code, reason });
     this.#emit('disconnection', connection, code, reason);
-  }
-
-  #emitEmpty(namespace: string): void {
-    if (isTraced('emptyNamespace')) trace('emptyNamespace', this, { namespace });
-    this.#emit('emptyNamespace', namespace);
+    if (hasEmptied) this.#emit('emptyNamespace', connection.namespace);
+    return hasEmptied;
   }
 
   /** The one place where a message goes to many. */
@@ -439,19 +427,12 @@ export class ConnectionsPool<
     this.#counters.broadcasts++;
     const outgoing = new Outgoing(message);
     const result = fanOut.broadcast(outgoing, [...excepted]);
-    if (isTraced('broadcast')) {
-      const { byteLength, recipients } = outgoing;
-      trace('broadcast', this, { namespace, byteLength, recipients });
-    }
+    trace('broadcast', this, namespace, outgoing.byteLength, outgoing.recipients);
     return result;
   }
 
   #decide(connection: ConnectionType, { byteLength }: Outgoing, isNew: boolean): SlowDecision {
-    if (isNew) {
-      const { bufferedAmount } = connection;
-      if (isTraced('slow')) trace('slow', this, { connection, bufferedAmount });
-      this.#emit('slow', connection, bufferedAmount);
-    }
+    if (isNew) this.#emit('slow', connection, connection.bufferedAmount);
     const { onSlow } = this.#settings;
     if (typeof onSlow !== 'function') return onSlow;
     try {
@@ -464,7 +445,7 @@ export class ConnectionsPool<
 
   #reportError(error: Error, connection: ConnectionType | undefined): void {
     this.#counters.errors++;
-    if (isTraced('error')) trace('error', this, { error, connection });
+    trace('error', this, error, connection);
     if (this.listenerCount('error') === 0) return;
     try {
       EventEmitter.prototype.emit.call(this, 'error', error, connection);
@@ -476,6 +457,7 @@ export class ConnectionsPool<
 
   /** Listeners that throw break nothing: their error is an event like any other. */
   #emit<E extends keyof PoolEvents<ConnectionType>>(event: E, ...args: PoolEvents<ConnectionType>[E]): void {
+    trace(event, this, ...args);
     try {
       EventEmitter.prototype.emit.call(this, event, ...args);
     } catch (error) {

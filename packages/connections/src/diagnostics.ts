@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
 
-/** What a pool tells tracers: the channels `soketi:connections:<name>`. Every payload also has the `pool`. */
+/** What a pool tells tracers, on the channels `soketi:connections:<name>`. Every payload also has the `pool`. */
 export interface DiagnosticsPayloads {
   /** A connection has joined. */
   connection: { readonly connection: unknown };
@@ -20,24 +20,30 @@ export interface DiagnosticsPayloads {
 
 type Name = keyof DiagnosticsPayloads;
 
-const open = (name: Name): Channel => channel(`soketi:connections:${name}`);
-
-// Kept, so that asking whether anybody listens is the read of a field.
-const channels: Readonly<Record<Name, Channel>> = {
-  connection: open('connection'),
-  disconnection: open('disconnection'),
-  emptyNamespace: open('emptyNamespace'),
-  broadcast: open('broadcast'),
-  slow: open('slow'),
-  drain: open('drain'),
-  error: open('error'),
-};
-
-/** Publishes where somebody has subscribed; nothing is allocated otherwise. */
-export function isTraced(name: Name): boolean {
-  return channels[name].hasSubscribers;
+interface Topic {
+  readonly channel: Channel;
+  readonly fields: readonly string[];
 }
 
-export function trace<N extends Name>(name: N, pool: unknown, payload: DiagnosticsPayloads[N]): void {
-  channels[name].publish({ pool, ...payload });
+const topic = (name: Name, ...fields: readonly string[]): Topic => ({
+  channel: channel(`soketi:connections:${name}`),
+  fields,
+});
+
+// Kept, so that asking whether anybody listens is the read of a field.
+const topics: Readonly<Record<Name, Topic>> = {
+  connection: topic('connection', 'connection'),
+  disconnection: topic('disconnection', 'connection', 'code', 'reason'),
+  emptyNamespace: topic('emptyNamespace', 'namespace'),
+  broadcast: topic('broadcast', 'namespace', 'byteLength', 'recipients'),
+  slow: topic('slow', 'connection', 'bufferedAmount'),
+  drain: topic('drain', 'report'),
+  error: topic('error', 'error', 'connection'),
+};
+
+/** Publishes the values under the names of the payload's fields. Free where nobody has subscribed. */
+export function trace(name: Name, pool: unknown, ...values: readonly unknown[]): void {
+  const { channel, fields } = topics[name];
+  if (!channel.hasSubscribers) return;
+  channel.publish({ pool, ...Object.fromEntries(fields.map((field, index) => [field, values[index]])) });
 }
