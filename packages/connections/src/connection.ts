@@ -376,7 +376,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     this.#state = ReadyState.Closing;
     this.#closeDeadlineMs = wheel.nowMs + (this[kPool]?.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
     wheel.schedule(this, this.#closeDeadlineMs);
-    this[kOutbox].settle();
+    this[kOutbox].end();
     if (this.#handing === undefined) this.#closeSocket(code, reason);
     else void this.#handing.then(() => this.#closeSocket(code, reason));
   }

@@ -375,9 +375,9 @@ export class ConnectionsPool<
       );
     }
     const holder = this.#registry.find(connection.namespace, connection.id);
-    if (holder === undefined || holder === connection || this.#settings.onDuplicate === 'replace')
-      return undefined;
-    // Closing, but not gone yet: its place is still taken.
+    // One that is closing does not keep its client from coming back.
+    if (holder === undefined || holder === connection || holder.closed) return undefined;
+    if (this.#settings.onDuplicate === 'replace') return undefined;
     return new ConnectionsError('ERR_DUPLICATE_CONNECTION', `${describe(connection)}: the id is taken`);
   }
 
@@ -390,8 +390,9 @@ export class ConnectionsPool<
   }
 
   #replace(connection: ConnectionType): void {
-    const [code, reason] = [CloseCode.Replaced, 'Replaced by a newer connection'];
-    void closeReported(connection, code, reason);
+    const isLive = !connection.closed;
+    const [code, reason] = isLive ? [CloseCode.Replaced, 'Replaced by a newer connection'] : [undefined, ''];
+    if (code !== undefined) void closeReported(connection, code, reason);
     connection[kLeft]();
     this.#drain?.onGone(connection);
     this.#emit('disconnection', connection, code, reason);

@@ -75,8 +75,13 @@ export class FanOut {
 
   /** Appends to the log; resolves when every member's copy was handed over or refused. */
   broadcast(outgoing: Outgoing, exceptions: readonly Outbox[]): Promise<BroadcastResult> {
-    outgoing.recipients = this.#outboxes.size - exceptions.length;
-    for (const outbox of exceptions) outbox.skip(this);
+    outgoing.recipients = this.#outboxes.size;
+    for (const outbox of exceptions) {
+      // One that was just terminated has left already, although its socket has not told yet.
+      if (!this.#outboxes.has(outbox)) continue;
+      outgoing.recipients--;
+      outbox.skip(this);
+    }
     this.#log.push(outgoing);
     this.#offsets.push(this.#bytesBeforeLast() + outgoing.byteLength);
     for (const compression of this.#compressions.keys()) {

@@ -52,6 +52,8 @@ export class Outbox {
   #view: View | undefined;
   #isSlow = false;
   #isDead = false;
+  /** Closing has begun: what is still to be sent has failed. */
+  #isEnded = false;
   /** An overridden `send` is being called for a broadcast: what it sends takes the place of that broadcast. */
   #isOverriding = false;
   #timer: NodeJS.Timeout | undefined;
@@ -116,8 +118,16 @@ export class Outbox {
     this.rewind();
   }
 
-  /** The socket is gone: what waits has failed. */
+  /** Delivers what waits for it; what cannot be delivered now, and what comes later, has failed. */
+  end(): void {
+    this.settle();
+    this.#isEnded = true;
+    this.settle();
+  }
+
+  /** The socket is gone, and is not touched any more: what waits has failed. */
   abandon(): void {
+    this.#isEnded = true;
     this.#isDead = true;
     clearTimeout(this.#timer);
     this.leave();
@@ -195,12 +205,7 @@ export class Outbox {
   #deliver(batch: Batch): boolean {
     const socket = this.#ws;
     const taker = batch.isPrivate ? this.#privateTaker : this.#broadcastTaker;
-    if (
-      socket !== undefined &&
-      taker === 'socket' &&
-      !this.#isDead &&
-      socket.readyState === ReadyState.Open
-    ) {
+    if (socket?.readyState === ReadyState.Open && taker === 'socket' && !this.#isEnded) {
       if (ws.isInsideMessage(socket)) return false;
       if (this.#write(socket, batch)) {
         this.#finish(batch);
@@ -220,9 +225,7 @@ export class Outbox {
   #write(socket: ws.WsSocket, batch: Batch): boolean {
     if (!batch.isFramed || !ws.canWrite(socket)) return false;
     if (ws.bufferedBytes(socket) + batch.byteLength > this.#context.maxBufferedBytes) return false;
-    // A large private message is compressed by `ws`, off the event loop.
-    if (batch.isPrivate && this.compression && batch.messages[0]?.needsPreparation(this.compression))
-      return false;
+    if (batch.isPrivate && batch.messages.some((message) => this.#isForWs(message))) return false;
     try {
       ws.write(socket, batch.chunksFor(this.compression));
     } catch (error) {
@@ -238,9 +241,14 @@ export class Outbox {
     return true;
   }
 
+  /** It is large, to be compressed, and nobody has done that off the event loop: `ws` will. */
+  #isForWs(outgoing: Outgoing): boolean {
+    return this.compression !== undefined && outgoing.needsPreparation(this.compression);
+  }
+
   #sendOne(outgoing: Outgoing, taker: Taker): void {
     try {
-      if (this.#isDead || this.#driver.readyState(this.#socket) > ReadyState.Open) outgoing.failed++;
+      if (this.#isEnded || this.#driver.readyState(this.#socket) > ReadyState.Open) outgoing.failed++;
       else if (!this.#admits(outgoing, this.#bytesInSocket)) return;
       else if (taker === 'socket') this.#sendOnSocket(outgoing);
       else this.#hand(outgoing, taker);
@@ -252,8 +260,8 @@ export class Outbox {
   #sendOnSocket(outgoing: Outgoing): void {
     const socket = this.#ws;
     // Even one by one the shared frame is written where possible: stalled readers then keep one buffer together.
-    const isDirect = socket !== undefined && outgoing.frame !== undefined && ws.canWrite(socket);
-    if (isDirect) ws.write(socket, outgoing.frameFor(this.compression).chunks);
+    const isDirect = socket !== undefined && outgoing.frame !== undefined && !this.#isForWs(outgoing);
+    if (isDirect && ws.canWrite(socket)) ws.write(socket, outgoing.frameFor(this.compression).chunks);
     else this.#driver.send(this.#socket, outgoing.body, outgoing.isBinary);
     this.#count(outgoing);
     outgoing.sent++;
