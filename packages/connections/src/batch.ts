@@ -1,6 +1,14 @@
 import { LARGE_PAYLOAD_BYTES, type Frame } from './frame.js';
+import { reach, type Segment } from './history.js';
 import type { Outgoing } from './outgoing.js';
 import type { Compression } from './ws-socket.js';
+
+/** A batch as it is compressed for members that hold some of the history. */
+interface HistoryChunks {
+  readonly chunks: readonly Buffer[];
+  /** Where the run begins anew, when a part could not be compressed in time. */
+  readonly restart: number | undefined;
+}
 
 /**
  * Messages that leave one after the other in one write. A batch of broadcasts is shared by all connections that
@@ -16,6 +24,15 @@ export class Batch {
   readonly isFramed: boolean;
   /** Connections that got the whole batch. Kept here, so that counting costs nothing per message. */
   sent = 0;
+  /** Where its last segment ends in the history of the namespace. */
+  readonly end: number = 0;
+  readonly #first: Segment | undefined;
+  /**
+   * For members that are behind: what they hold from here on may be referred to. The youngest of them decides for
+   * all, so that they share one variant.
+   */
+  behindFrom: number | undefined;
+  #histories: Map<Compression, Map<number, HistoryChunks>> | undefined;
   #plain: readonly Buffer[] | undefined;
   #compressed: Map<Compression, readonly Buffer[]> | undefined;
 
@@ -27,9 +44,53 @@ export class Batch {
     for (const message of messages) {
       byteLength += message.byteLength;
       isFramed &&= message.frame !== undefined;
+      if (message.segment === undefined) continue;
+      this.#first ??= message.segment;
+      this.end = message.segment.end;
     }
     this.byteLength = byteLength;
     this.isFramed = isFramed;
+  }
+
+  /** Some of it enters the history of the namespace. */
+  get hasSegments(): boolean {
+    return this.#first !== undefined;
+  }
+
+  /** Where its first segment begins. */
+  get start(): number {
+    return this.#first?.start ?? 0;
+  }
+
+  /** From where on a member has to hold the history, to be in step. */
+  reachesTo(compression: Compression): number {
+    return this.#first === undefined ? 0 : this.#first.start - reach(compression, this.#first);
+  }
+
+  /** The bytes for members whose windows hold the history from `runStart` on. */
+  chunksAfter(compression: Compression, runStart: number): HistoryChunks {
+    this.#histories ??= new Map();
+    let variants = this.#histories.get(compression);
+    if (variants === undefined)
+      this.#histories.set(compression, (variants = new Map<number, HistoryChunks>()));
+    let chunks = variants.get(runStart);
+    if (chunks === undefined) variants.set(runStart, (chunks = this.#gatherAfter(compression, runStart)));
+    return chunks;
+  }
+
+  #gatherAfter(compression: Compression, runStart: number): HistoryChunks {
+    let start = runStart;
+    let restart: number | undefined;
+    const frames = this.messages.map((message) => {
+      const { segment } = message;
+      const plain = message.frame as Frame;
+      if (segment === undefined) return plain;
+      const frame = message.frameAfter(compression, segment, start);
+      // Not compressed in time: it goes out plain, and the run begins anew behind it.
+      if (frame === undefined) restart = start = segment.end;
+      return frame ?? plain;
+    });
+    return { chunks: gather(frames), restart };
   }
 
   /** The bytes for sockets of that agreement, put together when the first of them asks. */

@@ -56,7 +56,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** Messages whose handler has not answered yet: the close waits for them. */
   #handing: Promise<unknown> | undefined;
   /** @internal */
-  [kPool]: PoolLink<Connection<unknown, unknown, unknown>> | undefined = undefined;
+  [kPool]: PoolLink<AnyConnection> | undefined = undefined;
   /** @internal */
   readonly [kOutbox]: Outbox;
   /** @internal */
@@ -274,7 +274,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   }
 
   /** @internal Joined to a pool, which sets the limits of its connections. */
-  [kJoined](pool: PoolLink<Connection<unknown, unknown, unknown>>): void {
+  [kJoined](pool: PoolLink<AnyConnection>): void {
     this[kPool] = pool;
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
@@ -433,12 +433,11 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   }
 }
 
+/** Any connection at all, whatever may be sent on it. */
+export type AnyConnection = Connection<unknown, never, unknown>;
+
 /** A close of the library's own accord: an overridden `close` that fails is reported like any other failure. */
-export function closeReported(
-  connection: Connection<unknown, unknown, unknown>,
-  code: number,
-  reason: string,
-): Promise<void> {
+export function closeReported(connection: AnyConnection, code: number, reason: string): Promise<void> {
   try {
     return Promise.resolve(connection.close(code, reason)).catch((error: unknown) =>
       connection[kFailed](error),

@@ -1,11 +1,9 @@
-import type { Connection } from './connection.js';
+import type { AnyConnection, Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import type { DrainReport } from './drain.js';
 import type { DrainOptions } from './drain-options.js';
 import type { WebSocketMessage } from './message.js';
 import type { BroadcastResult } from './outgoing.js';
-
-type AnyConnection = Connection<unknown, unknown, unknown>;
 
 /** Events of a pool and the arguments of their listeners. */
 export interface PoolEvents<C> {

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
-import { closeReported, Connection } from './connection.js';
+import { closeReported, Connection, type AnyConnection } from './connection.js';
 import type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
 import { newCounters } from './counters.js';
 import { Drain, type DrainReport } from './drain.js';
@@ -27,8 +27,6 @@ import type { Outbox } from './outbox.js';
 import { kJoined, kLeft, kOutbox, kPool, type PoolLink } from './pool-link.js';
 import { Registry } from './registry.js';
 import { Turn } from './turn.js';
-
-type AnyConnection = Connection<unknown, unknown, unknown>;
 
 const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;
 
@@ -64,11 +62,11 @@ export class ConnectionsPool<
   /**
    * @throws {TypeError | RangeError} an option has the wrong type or is out of range
    */
-  constructor(options: ConnectionsPoolOptions<ConnectionType> = {}) {
+  constructor(options: ConnectionsPoolOptions<NoInfer<ConnectionType>> = {}) {
     super();
     this.#settings = resolveOptions(options);
-    const { maxBufferedBytes } = this.#settings;
-    this.#registry = new Registry(this.#turn, { maxBufferedBytes, counters: this.#counters });
+    const { maxBufferedBytes, historyBytes } = this.#settings;
+    this.#registry = new Registry(this.#turn, { maxBufferedBytes, historyBytes, counters: this.#counters });
     this.#link = this.#makeLink();
   }
 

@@ -8,6 +8,14 @@ export interface Counters {
   writes: number;
   /** Calls of a broadcast method that reached a namespace with members. */
   broadcasts: number;
+  /** Messages that the library itself compressed, once for many. */
+  compressedMessages: number;
+  /** Compressions that took: one for each window size, and one more for members whose history is shorter. */
+  compressions: number;
+  /** Payload bytes that went into them. */
+  compressedBytesIn: number;
+  /** Payload bytes that came out of them. */
+  compressedBytesOut: number;
   /** Messages refused by the slow-reader policy, one for each recipient. */
   dropped: number;
   /** Times that a connection became a slow reader. */
@@ -34,6 +42,10 @@ export function newCounters(): Counters {
     bytesSent: 0,
     writes: 0,
     broadcasts: 0,
+    compressedMessages: 0,
+    compressions: 0,
+    compressedBytesIn: 0,
+    compressedBytesOut: 0,
     dropped: 0,
     slowReaders: 0,
     idleTimeouts: 0,

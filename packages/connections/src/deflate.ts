@@ -20,10 +20,14 @@ export function internCompression(compression: Compression): Compression {
   return known ?? compression;
 }
 
-function zlibOptions({ windowBits, level, memLevel }: Compression): ZlibOptions {
+/** A dictionary as long as the window would not be reached to its start by zlib (`MIN_LOOKAHEAD`), in bytes. */
+const LOOKAHEAD_BYTES = 262;
+
+function zlibOptions({ windowBits, level, memLevel }: Compression, input: number): ZlibOptions {
   return {
     // zlib takes 8 for 9 in raw streams, and the peer's window would then be too small: see `canCompress`.
-    windowBits,
+    // No larger than the input needs: to set up a window costs more than to compress a small message.
+    windowBits: Math.min(windowBits, Math.max(9, Math.ceil(Math.log2(input + LOOKAHEAD_BYTES)))),
     ...(level !== undefined && { level }),
     ...(memLevel !== undefined && { memLevel }),
     finishFlush: constants.Z_SYNC_FLUSH,
@@ -35,9 +39,24 @@ export function canCompress(compression: Compression, payloadBytes: number): boo
   return compression.windowBits > 8 && payloadBytes >= Math.max(compression.thresholdBytes, 1);
 }
 
-/** One message compressed on its own: right for every socket of that agreement. @see RFC 7692 §7.2.1 */
-export function deflateFrameSync(payload: Buffer, isBinary: boolean, compression: Compression): Frame {
-  return toFrame(deflateRawSync(payload, zlibOptions(compression)), isBinary);
+/**
+ * One message, compressed once for all sockets of that agreement whose windows end with the dictionary: with none,
+ * for all of them.
+ *
+ * @see RFC 7692 §7.2.1
+ */
+export function deflateFrameSync(
+  payload: Buffer,
+  isBinary: boolean,
+  compression: Compression,
+  dictionary: Buffer,
+): Frame {
+  return toFrame(deflateRawSync(payload, withDictionary(payload, compression, dictionary)), isBinary);
+}
+
+function withDictionary(payload: Buffer, compression: Compression, dictionary: Buffer): ZlibOptions {
+  const options = zlibOptions(compression, payload.length + dictionary.length);
+  return dictionary.length > 0 ? { ...options, dictionary } : options;
 }
 
 /** The same in the thread pool. The callback gets `undefined` where zlib failed: the plain frame is as good. */
@@ -45,9 +64,10 @@ export function deflateFrame(
   payload: Buffer,
   isBinary: boolean,
   compression: Compression,
+  dictionary: Buffer,
   callback: (frame: Frame | undefined) => void,
 ): void {
-  deflateRaw(payload, zlibOptions(compression), (error, deflated) => {
+  deflateRaw(payload, withDictionary(payload, compression, dictionary), (error, deflated) => {
     callback(error === null ? toFrame(deflated, isBinary) : undefined);
   });
 }

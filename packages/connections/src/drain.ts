@@ -1,4 +1,4 @@
-import { closeReported, type Connection } from './connection.js';
+import { closeReported, type AnyConnection } from './connection.js';
 import type { DrainPlan } from './drain-options.js';
 import { kWasTerminated } from './pool-link.js';
 import { RateLimiter } from './rate-limiter.js';
@@ -8,8 +8,6 @@ import { RateLimiter } from './rate-limiter.js';
  * this is for one whose `close` is overridden and does not.
  */
 const OVERDUE_MS = 1_000;
-
-type AnyConnection = Connection<unknown, unknown, unknown>;
 
 /** What became of connections in a drain. */
 export interface DrainCounts {

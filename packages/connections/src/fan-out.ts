@@ -1,5 +1,8 @@
 import { Batch } from './batch.js';
+import type { Counters } from './counters.js';
+import { History, reach } from './history.js';
 import type { Outbox } from './outbox.js';
+import type { OutboxContext } from './outbox-owner.js';
 import type { BroadcastResult, Outgoing } from './outgoing.js';
 import type { Turn } from './turn.js';
 import type { Compression } from './ws-socket.js';
@@ -8,6 +11,8 @@ import type { Compression } from './ws-socket.js';
 const MAX_LOG_BYTES = 1024 * 1024;
 /** The same while a message of it is being compressed: past this, it goes out uncompressed instead, in bytes. */
 const MAX_LOG_BYTES_WHILE_COMPRESSING = 16 * 1024 * 1024;
+
+const NOTHING = Buffer.alloc(0);
 
 /** Above any number of messages that a log can hold. */
 const SLICE_KEY_BASE = 2 ** 24;
@@ -24,6 +29,12 @@ export class FanOut {
   readonly #outboxes = new Set<Outbox>();
   /** How many outboxes of each agreement there are: the variants that large messages are compressed to. */
   readonly #compressions = new Map<Compression, number>();
+  /** The same for those that share the history. */
+  readonly #contextual = new Map<Compression, number>();
+  readonly #history: History | undefined;
+  readonly #counters: Counters;
+  /** Some members may be behind the history. */
+  #hasBehind = false;
   /** Outboxes that need a message to be of a kind that a WebSocket takes. */
   #strict = 0;
   #log: Outgoing[] = [];
@@ -34,8 +45,10 @@ export class FanOut {
   /** Compressions that are running in the thread pool. */
   #compressing = 0;
 
-  constructor(turn: Turn) {
+  constructor(turn: Turn, { historyBytes, counters }: OutboxContext) {
     this.#turn = turn;
+    this.#counters = counters;
+    if (historyBytes > 0) this.#history = new History(historyBytes);
   }
 
   /** Messages in the log. */
@@ -59,18 +72,18 @@ export class FanOut {
   add(outbox: Outbox): void {
     this.#outboxes.add(outbox);
     if (!outbox.takesAnything) this.#strict++;
-    const { compression } = outbox;
-    if (compression) this.#compressions.set(compression, (this.#compressions.get(compression) ?? 0) + 1);
+    const { compression, historyCompression } = outbox;
+    if (compression) addOne(this.#compressions, compression);
+    if (historyCompression) addOne(this.#contextual, historyCompression);
+    this.#hasBehind ||= historyCompression !== undefined;
   }
 
   remove(outbox: Outbox): void {
     if (!this.#outboxes.delete(outbox)) return;
     if (!outbox.takesAnything) this.#strict--;
-    const { compression } = outbox;
-    if (compression === undefined) return;
-    const others = (this.#compressions.get(compression) ?? 1) - 1;
-    if (others > 0) this.#compressions.set(compression, others);
-    else this.#compressions.delete(compression);
+    const { compression, historyCompression } = outbox;
+    if (compression) removeOne(this.#compressions, compression);
+    if (historyCompression) removeOne(this.#contextual, historyCompression);
   }
 
   /** Appends to the log; resolves when every member's copy was handed over or refused. */
@@ -82,16 +95,36 @@ export class FanOut {
       outgoing.recipients--;
       outbox.skip(this);
     }
+    this.#enterHistory(outgoing);
     this.#log.push(outgoing);
     this.#offsets.push(this.#bytesBeforeLast() + outgoing.byteLength);
-    for (const compression of this.#compressions.keys()) {
-      if (outgoing.prepare(compression, this.#onCompressed)) this.#compressing++;
-    }
+    outgoing.counters = this.#counters;
+    this.#prepare(outgoing);
     const result = outgoing.result();
     this.#turn.add(this);
     const limit = this.#compressing > 0 ? MAX_LOG_BYTES_WHILE_COMPRESSING : MAX_LOG_BYTES;
     if (this.#bytes >= limit) this.flush();
     return result;
+  }
+
+  #enterHistory(outgoing: Outgoing): void {
+    if (this.#contextual.size === 0 || outgoing.frame === undefined) return;
+    outgoing.segment = this.#history?.append(outgoing.frame.payload);
+  }
+
+  /** Starts the compressions that take long: all those that the end of the turn will ask for. */
+  #prepare(outgoing: Outgoing): void {
+    const start = (compression: Compression, dictionary: Buffer): void => {
+      if (outgoing.prepare(compression, dictionary, this.#onCompressed)) this.#compressing++;
+    };
+    for (const compression of this.#compressions.keys()) start(compression, NOTHING);
+    const { segment } = outgoing;
+    if (segment === undefined) return;
+    for (const compression of this.#contextual.keys()) {
+      const { dictionary } = segment;
+      start(compression, dictionary.subarray(dictionary.length - reach(compression, segment)));
+      if (this.#hasBehind) start(compression, NOTHING);
+    }
   }
 
   #bytesBeforeLast(): number {
@@ -116,6 +149,15 @@ export class FanOut {
     if (this.#compressing === 0) this.flush();
   }
 
+  /** Those who are behind the history share one variant: it refers to what the youngest of them holds. */
+  #groupBehind(whole: Batch, rest: readonly Outbox[]): void {
+    if (!whole.hasSegments) return;
+    this.#hasBehind = rest.some(({ historyCompression }) => historyCompression !== undefined);
+    if (!this.#hasBehind) return;
+    const starts = rest.map((outbox) => outbox.behindFrom(whole) ?? 0);
+    whole.behindFrom = starts.reduce((latest, start) => Math.max(latest, start), 0);
+  }
+
   /** Writes everything that was broadcast to everyone, now. */
   flush(): void {
     const log = this.#log;
@@ -123,6 +165,7 @@ export class FanOut {
     const whole = this.slice(0);
     const rest: Outbox[] = [];
     for (const outbox of this.#outboxes) if (!outbox.writeShared(whole)) rest.push(outbox);
+    this.#groupBehind(whole, rest);
     // Up to here no code of the user's ran. What follows may run some, which finds an empty log.
     for (const outbox of rest) outbox.cut();
     const slices = this.#slices;
@@ -134,4 +177,14 @@ export class FanOut {
     for (const slice of slices.values()) slice.distributeCounts();
     for (const outgoing of log) outgoing.finish();
   }
+}
+
+function addOne<T>(counts: Map<T, number>, item: T): void {
+  counts.set(item, (counts.get(item) ?? 0) + 1);
+}
+
+function removeOne<T>(counts: Map<T, number>, item: T): void {
+  const others = (counts.get(item) ?? 1) - 1;
+  if (others > 0) counts.set(item, others);
+  else counts.delete(item);
 }

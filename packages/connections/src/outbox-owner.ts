@@ -25,5 +25,7 @@ export interface OutboxOwner {
 /** What a pool sets and counts for its connections. */
 export interface OutboxContext {
   readonly maxBufferedBytes: number;
+  /** Bytes of the shared compression history of a namespace; 0 for none. */
+  readonly historyBytes: number;
   readonly counters: Counters;
 }

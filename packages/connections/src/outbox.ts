@@ -3,6 +3,7 @@ import { Batch } from './batch.js';
 import { newCounters } from './counters.js';
 import { internCompression } from './deflate.js';
 import type { FanOut } from './fan-out.js';
+import { Run } from './history.js';
 import { DEFAULT_MAX_BUFFERED_BYTES } from './options.js';
 import {
   kDrained,
@@ -18,7 +19,11 @@ import { ReadyState, type SocketDriver } from './socket-driver.js';
 import * as ws from './ws-socket.js';
 
 /** For connections that are in no pool. */
-const NO_POOL: OutboxContext = { maxBufferedBytes: DEFAULT_MAX_BUFFERED_BYTES, counters: newCounters() };
+const NO_POOL: OutboxContext = {
+  maxBufferedBytes: DEFAULT_MAX_BUFFERED_BYTES,
+  historyBytes: 0,
+  counters: newCounters(),
+};
 
 /** How often a socket is looked at that gives no signal of what we wait for (see `#watch` and `#hold`), in ms. */
 const POLL_MS = 10;
@@ -43,10 +48,14 @@ export class Outbox {
   readonly #owner: OutboxOwner;
   readonly #broadcastTaker: Taker;
   readonly #privateTaker: Taker;
-  /** A `ws` server socket, which may be written to directly while `ws` itself is idle. */
+  /** A `ws` server socket. */
   readonly #ws: ws.WsSocket | undefined;
-  /** What was agreed about compression where one frame can serve many sockets. */
+  /** What was agreed about compression where a frame compressed on its own serves many sockets. */
   readonly compression: ws.Compression | undefined;
+  /** The same where each socket keeps a context: its window is known to the deflate stream of `ws` alone. */
+  readonly #contextual: ws.Compression | undefined;
+  /** Unless it shares the history of its namespace. */
+  #run: Run | undefined;
   #context = NO_POOL;
   #fanOut: FanOut | undefined;
   #view: View | undefined;
@@ -66,10 +75,25 @@ export class Outbox {
     this.#privateTaker = privates;
     if (privates !== 'socket' || !ws.isWsServerSocket(socket)) return;
     const compression = ws.compressionOf(socket);
-    // With a context of its own, a socket's window is known to the deflate stream of `ws` alone.
-    if (compression?.isStateless === false) return;
     this.#ws = socket;
-    this.compression = compression && internCompression(compression);
+    if (compression?.isStateless === false) this.#contextual = internCompression(compression);
+    else this.compression = compression && internCompression(compression);
+  }
+
+  /** May be written to directly while `ws` itself is idle. */
+  get #isDirect(): boolean {
+    return this.#ws !== undefined && (this.#contextual === undefined || this.#run !== undefined);
+  }
+
+  /** What was agreed about compression where it shares the history of its namespace. */
+  get historyCompression(): ws.Compression | undefined {
+    return this.#run?.compression;
+  }
+
+  /** From where on it holds what comes before the batch, if anything and not as much as the others. */
+  behindFrom(batch: Batch): number | undefined {
+    const start = this.#run?.startFor(batch);
+    return start !== undefined && start < batch.start ? start : undefined;
   }
 
   /** Its handlers get the messages, which need not be of a kind that a WebSocket takes. */
@@ -106,8 +130,17 @@ export class Outbox {
   join(fanOut: FanOut, context: OutboxContext): void {
     this.#context = context;
     this.#fanOut = fanOut;
+    this.#joinHistory();
     fanOut.add(this);
     if (fanOut.length > 0) this.#view = { pieces: this.#view?.pieces ?? [], cursor: fanOut.length };
+  }
+
+  #joinHistory(): void {
+    const [socket, compression] = [this.#ws, this.#contextual];
+    if (socket === undefined || compression === undefined || this.#context.historyBytes === 0) return;
+    // zlib cannot compress for a window of 8 bits.
+    const window = compression.windowBits > 8 ? ws.adoptDeflate(socket) : undefined;
+    this.#run = window && new Run(compression, window);
   }
 
   /** Everything broadcast so far still reaches it, nothing from now on does. */
@@ -115,6 +148,7 @@ export class Outbox {
     this.settle();
     this.#fanOut?.remove(this);
     this.#fanOut = undefined;
+    this.#run = undefined;
     this.rewind();
   }
 
@@ -175,6 +209,7 @@ export class Outbox {
   writeShared(batch: Batch): boolean {
     const socket = this.#ws;
     if (socket === undefined || this.#view !== undefined || this.#broadcastTaker !== 'socket') return false;
+    if (this.#run !== undefined && !this.#run.isInStep(batch)) return false;
     return this.#write(socket, batch);
   }
 
@@ -223,11 +258,11 @@ export class Outbox {
 
   /** The direct path. `false`: nothing was written. */
   #write(socket: ws.WsSocket, batch: Batch): boolean {
-    if (!batch.isFramed || !ws.canWrite(socket)) return false;
+    if (!this.#isDirect || !batch.isFramed || !ws.canWrite(socket)) return false;
     if (ws.bufferedBytes(socket) + batch.byteLength > this.#context.maxBufferedBytes) return false;
     if (batch.isPrivate && batch.messages.some((message) => this.#isForWs(message))) return false;
     try {
-      ws.write(socket, batch.chunksFor(this.compression));
+      ws.write(socket, this.#chunksOf(batch));
     } catch (error) {
       // Not tried again: a part may be out already, and half a frame breaks the stream.
       this.#fail(batch.messages, error);
@@ -239,6 +274,13 @@ export class Outbox {
     counters.messagesSent += batch.messages.length;
     counters.bytesSent += batch.byteLength;
     return true;
+  }
+
+  #chunksOf(batch: Batch): readonly Buffer[] {
+    // Private messages have no part in a shared window: a secret in it could be guessed from the sizes of others.
+    if (this.#run === undefined || batch.isPrivate || !batch.hasSegments)
+      return batch.chunksFor(this.compression);
+    return this.#run.take(batch);
   }
 
   /** It is large, to be compressed, and nobody has done that off the event loop: `ws` will. */
@@ -260,8 +302,10 @@ export class Outbox {
   #sendOnSocket(outgoing: Outgoing): void {
     const socket = this.#ws;
     // Even one by one the shared frame is written where possible: stalled readers then keep one buffer together.
-    const isDirect = socket !== undefined && outgoing.frame !== undefined && !this.#isForWs(outgoing);
-    if (isDirect && ws.canWrite(socket)) ws.write(socket, outgoing.frameFor(this.compression).chunks);
+    const isDirect = this.#isDirect && outgoing.frame !== undefined && !this.#isForWs(outgoing);
+    if (socket && isDirect && ws.canWrite(socket))
+      ws.write(socket, outgoing.frameFor(this.compression).chunks);
+    else if (socket && this.#run) ws.sendPlain(socket, outgoing.body, outgoing.isBinary);
     else this.#driver.send(this.#socket, outgoing.body, outgoing.isBinary);
     this.#count(outgoing);
     outgoing.sent++;

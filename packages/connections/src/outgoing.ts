@@ -1,7 +1,11 @@
+import type { Counters } from './counters.js';
 import { canCompress, deflateFrame, deflateFrameSync, MAX_SYNC_DEFLATE_BYTES } from './deflate.js';
 import { encodeFrame, type Frame } from './frame.js';
+import { dictionaryFor, type Segment } from './history.js';
 import { isBlob, isWebSocketMessage } from './message.js';
 import type { Compression } from './ws-socket.js';
+
+const NOTHING = Buffer.alloc(0);
 
 /** What became of one broadcast: `recipients` is the sum of the other three. */
 export interface BroadcastResult {
@@ -33,7 +37,12 @@ export class Outgoing {
   failed = 0;
   /** Outcomes still to come from handlers that answer with a promise, and 1 until the rest is counted. */
   #open = 1;
-  #compressed: Map<Compression, Frame | undefined> | undefined;
+  /** Where its compressions are counted. */
+  counters: Counters | undefined;
+  #isCompressed = false;
+  /** Where it stands in the shared history of its namespace, if it enters it. */
+  segment: Segment | undefined;
+  #compressed: Map<Compression, Map<number, Frame | undefined>> | undefined;
   #onResult: ((result: BroadcastResult) => void) | undefined;
 
   constructor(message: unknown) {
@@ -53,38 +62,67 @@ export class Outgoing {
    * Starts what takes long, so that the frame is there when it is written. `false`: nothing has to be waited for,
    * and `onReady` is not called.
    */
-  prepare(compression: Compression, onReady: () => void): boolean {
+  prepare(compression: Compression, dictionary: Buffer, onReady: () => void): boolean {
     const payload = this.frame?.payload;
     if (payload === undefined || payload.length <= MAX_SYNC_DEFLATE_BYTES) return false;
-    if (!canCompress(compression, payload.length) || this.#compressed?.has(compression)) return false;
-    this.#variants.set(compression, undefined);
-    deflateFrame(payload, this.isBinary, compression, (frame) => {
-      this.#variants.set(compression, frame);
+    if (compression.isStateless && !canCompress(compression, payload.length)) return false;
+    const variants = this.#variantsOf(compression);
+    if (variants.has(dictionary.length)) return false;
+    variants.set(dictionary.length, undefined);
+    deflateFrame(payload, this.isBinary, compression, dictionary, (frame) => {
+      variants.set(dictionary.length, frame);
+      if (frame !== undefined) this.#countVariant(frame);
       onReady();
     });
     return true;
   }
 
-  /** Whether `frameFor` would give up compression because nobody has prepared it. */
+  /** Whether it will not be compressed because nobody has prepared that. */
   needsPreparation(compression: Compression): boolean {
     const length = this.frame?.payload.length ?? 0;
-    return (
-      length > MAX_SYNC_DEFLATE_BYTES &&
-      canCompress(compression, length) &&
-      this.#compressed?.get(compression) === undefined
-    );
+    const isLarge = length > MAX_SYNC_DEFLATE_BYTES;
+    return isLarge && canCompress(compression, length) && !this.#variantsOf(compression).get(0);
   }
 
   /** The frame for sockets of that agreement; the plain one, valid for all, where compression does not pay. */
   frameFor(compression: Compression | undefined): Frame {
     const plain = this.frame as Frame;
     if (compression === undefined || !canCompress(compression, plain.payload.length)) return plain;
-    let frame = this.#compressed?.get(compression);
-    if (frame === undefined && plain.payload.length <= MAX_SYNC_DEFLATE_BYTES) {
-      frame = deflateFrameSync(plain.payload, this.isBinary, compression);
-      this.#variants.set(compression, frame);
-    }
+    const frame = this.#compress(compression, NOTHING);
     return frame !== undefined && frame.byteLength < plain.byteLength ? frame : plain;
+  }
+
+  /**
+   * The frame for members whose windows hold the history from `runStart` on; `undefined` when it is not compressed
+   * yet. Unlike `frameFor` never the plain one instead: all windows must end the same.
+   */
+  frameAfter(compression: Compression, segment: Segment, runStart: number): Frame | undefined {
+    return this.#compress(
+      compression,
+      dictionaryFor((this.frame as Frame).payload.length, compression, segment, runStart),
+    );
+  }
+
+  #compress(compression: Compression, dictionary: Buffer): Frame | undefined {
+    const { payload } = this.frame as Frame;
+    const variants = this.#variantsOf(compression);
+    let frame = variants.get(dictionary.length);
+    if (frame === undefined && payload.length <= MAX_SYNC_DEFLATE_BYTES) {
+      frame = deflateFrameSync(payload, this.isBinary, compression, dictionary);
+      variants.set(dictionary.length, frame);
+      this.#countVariant(frame);
+    }
+    return frame;
+  }
+
+  #countVariant({ payload }: Frame): void {
+    const { counters } = this;
+    if (counters === undefined) return;
+    if (!this.#isCompressed) counters.compressedMessages++;
+    this.#isCompressed = true;
+    counters.compressions++;
+    counters.compressedBytesIn += this.frame?.payload.length ?? 0;
+    counters.compressedBytesOut += payload.length;
   }
 
   /** Counts one recipient when its handler's promise settles. */
@@ -119,8 +157,13 @@ export class Outgoing {
     return { recipients, sent, dropped, failed };
   }
 
-  get #variants(): Map<Compression, Frame | undefined> {
-    return (this.#compressed ??= new Map());
+  /** By the length of the dictionary: as each is the end of the same bytes, that tells them apart. */
+  #variantsOf(compression: Compression): Map<number, Frame | undefined> {
+    this.#compressed ??= new Map();
+    let variants = this.#compressed.get(compression);
+    if (variants === undefined)
+      this.#compressed.set(compression, (variants = new Map<number, Frame | undefined>()));
+    return variants;
   }
 
   #countOne(isSent: boolean): void {

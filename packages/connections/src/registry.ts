@@ -1,4 +1,4 @@
-import type { Connection } from './connection.js';
+import type { AnyConnection } from './connection.js';
 import { FanOut } from './fan-out.js';
 import type { OutboxContext } from './outbox-owner.js';
 import { kOutbox } from './pool-link.js';
@@ -9,7 +9,7 @@ import type { Turn } from './turn.js';
  *
  * Maps and no objects, so that names such as `__proto__` are ordinary.
  */
-export class Registry<C extends Connection<unknown, unknown, unknown>> {
+export class Registry<C extends AnyConnection> {
   readonly connections = new Map<string, Map<C['id'], C>>();
   /** For each namespace the same members, as those that its broadcasts go to. */
   readonly #fanOuts = new Map<string, FanOut>();
@@ -50,7 +50,7 @@ export class Registry<C extends Connection<unknown, unknown, unknown>> {
     let fanOut = this.#fanOuts.get(namespace);
     if (members === undefined || fanOut === undefined) {
       this.connections.set(namespace, (members = new Map<C['id'], C>()));
-      this.#fanOuts.set(namespace, (fanOut = new FanOut(this.#turn)));
+      this.#fanOuts.set(namespace, (fanOut = new FanOut(this.#turn, this.#context)));
     }
     const replaced = members.get(id);
     members.set(id, connection);

@@ -1,5 +1,13 @@
 import { ReadyState } from './socket-driver.js';
 
+const kWindow = Symbol('window');
+
+/** The window in which a client inflates what its socket is sent: whose bytes it ends with. */
+export interface DeflateWindow {
+  /** What last compressed for it; `undefined` for `ws` itself. */
+  owner: unknown;
+}
+
 /**
  * The parts of `ws` 8 (8.0-8.23, lib/sender.js and lib/websocket.js) that are not its public interface.
  * This file alone knows them. Everything works without them, through the public `send()`, only slower.
@@ -7,6 +15,7 @@ import { ReadyState } from './socket-driver.js';
 export interface WsSocket {
   readonly readyState: number;
   readonly _isServer: boolean;
+  send(body: unknown, options: { readonly binary: boolean; readonly compress: boolean }): void;
   readonly _socket: {
     write(chunk: Buffer): boolean;
     cork(): void;
@@ -31,12 +40,17 @@ export interface WsSocket {
 }
 
 interface WsPerMessageDeflate {
+  /** Set by `adoptDeflate`. */
+  [kWindow]?: DeflateWindow;
+  /** The deflate stream of `ws` for this socket, once it has compressed something. */
+  readonly _deflate: { reset(): void } | null;
+  compress(data: unknown, isFinal: boolean, callback: unknown): void;
   readonly _threshold: number;
   readonly _options: {
     readonly zlibDeflateOptions?: { readonly level?: number; readonly memLevel?: number };
   };
   readonly params: {
-    readonly server_no_context_takeover?: boolean;
+    server_no_context_takeover?: boolean;
     readonly server_max_window_bits?: number;
   };
 }
@@ -133,10 +147,39 @@ export function compressionOf({ _sender: sender }: WsSocket): Compression | unde
   if (deflate === undefined) return undefined;
   const { params, _options: options, _threshold: thresholdBytes } = deflate;
   return {
-    isStateless: params.server_no_context_takeover === true,
+    // One whose window is shared is not stateless, although `ws` has been told so.
+    isStateless: params.server_no_context_takeover === true && deflate[kWindow] === undefined,
     windowBits: params.server_max_window_bits ?? 15,
     thresholdBytes,
     level: options.zlibDeflateOptions?.level,
     memLevel: options.zlibDeflateOptions?.memLevel,
   };
+}
+
+/**
+ * Takes the deflate context of a socket over, so that somebody else may compress for it too: from now on `ws` begins
+ * each message that it compresses by itself from nothing (which RFC 7692 §7.1.1.1 leaves to the sender), and the
+ * window tells when it has done so. Returns the same window when asked again.
+ */
+export function adoptDeflate({ _sender: sender }: WsSocket): DeflateWindow | undefined {
+  const deflate = sender._extensions['permessage-deflate'];
+  if (typeof deflate?.compress !== 'function') return undefined;
+  const known = deflate[kWindow];
+  if (known !== undefined) return known;
+  deflate.params.server_no_context_takeover = true;
+  // A message that is being compressed just now is followed by a reset, as the parameter says.
+  if (sender._state === 0 || sender._deflating === false) deflate._deflate?.reset();
+  deflate.compress = compressAlone;
+  return (deflate[kWindow] = { owner: undefined });
+}
+
+/** Stands before the method of `ws`: its bytes are what the client's window ends with then. */
+function compressAlone(this: WsPerMessageDeflate, data: unknown, isFinal: boolean, callback: unknown): void {
+  (this[kWindow] as DeflateWindow).owner = undefined;
+  (Object.getPrototypeOf(this) as WsPerMessageDeflate).compress.call(this, data, isFinal, callback);
+}
+
+/** Through the queue of `ws`, uncompressed whatever was negotiated (RFC 7692 §6). */
+export function sendPlain(socket: WsSocket, body: unknown, isBinary: boolean): void {
+  socket.send(body, { binary: isBinary, compress: false });
 }
