@@ -69,6 +69,7 @@ export class Batch {
 
   /** The bytes for members whose windows hold the history from `runStart` on. */
   chunksAfter(compression: Compression, runStart: number): HistoryChunks {
+    if (this.#isCompressing) return this.#gatherAfter(compression, runStart);
     this.#histories ??= new Map();
     let variants = this.#histories.get(compression);
     if (variants === undefined)
@@ -76,6 +77,11 @@ export class Batch {
     let chunks = variants.get(runStart);
     if (chunks === undefined) variants.set(runStart, (chunks = this.#gatherAfter(compression, runStart)));
     return chunks;
+  }
+
+  /** Asked for before the end of the turn, by a connection that closes: the others get something better. */
+  get #isCompressing(): boolean {
+    return this.messages.some(({ isCompressing }) => isCompressing);
   }
 
   #gatherAfter(compression: Compression, runStart: number): HistoryChunks {
@@ -96,6 +102,7 @@ export class Batch {
   /** The bytes for sockets of that agreement, put together when the first of them asks. */
   chunksFor(compression: Compression | undefined): readonly Buffer[] {
     if (compression === undefined) return (this.#plain ??= this.#gather(undefined));
+    if (this.#isCompressing) return this.#gather(compression);
     let chunks = this.#compressed?.get(compression);
     if (chunks === undefined) {
       chunks = this.#gather(compression);

@@ -10,7 +10,7 @@ import type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './
 import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
 import type { SlowDecision } from './options.js';
 import { Outbox } from './outbox.js';
-import { kDrained, kFailed, kHand, kSlow, type Taker } from './outbox-owner.js';
+import { kDrained, kFailed, kHand, kSlow } from './outbox-owner.js';
 import { Outgoing } from './outgoing.js';
 import { kJoined, kLeft, kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
@@ -45,7 +45,6 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   readonly connection: NativeConnection;
   readonly handlers: NativeConnectionHandlers<Message> | undefined;
   readonly #driver: SocketDriver;
-  readonly #isSendOverridden: boolean;
   #state: number = ReadyState.Open;
   /** 0 for none. */
   #idleTimeoutMs = 0;
@@ -53,8 +52,11 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   #heardAtMs = 0;
   #closeDeadlineMs = 0;
   #closing: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
-  /** Messages whose handler has not answered yet: the close waits for them. */
-  #handing: Promise<unknown> | undefined;
+  /** Messages whose handler, or overridden `send`, has not answered yet: the close waits for them. */
+  #handing = 0;
+  #whenHanded: (() => void) | undefined;
+  /** Who hears of failures: the pool that it is in, or was in last. */
+  #reportsTo: PoolLink<AnyConnection> | undefined;
   /** @internal */
   [kPool]: PoolLink<AnyConnection> | undefined = undefined;
   /** @internal */
@@ -87,15 +89,11 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     this.connection = socket;
     this.handlers = handlers;
     this.#driver = driverOf(socket, handlers !== undefined);
-    const taker = handlers === undefined ? 'socket' : 'handlers';
-    this.#isSendOverridden = this.send !== Connection.prototype.send;
-    this[kOutbox] = new Outbox(
-      socket,
-      this.#driver,
-      this,
-      this.#isSendOverridden ? 'override' : taker,
-      taker,
-    );
+    const isOverridden = this.send !== Connection.prototype.send;
+    this[kOutbox] = new Outbox(socket, this.#driver, this, {
+      hasHandlers: handlers !== undefined,
+      isOverridden,
+    });
     if (this.#driver.readyState(socket) === ReadyState.Closed) this.#state = ReadyState.Closed;
     else listen(socket, this.#driver, this);
   }
@@ -159,7 +157,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     reason = '',
   ): Promise<boolean> {
     assertCloseArguments(code, reason);
-    const sent = this.#isSendOverridden ? await this.send(message) : this.#post(message);
+    const sent = this[kOutbox].isOverridden ? await this.send(message) : this.#post(message);
     await this.close(code, reason);
     return sent;
   }
@@ -276,6 +274,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** @internal Joined to a pool, which sets the limits of its connections. */
   [kJoined](pool: PoolLink<AnyConnection>): void {
     this[kPool] = pool;
+    this.#reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
     if (heartbeat === undefined || !this.capabilities.ping) return;
@@ -293,20 +292,25 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   /** @internal A socket, handler or listener failed: an `error` event where somebody listens, never a throw. */
   [kFailed](thrown: unknown): void {
     const error = toError(thrown);
-    this[kPool]?.onFailure(this, error);
+    this.#reportsTo?.onFailure(this, error);
     if (this.listenerCount('error') === 0) return;
     try {
       this.emit('error', error);
     } catch (thrownByListener) {
-      this[kPool]?.onFailure(this, toError(thrownByListener));
+      this.#reportsTo?.onFailure(this, toError(thrownByListener));
     }
   }
 
   /** @internal */
-  [kHand](message: unknown, taker: Taker): unknown {
-    if (taker === 'override') return this.send(message as Message);
-    const answer = this.handlers?.send(message as Message);
-    if (answer instanceof Promise) this.#handing = Promise.allSettled([this.#handing, answer]);
+  [kHand](message: unknown, taker: 'handlers' | 'override'): unknown {
+    const answer =
+      taker === 'override' ? this.send(message as Message) : this.handlers?.send(message as Message);
+    if (!(answer instanceof Promise)) return answer;
+    this.#handing++;
+    const settled = (): void => {
+      if (--this.#handing === 0) this.#whenHanded?.();
+    };
+    answer.then(settled, settled);
     return answer;
   }
 
@@ -323,8 +327,10 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
   }
 
   /** @internal */
-  override [captureRejectionSymbol](error: Error, ..._event: unknown[]): void {
-    this[kFailed](error);
+  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
+    // A listener for errors that fails is not told of its own failure.
+    if (event === 'error') this.#reportsTo?.onFailure(this, toError(error));
+    else this[kFailed](error);
   }
 
   /** @internal The slot of a deadline of this connection has come: closing or idle. */
@@ -376,9 +382,14 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     this.#state = ReadyState.Closing;
     this.#closeDeadlineMs = wheel.nowMs + (this[kPool]?.closeTimeoutMs ?? DEFAULT_CLOSE_TIMEOUT_MS);
     wheel.schedule(this, this.#closeDeadlineMs);
-    this[kOutbox].end();
-    if (this.#handing === undefined) this.#closeSocket(code, reason);
-    else void this.#handing.then(() => this.#closeSocket(code, reason));
+    this[kOutbox].settle();
+    const finish = (): void => {
+      this.#whenHanded = undefined;
+      this[kOutbox].end();
+      this.#closeSocket(code, reason);
+    };
+    if (this.#handing === 0) finish();
+    else this.#whenHanded = finish;
   }
 
   #closeSocket(code: number, reason: string): void {
@@ -425,7 +436,9 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
 
   #post(message: unknown): Promise<boolean> {
     if (this.handlers === undefined) assertWebSocketMessage(message);
-    if (this.closed) return NOT_SENT;
+    // What an overridden `send` was given before the close may still come from it.
+    const isLate = this[kOutbox].isOverridden && this.#whenHanded !== undefined;
+    if (this.closed && !isLate) return NOT_SENT;
     const outgoing = new Outgoing(message);
     this[kOutbox].post(outgoing);
     if (!outgoing.isFinished) return outgoing.result().then(({ sent }) => sent === 1);

@@ -1,5 +1,5 @@
 /* eslint-disable max-lines -- the public surface of a pool: a method for each way to send, most of them one line */
-import { EventEmitter } from 'node:events';
+import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { closeReported, Connection, type AnyConnection } from './connection.js';
@@ -14,7 +14,7 @@ import {
   type DrainPlan,
 } from './drain-options.js';
 import { trace } from './diagnostics.js';
-import { ConnectionsError, expected, toError } from './errors.js';
+import { ConnectionsError, expected, show, toError } from './errors.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
 import {
   resolveOptions,
@@ -63,7 +63,8 @@ export class ConnectionsPool<
    * @throws {TypeError | RangeError} an option has the wrong type or is out of range
    */
   constructor(options: ConnectionsPoolOptions<NoInfer<ConnectionType>> = {}) {
-    super();
+    // A rejected async listener is an `error` event, as a throwing one is.
+    super({ captureRejections: true });
     this.#settings = resolveOptions(options);
     const { maxBufferedBytes, historyBytes } = this.#settings;
     this.#registry = new Registry(this.#turn, { maxBufferedBytes, historyBytes, counters: this.#counters });
@@ -403,8 +404,10 @@ export class ConnectionsPool<
     this.#drain?.onGone(connection);
     const hasEmptied = !this.hasNamespace(connection.namespace);
     this.#emit('disconnection', connection, code, reason);
-    if (hasEmptied) this.#emit('emptyNamespace', connection.namespace);
-    return hasEmptied;
+    // Unless one of those listeners had somebody join.
+    if (!hasEmptied || this.hasNamespace(connection.namespace)) return false;
+    this.#emit('emptyNamespace', connection.namespace);
+    return true;
   }
 
   /** The one place where a message goes to many. */
@@ -454,6 +457,12 @@ export class ConnectionsPool<
     }
   }
 
+  /** @internal */
+  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
+    if (event === 'error') this.#counters.errors++;
+    else this.#reportError(toError(error), undefined);
+  }
+
   /** Listeners that throw break nothing: their error is an event like any other. */
   #emit<E extends keyof PoolEvents<ConnectionType>>(event: E, ...args: PoolEvents<ConnectionType>[E]): void {
     trace(event, this, ...args);
@@ -466,7 +475,7 @@ export class ConnectionsPool<
 }
 
 function describe({ namespace, id }: AnyConnection): string {
-  return `Connection ${JSON.stringify(String(id))} of namespace ${JSON.stringify(namespace)}`;
+  return `Connection "${show(id)}" of namespace "${show(namespace)}"`;
 }
 
 function assertConnection(connection: unknown): void {

@@ -89,7 +89,7 @@ export class Drain {
         signal?.throwIfAborted();
         const waitMs = this.#step(performance.now());
         onProgress?.(this.#progress());
-        if (this.#open.size > 0) await this.#sleep(waitMs);
+        if (this.#open.size > 0 && !signal?.aborted) await this.#sleep(waitMs);
       }
     } finally {
       signal?.removeEventListener('abort', onAbort);
@@ -108,6 +108,12 @@ export class Drain {
   /** Does what is to be done now; returns how long there is nothing to do, in ms. */
   #step(nowMs: number): number {
     this.#terminateOverdue(nowMs);
+    const untilDeadlineMs = this.#startedAtMs + (this.#plan.deadlineMs ?? Infinity) - nowMs;
+    const waitMs = this.#closeSlice(nowMs);
+    return untilDeadlineMs > 0 ? Math.min(waitMs, untilDeadlineMs) : waitMs;
+  }
+
+  #closeSlice(nowMs: number): number {
     const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
     const untilNextMs = this.#plan.intervalMs * jitter;
     if (this.#queue.length === 0) return untilNextMs;

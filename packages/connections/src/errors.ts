@@ -32,7 +32,8 @@ export function expected(what: string, received: unknown): string {
   return `Expected ${what}, got \`${show(received)}\` (${type})`;
 }
 
-function show(value: unknown): string {
+/** A value in the text of an error: short, whatever it is. */
+export function show(value: unknown): string {
   if (typeof value === 'object' && value !== null) {
     return Object.prototype.toString.call(value).slice('[object '.length, -1);
   }

@@ -26,7 +26,10 @@ const SLICE_KEY_BASE = 2 ** 24;
  */
 export class FanOut {
   readonly #turn: Turn;
+  /** Those who follow the log. */
   readonly #outboxes = new Set<Outbox>();
+  /** Those whose `send` is overridden, and gets every broadcast at once. */
+  readonly #overridden = new Set<Outbox>();
   /** How many outboxes of each agreement there are: the variants that large messages are compressed to. */
   readonly #compressions = new Map<Compression, number>();
   /** The same for those that share the history. */
@@ -70,7 +73,8 @@ export class FanOut {
   }
 
   add(outbox: Outbox): void {
-    this.#outboxes.add(outbox);
+    if (outbox.isOverridden) this.#overridden.add(outbox);
+    else this.#outboxes.add(outbox);
     if (!outbox.takesAnything) this.#strict++;
     const { compression, historyCompression } = outbox;
     if (compression) addOne(this.#compressions, compression);
@@ -79,7 +83,7 @@ export class FanOut {
   }
 
   remove(outbox: Outbox): void {
-    if (!this.#outboxes.delete(outbox)) return;
+    if (!this.#outboxes.delete(outbox) && !this.#overridden.delete(outbox)) return;
     if (!outbox.takesAnything) this.#strict--;
     const { compression, historyCompression } = outbox;
     if (compression) removeOne(this.#compressions, compression);
@@ -88,12 +92,13 @@ export class FanOut {
 
   /** Appends to the log; resolves when every member's copy was handed over or refused. */
   broadcast(outgoing: Outgoing, exceptions: readonly Outbox[]): Promise<BroadcastResult> {
-    outgoing.recipients = this.#outboxes.size;
+    outgoing.recipients = this.#outboxes.size + this.#overridden.size;
+    const overridden = new Set(this.#overridden);
     for (const outbox of exceptions) {
+      if (this.#outboxes.has(outbox)) outbox.skip(this);
       // One that was just terminated has left already, although its socket has not told yet.
-      if (!this.#outboxes.has(outbox)) continue;
+      else if (!overridden.delete(outbox)) continue;
       outgoing.recipients--;
-      outbox.skip(this);
     }
     this.#enterHistory(outgoing);
     this.#log.push(outgoing);
@@ -102,6 +107,7 @@ export class FanOut {
     this.#prepare(outgoing);
     const result = outgoing.result();
     this.#turn.add(this);
+    for (const outbox of overridden) outbox.override(outgoing);
     const limit = this.#compressing > 0 ? MAX_LOG_BYTES_WHILE_COMPRESSING : MAX_LOG_BYTES;
     if (this.#bytes >= limit) this.flush();
     return result;
@@ -145,8 +151,10 @@ export class FanOut {
   }
 
   /** The end of the turn: as `flush`, unless a message is still being compressed, which asks for it again. */
-  endTurn(): void {
-    if (this.#compressing === 0) this.flush();
+  endTurn(): boolean {
+    if (this.#compressing > 0) return false;
+    this.flush();
+    return true;
   }
 
   /** Those who are behind the history share one variant: it refers to what the youngest of them holds. */

@@ -20,8 +20,11 @@ export interface GracefulShutdownOptions {
   readonly server: Server;
   /** What is drained. */
   readonly pool: { drainConnections(options: DrainOptions): Promise<DrainReport> };
-  /** Closed behind the drain where given: the `WebSocketServer` of `ws`. */
-  readonly webSocketServer?: { close(callback?: (error?: Error) => void): void };
+  /** Closed behind the drain where given, with clients that are in no pool: the `WebSocketServer` of `ws`. */
+  readonly webSocketServer?: {
+    readonly clients?: Iterable<{ terminate(): void }>;
+    close(callback?: (error?: Error) => void): void;
+  };
   /** How to drain. @default `{}`: 1,000 connections per second, in slices of 100 */
   readonly drain?: DrainOptions;
   /** `Retry-After` of refused upgrades, in seconds. Range: a whole number, 0 or more. @default 5 */
@@ -65,7 +68,7 @@ export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShut
   }
   let running: Promise<DrainReport> | undefined;
   const shutdown = (): Promise<DrainReport> => (running ??= run(options, retryAfter));
-  for (const signal of options.signals ?? []) listenTo(signal, shutdown, options.onError);
+  listenTo(options.signals ?? [], shutdown, options.onError);
   return {
     get isReady() {
       return running === undefined;
@@ -80,6 +83,8 @@ async function run(options: GracefulShutdownOptions, retryAfter: number): Promis
   server.removeAllListeners('upgrade');
   server.on('upgrade', (_request, socket: Duplex) => refuse(socket, retryAfter));
   const report = await pool.drainConnections(drain);
+  // Those that are in no pool have nobody else who would close them.
+  for (const socket of webSocketServer?.clients ?? []) socket.terminate();
   webSocketServer?.close();
   await closeServer(server);
   return report;
@@ -88,6 +93,8 @@ async function run(options: GracefulShutdownOptions, retryAfter: number): Promis
 function refuse(socket: Duplex, retryAfter: number): void {
   // The peer may be gone already, which is no reason to fail.
   socket.on('error', () => socket.destroy());
+  // Nor to wait for it to end its side too.
+  socket.once('finish', () => socket.destroy());
   socket.end(
     'HTTP/1.1 503 Service Unavailable\r\n' +
       `Retry-After: ${retryAfter}\r\n` +
@@ -106,20 +113,21 @@ async function closeServer(server: Server): Promise<void> {
 }
 
 function listenTo(
-  signal: NodeJS.Signals,
+  signals: readonly NodeJS.Signals[],
   shutdown: () => Promise<unknown>,
   onError: ((error: unknown) => void) | undefined,
 ): void {
-  let firstAtMs: number | undefined;
-  process.on(signal, () => {
-    const nowMs = performance.now();
-    if (firstAtMs === undefined) {
-      firstAtMs = nowMs;
+  let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    const atMs = performance.now();
+    if (first === undefined) {
+      first = { signal, atMs };
       shutdown().catch((error: unknown) => onError?.(error));
-    } else if (nowMs - firstAtMs > SAME_SIGNAL_MS) {
+    } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
       process.exit(128 + constants.signals[signal]);
     }
-  });
+  };
+  for (const signal of signals) process.on(signal, onSignal);
 }
 
 function assertMethod(name: string, value: unknown, method: string): void {

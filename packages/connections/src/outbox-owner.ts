@@ -2,9 +2,6 @@ import type { Counters } from './counters.js';
 import type { SlowDecision } from './options.js';
 import type { Outgoing } from './outgoing.js';
 
-/** Who takes the messages of a connection: its socket, its handlers, or the `send` that a subclass overrides. */
-export type Taker = 'socket' | 'handlers' | 'override';
-
 export const kHand = Symbol('hand');
 export const kFailed = Symbol('failed');
 export const kSlow = Symbol('slow');
@@ -13,9 +10,11 @@ export const kDrained = Symbol('drained');
 /** The connection that an outbox sends for. */
 export interface OutboxOwner {
   /** Hands a message to user code. May throw. */
-  [kHand](message: unknown, taker: Taker): unknown;
+  [kHand](message: unknown, taker: 'handlers' | 'override'): unknown;
   /** A socket or handler failed. Never throws. */
   [kFailed](error: unknown): void;
+  /** Ends the connection. Never throws. */
+  terminate(): void;
   /** A message would exceed the bound. `isNew`: the first of this episode. Never throws. */
   [kSlow](outgoing: Outgoing, isNew: boolean): SlowDecision;
   /** The episode is over: what waited has left. Never throws. */

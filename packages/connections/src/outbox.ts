@@ -5,15 +5,7 @@ import { internCompression } from './deflate.js';
 import type { FanOut } from './fan-out.js';
 import { Run } from './history.js';
 import { DEFAULT_MAX_BUFFERED_BYTES } from './options.js';
-import {
-  kDrained,
-  kFailed,
-  kHand,
-  kSlow,
-  type OutboxContext,
-  type OutboxOwner,
-  type Taker,
-} from './outbox-owner.js';
+import { kDrained, kFailed, kHand, kSlow, type OutboxContext, type OutboxOwner } from './outbox-owner.js';
 import { Outgoing } from './outgoing.js';
 import { ReadyState, type SocketDriver } from './socket-driver.js';
 import * as ws from './ws-socket.js';
@@ -46,8 +38,10 @@ export class Outbox {
   readonly #socket: unknown;
   readonly #driver: SocketDriver;
   readonly #owner: OutboxOwner;
-  readonly #broadcastTaker: Taker;
-  readonly #privateTaker: Taker;
+  /** What takes the messages: the socket, or the handlers that replace its `send`. */
+  readonly #taker: 'socket' | 'handlers';
+  /** Its `send` is overridden, and gets the broadcasts one by one. */
+  readonly isOverridden: boolean;
   /** A `ws` server socket. */
   readonly #ws: ws.WsSocket | undefined;
   /** What was agreed about compression where a frame compressed on its own serves many sockets. */
@@ -60,20 +54,26 @@ export class Outbox {
   #fanOut: FanOut | undefined;
   #view: View | undefined;
   #isSlow = false;
+  #isDeciding = false;
   #isDead = false;
   /** Closing has begun: what is still to be sent has failed. */
   #isEnded = false;
-  /** An overridden `send` is being called for a broadcast: what it sends takes the place of that broadcast. */
-  #isOverriding = false;
+  /** Messages of the first piece that have been delivered one by one. */
+  #delivered = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(socket: unknown, driver: SocketDriver, owner: OutboxOwner, broadcasts: Taker, privates: Taker) {
+  constructor(
+    socket: unknown,
+    driver: SocketDriver,
+    owner: OutboxOwner,
+    { hasHandlers, isOverridden }: { readonly hasHandlers: boolean; readonly isOverridden: boolean },
+  ) {
     this.#socket = socket;
     this.#driver = driver;
     this.#owner = owner;
-    this.#broadcastTaker = broadcasts;
-    this.#privateTaker = privates;
-    if (privates !== 'socket' || !ws.isWsServerSocket(socket)) return;
+    this.#taker = hasHandlers ? 'handlers' : 'socket';
+    this.isOverridden = isOverridden;
+    if (hasHandlers || !ws.isWsServerSocket(socket)) return;
     const compression = ws.compressionOf(socket);
     this.#ws = socket;
     if (compression?.isStateless === false) this.#contextual = internCompression(compression);
@@ -98,7 +98,7 @@ export class Outbox {
 
   /** Its handlers get the messages, which need not be of a kind that a WebSocket takes. */
   get takesAnything(): boolean {
-    return this.#privateTaker === 'handlers';
+    return this.#taker === 'handlers';
   }
 
   /** A message was refused or would have been, and there is no room yet. */
@@ -109,8 +109,11 @@ export class Outbox {
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
     const view = this.#view;
-    let waiting = this.#fanOut?.bytesFrom(view?.cursor ?? 0) ?? 0;
+    let waiting = this.#log?.bytesFrom(view?.cursor ?? 0) ?? 0;
     if (view !== undefined) for (const { byteLength } of view.pieces) waiting += byteLength;
+    for (let index = 0; index < this.#delivered; index++) {
+      waiting -= view?.pieces[0]?.messages[index]?.byteLength ?? 0;
+    }
     return this.#bytesInSocket + waiting;
   }
 
@@ -120,10 +123,15 @@ export class Outbox {
     return this.#ws ? ws.bufferedBytes(this.#ws) : this.#driver.bufferedAmount(this.#socket);
   }
 
+  /** The log that it follows, if it does. */
+  get #log(): FanOut | undefined {
+    return this.isOverridden ? undefined : this.#fanOut;
+  }
+
   get #hasPending(): boolean {
     const view = this.#view;
     if (view !== undefined && view.pieces.length > 0) return true;
-    return this.#fanOut !== undefined && this.#fanOut.length > (view?.cursor ?? 0);
+    return this.#log !== undefined && this.#log.length > (view?.cursor ?? 0);
   }
 
   /** Nothing that was broadcast before reaches it, everything from now on does. */
@@ -132,7 +140,8 @@ export class Outbox {
     this.#fanOut = fanOut;
     this.#joinHistory();
     fanOut.add(this);
-    if (fanOut.length > 0) this.#view = { pieces: this.#view?.pieces ?? [], cursor: fanOut.length };
+    if (!this.isOverridden && fanOut.length > 0)
+      this.#view = { pieces: this.#view?.pieces ?? [], cursor: fanOut.length };
   }
 
   #joinHistory(): void {
@@ -170,22 +179,35 @@ export class Outbox {
   /** Sends one message to this connection alone, after everything that waits for it. */
   post(outgoing: Outgoing): void {
     const batch = new Batch([outgoing], true);
-    if (!this.#hasPending || this.#isOverriding) {
-      if (!this.#deliver(batch)) this.#hold(batch);
-    } else if (this.#admits(outgoing, this.bufferedBytes)) {
+    if (this.#hasPending) {
+      if (this.#admits(outgoing, this.bufferedBytes)) this.cut().pieces.push(batch);
+      else this.#finish(batch);
+    } else if (!this.#writesNow(batch)) {
       this.cut().pieces.push(batch);
-    } else {
-      this.#finish(batch);
+      this.settle();
+    }
+  }
+
+  /**
+   * Broadcasts one message to a connection whose `send` is overridden: now and not at the end of the turn, as its
+   * private messages come to that `send` at once too. The override sends on by `post`.
+   */
+  override(outgoing: Outgoing): void {
+    try {
+      if (this.#isEnded) outgoing.failed++;
+      else this.#hand(outgoing, 'override');
+    } catch (error) {
+      this.#fail([outgoing], error);
     }
   }
 
   /** Takes what the log holds for it into its own view. */
   cut(): View {
     const view = (this.#view ??= { pieces: [], cursor: 0 });
-    const fanOut = this.#fanOut;
-    if (fanOut !== undefined && fanOut.length > view.cursor) {
-      view.pieces.push(fanOut.slice(view.cursor));
-      view.cursor = fanOut.length;
+    const log = this.#log;
+    if (log !== undefined && log.length > view.cursor) {
+      view.pieces.push(log.slice(view.cursor));
+      view.cursor = log.length;
     }
     return view;
   }
@@ -208,7 +230,7 @@ export class Outbox {
    */
   writeShared(batch: Batch): boolean {
     const socket = this.#ws;
-    if (socket === undefined || this.#view !== undefined || this.#broadcastTaker !== 'socket') return false;
+    if (socket === undefined || this.#view !== undefined) return false;
     if (this.#run !== undefined && !this.#run.isInStep(batch)) return false;
     return this.#write(socket, batch);
   }
@@ -219,11 +241,15 @@ export class Outbox {
     const { pieces } = this.cut();
     const corked = pieces.length > 1 ? this.#ws : undefined;
     if (corked) ws.cork(corked);
-    // Taken out before it is delivered: user code that is called meanwhile may send, close or leave.
-    for (let batch = pieces.shift(); batch !== undefined; batch = pieces.shift()) {
-      if (this.#deliver(batch)) continue;
-      this.#hold(batch);
-      break;
+    // User code that is called meanwhile may send, close or leave: it finds what is left in `pieces`, from
+    // `#delivered` on, and what it delivers of it is not there any more when it returns.
+    for (let batch = pieces[0]; batch !== undefined; batch = pieces[0]) {
+      if (this.#delivered === 0 && this.#isHeld) {
+        this.#hold(pieces);
+        break;
+      }
+      if (this.#delivered === 0 && this.#writesNow(batch)) pieces.shift();
+      else this.#deliverEach(batch, pieces);
     }
     if (corked) ws.uncork(corked);
     if (this.#view?.cursor === 0 && pieces.length === 0) this.#view = undefined;
@@ -236,24 +262,33 @@ export class Outbox {
     this.#owner[kDrained]();
   }
 
-  /** `false`: it has to wait, because the owner of the socket has a fragmented message open. */
-  #deliver(batch: Batch): boolean {
+  /** The owner of the socket has a fragmented message open, which no other may be sent within. */
+  get #isHeld(): boolean {
     const socket = this.#ws;
-    const taker = batch.isPrivate ? this.#privateTaker : this.#broadcastTaker;
-    if (socket?.readyState === ReadyState.Open && taker === 'socket' && !this.#isEnded) {
-      if (ws.isInsideMessage(socket)) return false;
-      if (this.#write(socket, batch)) {
-        this.#finish(batch);
-        return true;
-      }
-    }
-    const sendEach = (): void => {
-      for (const outgoing of batch.messages) this.#sendOne(outgoing, taker);
-    };
-    if (taker === 'socket' && batch.messages.length > 1) this.#driver.cork(this.#socket, sendEach);
-    else sendEach();
+    if (socket === undefined || this.#isEnded || this.#taker !== 'socket') return false;
+    return socket.readyState === ReadyState.Open && ws.isInsideMessage(socket);
+  }
+
+  /** The whole batch at once, if it can be written. */
+  #writesNow(batch: Batch): boolean {
+    const socket = this.#ws;
+    if (socket === undefined || this.#isEnded || !this.#write(socket, batch)) return false;
     this.#finish(batch);
     return true;
+  }
+
+  #deliverEach(batch: Batch, pieces: Batch[]): void {
+    const sendEach = (): void => {
+      while (pieces[0] === batch && this.#delivered < batch.messages.length) {
+        this.#sendOne(batch.messages[this.#delivered++] as Outgoing);
+      }
+    };
+    if (this.#taker === 'socket' && batch.messages.length > 1) this.#driver.cork(this.#socket, sendEach);
+    else sendEach();
+    if (pieces[0] !== batch) return;
+    pieces.shift();
+    this.#delivered = 0;
+    this.#finish(batch);
   }
 
   /** The direct path. `false`: nothing was written. */
@@ -264,8 +299,8 @@ export class Outbox {
     try {
       ws.write(socket, this.#chunksOf(batch));
     } catch (error) {
-      // Not tried again: a part may be out already, and half a frame breaks the stream.
-      this.#fail(batch.messages, error);
+      // A part may be out already, and half a frame breaks the stream.
+      this.#fail(batch.messages, error, true);
       return true;
     }
     batch.sent++;
@@ -288,12 +323,12 @@ export class Outbox {
     return this.compression !== undefined && outgoing.needsPreparation(this.compression);
   }
 
-  #sendOne(outgoing: Outgoing, taker: Taker): void {
+  #sendOne(outgoing: Outgoing): void {
     try {
       if (this.#isEnded || this.#driver.readyState(this.#socket) > ReadyState.Open) outgoing.failed++;
       else if (!this.#admits(outgoing, this.#bytesInSocket)) return;
-      else if (taker === 'socket') this.#sendOnSocket(outgoing);
-      else this.#hand(outgoing, taker);
+      else if (this.#taker === 'socket') this.#sendOnSocket(outgoing);
+      else this.#hand(outgoing, 'handlers');
     } catch (error) {
       this.#fail([outgoing], error);
     }
@@ -303,24 +338,22 @@ export class Outbox {
     const socket = this.#ws;
     // Even one by one the shared frame is written where possible: stalled readers then keep one buffer together.
     const isDirect = this.#isDirect && outgoing.frame !== undefined && !this.#isForWs(outgoing);
+    let answer: unknown;
     if (socket && isDirect && ws.canWrite(socket))
       ws.write(socket, outgoing.frameFor(this.compression).chunks);
     else if (socket && this.#run) ws.sendPlain(socket, outgoing.body, outgoing.isBinary);
-    else this.#driver.send(this.#socket, outgoing.body, outgoing.isBinary);
+    else answer = this.#driver.send(this.#socket, outgoing.body, outgoing.isBinary);
     this.#count(outgoing);
-    outgoing.sent++;
+    this.#record(outgoing, answer);
   }
 
-  #hand(outgoing: Outgoing, taker: Taker): void {
+  #hand(outgoing: Outgoing, taker: 'handlers' | 'override'): void {
     // What an overridden `send` does is counted where its own message is sent.
     if (taker === 'handlers') this.#count(outgoing);
-    this.#isOverriding = taker === 'override';
-    let answer: unknown;
-    try {
-      answer = this.#owner[kHand](outgoing.message, taker);
-    } finally {
-      this.#isOverriding = false;
-    }
+    this.#record(outgoing, this.#owner[kHand](outgoing.message, taker));
+  }
+
+  #record(outgoing: Outgoing, answer: unknown): void {
     if (isPromiseLike(answer)) outgoing.countLater(answer, (error) => this.#owner[kFailed](error));
     else if (answer === false) outgoing.failed++;
     else outgoing.sent++;
@@ -334,16 +367,27 @@ export class Outbox {
   /** Whether the message fits under the bound or the policy lets it pass; one that does not is counted. */
   #admits(outgoing: Outgoing, bufferedBytes: number): boolean {
     if (bufferedBytes + outgoing.byteLength <= this.#context.maxBufferedBytes) return true;
+    if (!this.#isPassedBy(outgoing)) {
+      outgoing.dropped++;
+      this.#context.counters.dropped++;
+      return false;
+    }
+    return true;
+  }
+
+  #isPassedBy(outgoing: Outgoing): boolean {
+    // The policy itself may send: it is not asked about that again.
+    if (this.#isDeciding) return false;
     const isNew = !this.#isSlow;
     this.#isSlow = true;
     if (isNew) {
       this.#context.counters.slowReaders++;
       this.#watch();
     }
-    if (this.#owner[kSlow](outgoing, isNew) === 'send') return true;
-    outgoing.dropped++;
-    this.#context.counters.dropped++;
-    return false;
+    this.#isDeciding = true;
+    const decision = this.#owner[kSlow](outgoing, isNew);
+    this.#isDeciding = false;
+    return decision === 'send';
   }
 
   /** Waits until the socket has room again. */
@@ -351,19 +395,31 @@ export class Outbox {
     if (!this.#ws || !ws.onceDrained(this.#ws, () => this.drained())) this.#poll();
   }
 
-  /** Keeps the batch until the fragmented message of the socket's owner is complete. */
-  #hold(batch: Batch): void {
-    let held = batch;
-    if (!batch.isPrivate) {
-      // The broadcast does not wait for one member: it counts as handed over, and a copy is kept for this one.
-      batch.sent++;
-      held = new Batch(
-        batch.messages.map(({ message }) => new Outgoing(message)),
-        true,
-      );
+  /**
+   * Keeps the pieces until that message is complete. Broadcasts do not wait for one member: they count as handed over
+   * (or dropped, past the bound), and a copy is kept for this one.
+   */
+  #hold(pieces: Batch[]): void {
+    let heldBytes = this.#bytesInSocket;
+    for (const [index, batch] of pieces.entries()) {
+      if (!batch.isPrivate) pieces[index] = this.#copyOf(batch, heldBytes);
+      heldBytes += pieces[index]?.byteLength ?? 0;
     }
-    this.cut().pieces.unshift(held);
     this.#poll();
+  }
+
+  #copyOf(batch: Batch, heldBytes: number): Batch {
+    let bytes = heldBytes;
+    const kept = batch.messages.filter((message) => {
+      if (!this.#admits(message, bytes)) return false;
+      bytes += message.byteLength;
+      message.sent++;
+      return true;
+    });
+    return new Batch(
+      kept.map((message) => message.copy()),
+      true,
+    );
   }
 
   #poll(): void {
@@ -376,10 +432,14 @@ export class Outbox {
     }, POLL_MS).unref();
   }
 
-  #fail(messages: readonly Outgoing[], error: unknown): void {
+  #fail(messages: readonly Outgoing[], error: unknown, isBroken = false): void {
     for (const message of messages) message.failed++;
+    if (isBroken) this.#isEnded = true;
     // Not at once: listeners may do anything, and here the members of a namespace are being walked through.
-    queueMicrotask(() => this.#owner[kFailed](error));
+    queueMicrotask(() => {
+      this.#owner[kFailed](error);
+      if (isBroken) this.#owner.terminate();
+    });
   }
 
   /** A private batch has no one else to wait for; those of the log are finished with their turn. */

@@ -40,22 +40,34 @@ export class Outgoing {
   /** Where its compressions are counted. */
   counters: Counters | undefined;
   #isCompressed = false;
+  #compressing = 0;
   /** Where it stands in the shared history of its namespace, if it enters it. */
   segment: Segment | undefined;
   #compressed: Map<Compression, Map<number, Frame | undefined>> | undefined;
   #onResult: ((result: BroadcastResult) => void) | undefined;
 
-  constructor(message: unknown) {
+  /** @param frame its bytes, where they are known already */
+  constructor(message: unknown, frame?: Frame) {
     this.message = message;
     this.isBinary = typeof message !== 'string';
     const isImmediate = isWebSocketMessage(message) && !isBlob(message);
-    this.frame = isImmediate ? encodeFrame(message) : undefined;
+    this.frame = frame ?? (isImmediate ? encodeFrame(message) : undefined);
     this.byteLength = this.frame?.byteLength ?? (isBlob(message) ? message.size : 0);
   }
 
   /** What a socket's own `send()` gets: binary as the bytes of the frame, which the caller cannot change any more. */
   get body(): unknown {
     return this.isBinary && this.frame !== undefined ? this.frame.payload : this.message;
+  }
+
+  /** The same message with counts of its own. */
+  copy(): Outgoing {
+    return new Outgoing(this.message, this.frame);
+  }
+
+  /** A compression that was started is not done yet: what is asked for now may differ later. */
+  get isCompressing(): boolean {
+    return this.#compressing > 0;
   }
 
   /**
@@ -69,8 +81,10 @@ export class Outgoing {
     const variants = this.#variantsOf(compression);
     if (variants.has(dictionary.length)) return false;
     variants.set(dictionary.length, undefined);
+    this.#compressing++;
     deflateFrame(payload, this.isBinary, compression, dictionary, (frame) => {
       variants.set(dictionary.length, frame);
+      this.#compressing--;
       if (frame !== undefined) this.#countVariant(frame);
       onReady();
     });

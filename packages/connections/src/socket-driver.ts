@@ -4,6 +4,9 @@ import type { Capabilities } from './native-websocket.js';
 /** `readyState` of a WebSocket (WHATWG WebSockets §3.1). */
 export const ReadyState = { Connecting: 0, Open: 1, Closing: 2, Closed: 3 } as const;
 
+/** What `send` of uWebSockets.js returns for a message that would have exceeded its `maxBackpressure`. */
+const UWS_DROPPED = 2;
+
 /** Every member that some kind of socket has; which of them are there is what probing finds out. */
 interface AnySocket {
   readonly readyState?: number;
@@ -33,10 +36,11 @@ export class SocketDriver {
     this.#isUws = isUws;
   }
 
-  send(socket: unknown, message: unknown, isBinary: boolean): void {
+  /** `false`: the socket says that it has dropped the message. */
+  send(socket: unknown, message: unknown, isBinary: boolean): unknown {
     // uWebSockets.js takes everything for text unless told; a second argument means something else elsewhere.
-    if (this.#isUws) (socket as AnySocket).send(message, isBinary);
-    else (socket as AnySocket).send(message);
+    if (this.#isUws) return (socket as AnySocket).send(message, isBinary) !== UWS_DROPPED;
+    return (socket as AnySocket).send(message);
   }
 
   close(socket: unknown, code: number, reason: string): unknown {
@@ -47,8 +51,21 @@ export class SocketDriver {
   terminate(socket: unknown): boolean {
     if (this.#isUws) (socket as AnySocket).close();
     else if (this.capabilities.terminate) (socket as AnySocket).terminate();
-    else return false;
+    else {
+      this.#closePlainly(socket as Partial<AnySocket>);
+      return false;
+    }
     return true;
+  }
+
+  /** Without a code: the WHATWG `close()` throws for most codes, and the socket would stay open for ever. */
+  #closePlainly(socket: Partial<AnySocket>): void {
+    try {
+      // What fails here has been reported when it was tried with a code.
+      Promise.resolve(socket.close?.()).catch(() => undefined);
+    } catch {
+      // As above.
+    }
   }
 
   /** Only where `capabilities.ping` says so. */

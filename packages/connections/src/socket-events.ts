@@ -29,13 +29,22 @@ interface EventTargetLike {
   addEventListener(event: string, listener: (this: Target, event: never) => void): unknown;
 }
 
+/** A message in a form that cannot be read must not throw into the socket, from where it would end the process. */
+function hand(listener: SocketListener, data: unknown, isBinary?: boolean): void {
+  try {
+    listener.handleMessage(data, isBinary);
+  } catch (error) {
+    listener[kFailed](error);
+  }
+}
+
 /*
  * Functions that all sockets share and that find their connection through `this`: one closure per listener and
  * connection would cost more than the rest of the connection.
  */
 const emitterListeners = {
   message(this: Target, data: unknown, isBinary?: boolean): void {
-    this[kListener].handleMessage(data, isBinary);
+    hand(this[kListener], data, isBinary);
   },
   close(this: Target, code?: number, reason?: unknown): void {
     this[kListener].handleClose(code, reason);
@@ -55,7 +64,7 @@ const eventTargetListeners = {
   message(this: Target, event: { readonly data: unknown }): void {
     const { data } = event;
     // A view: the buffer is ours, unlike one that a callback of uWebSockets.js lends.
-    this[kListener].handleMessage(data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+    hand(this[kListener], data instanceof ArrayBuffer ? new Uint8Array(data) : data);
   },
   close(this: Target, event: { readonly code?: number; readonly reason?: string }): void {
     this[kListener].handleClose(event.code, event.reason);

@@ -1,7 +1,7 @@
 /** Width of a slot in ms: how late a deadline may be noticed. */
 export const SLOT_MS = 100;
 /** A longer step of the clock, in ms, is a stall or a suspension, and counts as one slot: no deadline passes in it. */
-const MAX_STEP_MS = 1_000;
+const MAX_STEP_MS = 250;
 /** Entries handled in one turn of the event loop; the rest of a full slot follows in the next turns. */
 const ENTRIES_PER_TURN = 200;
 
@@ -33,7 +33,7 @@ export class TimingWheel {
 
   /** The wheel's clock in ms: monotonic, exact to a slot while the wheel turns, and blind to suspensions. */
   get nowMs(): number {
-    if (this.#timer === undefined) this.#advance();
+    this.#advance();
     return this.#nowMs;
   }
 
@@ -42,6 +42,7 @@ export class TimingWheel {
    * early, it schedules itself again.
    */
   schedule(entry: Timed, atMs: number): void {
+    if (this.#timer === undefined) this.#catchUp();
     // Rounded up and never a slot that has passed: early is wrong, late by a slot is not.
     const slot = Math.max(Math.ceil(atMs / SLOT_MS), this.#passedSlot + 1);
     if (entry[kDueSlot] !== 0 && entry[kDueSlot] <= slot) return;
@@ -63,9 +64,13 @@ export class TimingWheel {
     this.#stopWhenEmpty();
   }
 
-  #start(): void {
+  /** While the wheel stands still its slots are empty, and pass uncounted. */
+  #catchUp(): void {
     this.#advance();
     this.#passedSlot = Math.floor(this.#nowMs / SLOT_MS);
+  }
+
+  #start(): void {
     this.#timer = setInterval(() => this.#turn(), SLOT_MS);
     this.#timer.unref();
   }
@@ -94,7 +99,7 @@ export class TimingWheel {
       for (const entry of entries) this.#due.push(entry);
     }
     // Behind the poll phase: what arrived during a stall is read before anybody is held to have been silent.
-    if (idle && this.#due.length > 0) setImmediate(this.#handleDue).unref();
+    if (idle && this.#due.length > 0) setImmediate(this.#handleDue);
     else if (idle) this.#stopWhenEmpty();
   }
 
@@ -105,7 +110,7 @@ export class TimingWheel {
       entry[kDueSlot] = 0;
       entry[kOnDeadline](this.#nowMs);
     }
-    if (this.#due.length > 0) setImmediate(this.#handleDue).unref();
+    if (this.#due.length > 0) setImmediate(this.#handleDue);
     else this.#stopWhenEmpty();
   };
 }

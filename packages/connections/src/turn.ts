@@ -1,6 +1,7 @@
 /** What has something to write at the end of the current turn of the event loop. */
 interface Pending {
-  endTurn(): void;
+  /** `false`: it waits for something, and adds itself again when that is there. */
+  endTurn(): boolean;
   flush(): void;
 }
 
@@ -26,7 +27,8 @@ export class Turn {
 
   #end = (): void => {
     this.#isScheduled = false;
-    for (const pending of this.#take()) pending.endTurn();
+    // What waits stays known: `flush` does not wait.
+    for (const pending of this.#take()) if (!pending.endTurn()) this.#pending.add(pending);
   };
 
   #take(): Set<Pending> {

@@ -46,7 +46,7 @@ interface WsPerMessageDeflate {
   readonly _deflate: { reset(): void } | null;
   compress(data: unknown, isFinal: boolean, callback: unknown): void;
   readonly _threshold: number;
-  readonly _options: {
+  readonly _options?: {
     readonly zlibDeflateOptions?: { readonly level?: number; readonly memLevel?: number };
   };
   readonly params: {
@@ -55,29 +55,45 @@ interface WsPerMessageDeflate {
   };
 }
 
-function hasMethods(object: object, names: readonly string[]): boolean {
-  return names.every((name) => typeof (object as Record<string, unknown>)[name] === 'function');
-}
-
 /**
  * Feature test: an open server-side `ws` socket with the internals that a direct write relies on.
  *
  * Not for clients, whose frames must be masked (RFC 6455 §5.3), nor before the handshake is done.
  */
 export function isWsServerSocket(socket: unknown): socket is WsSocket {
-  const { _isServer, _socket, _sender } = socket as Partial<WsSocket>;
+  const { _isServer, _socket, _sender } = socket as { [Name in keyof WsSocket]?: unknown };
+  return _isServer === true && isStream(_socket) && isSender(_sender);
+}
+
+type Unknown = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Unknown {
+  return typeof value === 'object' && value !== null;
+}
+
+function isStream(stream: unknown): boolean {
   return (
-    _isServer === true &&
-    typeof _socket === 'object' &&
-    hasMethods(_socket, ['write', 'cork', 'uncork', 'once']) &&
-    typeof _socket.writableLength === 'number' &&
-    typeof _sender === 'object' &&
-    typeof _sender._firstFragment === 'boolean' &&
-    typeof _sender._bufferedBytes === 'number' &&
-    Array.isArray(_sender._queue) &&
-    (typeof _sender._state === 'number' || typeof _sender._deflating === 'boolean') &&
-    typeof _sender._extensions === 'object'
+    isObject(stream) &&
+    ['write', 'cork', 'uncork', 'once'].every((name) => typeof stream[name] === 'function') &&
+    typeof stream['writableLength'] === 'number'
   );
+}
+
+function isSender(sender: unknown): boolean {
+  return (
+    isObject(sender) &&
+    typeof sender['_firstFragment'] === 'boolean' &&
+    typeof sender['_bufferedBytes'] === 'number' &&
+    Array.isArray(sender['_queue']) &&
+    (typeof sender['_state'] === 'number' || typeof sender['_deflating'] === 'boolean') &&
+    isObject(sender['_extensions']) &&
+    isKnownDeflate(sender['_extensions']['permessage-deflate'])
+  );
+}
+
+function isKnownDeflate(deflate: unknown): boolean {
+  if (deflate === undefined) return true;
+  return isObject(deflate) && isObject(deflate['params']) && typeof deflate['_threshold'] === 'number';
 }
 
 /**
@@ -105,8 +121,11 @@ export function write({ _socket: socket }: WsSocket, chunks: readonly Buffer[]):
     return;
   }
   socket.cork();
-  for (const chunk of chunks) socket.write(chunk);
-  socket.uncork();
+  try {
+    for (const chunk of chunks) socket.write(chunk);
+  } finally {
+    socket.uncork();
+  }
 }
 
 /** Several writes as one `writev`. */
@@ -151,8 +170,8 @@ export function compressionOf({ _sender: sender }: WsSocket): Compression | unde
     isStateless: params.server_no_context_takeover === true && deflate[kWindow] === undefined,
     windowBits: params.server_max_window_bits ?? 15,
     thresholdBytes,
-    level: options.zlibDeflateOptions?.level,
-    memLevel: options.zlibDeflateOptions?.memLevel,
+    level: options?.zlibDeflateOptions?.level,
+    memLevel: options?.zlibDeflateOptions?.memLevel,
   };
 }
 
