@@ -194,7 +194,7 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
 
   /** Ends the connection at once, without a close frame. What still waits is lost; `close` reports 1006. */
   terminate(): void {
-    if (this.#state === ReadyState.Closed) return;
+    if (this.#state === ReadyState.Closed || this[kWasTerminated]) return;
     this.#state = ReadyState.Closing;
     this[kWasTerminated] = true;
     if (this[kPool]) this[kPool].counters.terminated++;

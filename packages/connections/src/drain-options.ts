@@ -103,7 +103,7 @@ export function planDrain(options: DrainOptions, closeTimeoutMs: number): DrainP
     assertMs('deadline', deadline);
     return { ...common, maxPerSecond: Infinity, slice: 0, intervalMs: interval, deadlineMs: deadline };
   }
-  const rate = maxPerSecond ?? DEFAULT_MAX_PER_SECOND;
+  const rate = maxPerSecond === undefined ? DEFAULT_MAX_PER_SECOND : maxPerSecond;
   assertMaxPerSecond(rate);
   const slice = Math.max(1, Math.round((rate * interval) / 1_000));
   return { ...common, maxPerSecond: rate, slice, intervalMs: (slice / rate) * 1_000, deadlineMs: undefined };

@@ -6,7 +6,7 @@ import type { FanOut } from './fan-out.js';
 import { Run } from './history.js';
 import { DEFAULT_MAX_BUFFERED_BYTES } from './options.js';
 import { kDrained, kFailed, kHand, kSlow, type OutboxContext, type OutboxOwner } from './outbox-owner.js';
-import { Outgoing } from './outgoing.js';
+import type { Outgoing } from './outgoing.js';
 import { ReadyState, type SocketDriver } from './socket-driver.js';
 import * as ws from './ws-socket.js';
 

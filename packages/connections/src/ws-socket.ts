@@ -93,7 +93,8 @@ function isSender(sender: unknown): boolean {
 
 function isKnownDeflate(deflate: unknown): boolean {
   if (deflate === undefined) return true;
-  return isObject(deflate) && isObject(deflate['params']) && typeof deflate['_threshold'] === 'number';
+  if (!isObject(deflate) || !isObject(deflate['_options'])) return false;
+  return isObject(deflate['params']) && typeof deflate['_threshold'] === 'number';
 }
 
 /**
