@@ -41,8 +41,10 @@ export class Heartbeat {
     if (this.#pingedAtMs > 0 || nowMs < this.#nextPingAtMs) return 'wait';
     this.#pingedAtMs = nowMs;
     this.#sentAtMs = performance.now();
-    // From now, not from when it was due: a process that slept does not catch up.
-    this.#nextPingAtMs = nowMs + this.#intervalMs;
+    // Its place in the interval stays: reckoned from now, every stall of the event loop would gather the pings that
+    // it has held up in one place for good. What was missed is not caught up with.
+    const missed = Math.floor((nowMs - this.#nextPingAtMs) / this.#intervalMs);
+    this.#nextPingAtMs += (missed + 1) * this.#intervalMs;
     return 'ping';
   }
 

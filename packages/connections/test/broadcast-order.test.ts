@@ -1,0 +1,56 @@
+import { describe, test } from 'vitest';
+import type { ServerOptions } from 'ws';
+import { BroadcastModel } from './support/broadcast-model.js';
+import { Loopback } from './support/loopback.js';
+import type { Random } from './support/random.js';
+
+/** How many seeds each mode is tried with; more than a handful is for hunting. */
+const SEEDS = Number(process.env['CONNECTIONS_TEST_SEEDS'] ?? 2);
+const FIRST_SEED = Number(process.env['CONNECTIONS_TEST_FIRST_SEED'] ?? 1);
+const seeds = Array.from({ length: SEEDS }, (_, i) => FIRST_SEED + i);
+
+const anyWindow = (random: Random): { serverMaxWindowBits: number } => ({
+  serverMaxWindowBits: 9 + random.below(7),
+});
+
+/** Some of every kind in one namespace. */
+function anyAgreement(random: Random): { perMessageDeflate: object | false } {
+  if (random.chance(0.3)) return { perMessageDeflate: false };
+  return { perMessageDeflate: { serverNoContextTakeover: random.chance(0.5), ...anyWindow(random) } };
+}
+
+const modes: Record<string, { server: ServerOptions; client?: (random: Random) => object }> = {
+  'without compression': { server: {} },
+  'with shared compression': {
+    server: { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } },
+    client: (random) => ({ perMessageDeflate: anyWindow(random) }),
+  },
+  'with shared compression above a threshold': {
+    server: { perMessageDeflate: { serverNoContextTakeover: true, threshold: 1024 } },
+    client: (random) => ({ perMessageDeflate: random.chance(0.5) ? anyWindow(random) : {} }),
+  },
+  'with context takeover': {
+    server: { perMessageDeflate: { threshold: 0 } },
+    client: (random) => ({ perMessageDeflate: anyWindow(random) }),
+  },
+  'with an agreement of its own for each client': {
+    server: { perMessageDeflate: { threshold: 100 } },
+    client: anyAgreement,
+  },
+};
+
+describe.each(Object.entries(modes))('%s', (_, { server, client }) => {
+  test.each(seeds)(
+    'every client receives exactly its messages, in the order of the calls (seed %i)',
+    async (seed) => {
+      const loopback = await Loopback.start(server);
+      await new BroadcastModel({ seed, loopback, ...(client && { clientOptions: client }) }).run();
+    },
+  );
+
+  test.each(seeds)('sends of the owner on the raw socket mix with nothing (seed %i)', async (seed) => {
+    const loopback = await Loopback.start(server);
+    const options = { seed, loopback, isRaw: true, ...(client && { clientOptions: client }) };
+    await new BroadcastModel(options).run();
+  });
+});

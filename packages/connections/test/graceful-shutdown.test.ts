@@ -1,0 +1,368 @@
+import { once } from 'node:events';
+import http, { createServer, type IncomingMessage, type Server } from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { constants } from 'node:os';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { WebSocket, WebSocketServer } from 'ws';
+import {
+  Connection,
+  ConnectionsPool,
+  gracefulShutdown,
+  type GracefulShutdown,
+  type GracefulShutdownOptions,
+} from '../src/index.js';
+import { Client } from './support/loopback.js';
+import { Program } from './support/program.js';
+
+const UPGRADE = [
+  'GET / HTTP/1.1',
+  'Host: 127.0.0.1',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '\r\n',
+].join('\r\n');
+
+interface Running {
+  readonly server: Server;
+  readonly webSocketServer: WebSocketServer;
+  readonly pool: ConnectionsPool;
+  readonly clients: readonly Client[];
+  readonly port: number;
+  readonly shutdown: GracefulShutdown;
+}
+
+/** A server as a team would write it, with `count` clients. */
+async function start(count: number, options: Partial<GracefulShutdownOptions> = {}): Promise<Running> {
+  const pool = new ConnectionsPool();
+  const server = createServer((_request, response) => response.end('hello'));
+  const webSocketServer = new WebSocketServer({ server });
+  let joined = 0;
+  webSocketServer.on('connection', (socket) => {
+    void pool.newConnection(new Connection(String(joined++), 'default', socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    for (const socket of webSocketServer.clients) socket.terminate();
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const clients: Client[] = [];
+  while (clients.length < count) clients.push(await connect(port));
+  return {
+    server,
+    webSocketServer,
+    pool,
+    clients,
+    port,
+    shutdown: gracefulShutdown({ server, webSocketServer, pool, ...options }),
+  };
+}
+
+async function connect(port: number): Promise<Client> {
+  const client = new Client(new WebSocket(`ws://127.0.0.1:${port}`));
+  onTestFinished(() => client.socket.terminate());
+  await once(client.socket, 'open');
+  return client;
+}
+
+/** Asks to upgrade without a WebSocket library; resolves with all that the server says until it ends. */
+async function upgradeRaw(port: number, client = net.connect(port, '127.0.0.1')): Promise<string> {
+  onTestFinished(() => void client.destroy());
+  client.on('error', () => undefined);
+  let answer = '';
+  client.on('data', (chunk) => (answer += chunk.toString()));
+  client.write(UPGRADE);
+  await once(client, 'end');
+  return answer;
+}
+
+async function get(
+  port: number,
+  agent: http.Agent | false = false,
+): Promise<{ status: number | undefined; body: string }> {
+  const [response] = (await once(http.get({ host: '127.0.0.1', port, agent }), 'response')) as [
+    IncomingMessage,
+  ];
+  let body = '';
+  for await (const chunk of response) body += String(chunk);
+  return { status: response.statusCode, body };
+}
+
+const isOpen = async (port: number): Promise<boolean> => {
+  const socket = net.connect(port, '127.0.0.1');
+  const outcome = await Promise.race([
+    once(socket, 'connect').then(() => true),
+    once(socket, 'error').then(() => false),
+  ]).catch(() => false);
+  socket.destroy();
+  return outcome;
+};
+
+/** Slow enough that two clients are never gone at once. */
+const SLOW = { drain: { maxPerSecond: 1 } };
+
+describe('a shutdown', () => {
+  test('closes every client with a clean 1012, then the servers, and resolves with the report', async () => {
+    const { server, pool, clients, port, shutdown } = await start(5);
+    const report = await shutdown.shutdown();
+    expect(report).toMatchObject({ closed: 5, terminated: 0, left: 0 });
+    for (const client of clients) expect(await client.closed).toEqual({ code: 1012, reason: '' });
+    expect(server.listening).toBe(false);
+    expect(await isOpen(port)).toBe(false);
+    expect(pool.stats()).toMatchObject({ connections: 0, drains: 1, terminated: 0 });
+  });
+
+  test('passes the drain options on', async () => {
+    const { clients, shutdown } = await start(1, { drain: { code: 1001, reason: 'Moving' } });
+    await shutdown.shutdown();
+    expect(await clients[0]!.closed).toEqual({ code: 1001, reason: 'Moving' });
+  });
+
+  test('closes the WebSocketServer behind the drain', async () => {
+    const { webSocketServer, shutdown } = await start(1);
+    const closed = once(webSocketServer, 'close');
+    await shutdown.shutdown();
+    await closed;
+  });
+
+  test('flips readiness in the instant that it begins', async () => {
+    const { shutdown } = await start(1);
+    expect(shutdown.isReady).toBe(true);
+    const done = shutdown.shutdown();
+    expect(shutdown.isReady).toBe(false);
+    await done;
+    expect(shutdown.isReady).toBe(false);
+  });
+
+  test('called again it is the same one', async () => {
+    const { pool, shutdown } = await start(1);
+    const first = shutdown.shutdown();
+    expect(shutdown.shutdown()).toBe(first);
+    await first;
+    expect(shutdown.shutdown()).toBe(first);
+    expect(pool.stats().drains).toBe(1);
+  });
+
+  test('with nobody connected is over at once', async () => {
+    const { shutdown } = await start(0);
+    expect(await shutdown.shutdown()).toMatchObject({ closed: 0, terminated: 0, left: 0 });
+  });
+
+  test('of a server that does not listen drains all the same', async () => {
+    const pool = new ConnectionsPool();
+    const shutdown = gracefulShutdown({ server: createServer(), pool });
+    expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
+  });
+
+  test('rejects when the drain is aborted', async () => {
+    const { server, shutdown } = await start(1, { drain: { signal: AbortSignal.abort('stay') } });
+    await expect(shutdown.shutdown()).rejects.toBe('stay');
+    expect(server.listening).toBe(true);
+  });
+});
+
+describe('while it drains', () => {
+  test('upgrades are refused with 503 and Retry-After before the first client is closed', async () => {
+    const { pool, clients, port, shutdown } = await start(2, SLOW);
+    let closed = 0;
+    for (const client of clients) void client.closed.then(() => closed++);
+    const done = shutdown.shutdown();
+    const [head, body] = (await upgradeRaw(port)).split('\r\n\r\n');
+    const [status, ...headers] = head!.split('\r\n');
+    expect(status).toBe('HTTP/1.1 503 Service Unavailable');
+    expect(headers).toContain('Retry-After: 5');
+    expect(headers).toContain('Connection: close');
+    expect(headers).toContain('Content-Length: 0');
+    expect(body).toBe('');
+    expect(closed).toBeLessThan(2);
+    expect(await done).toMatchObject({ closed: 2 });
+    expect(pool.stats().refused).toBe(0);
+  });
+
+  test('a ws client that comes is told 503, and does not hold up the end', async () => {
+    const { port, shutdown } = await start(2, { ...SLOW, retryAfter: 0 });
+    const done = shutdown.shutdown();
+    const client = new WebSocket(`ws://127.0.0.1:${port}`);
+    const [, response] = (await once(client, 'unexpected-response')) as [unknown, IncomingMessage];
+    expect(response.statusCode).toBe(503);
+    expect(response.headers['retry-after']).toBe('0');
+    client.on('error', () => undefined);
+    client.terminate();
+    await done;
+  });
+
+  // It was answered, but nobody read from it or ended it: the server waited for it for ever.
+  test(
+    'a refused client that keeps its side open does not hold up the end',
+    { timeout: 15_000 },
+    async () => {
+      const { port, shutdown } = await start(2, SLOW);
+      const done = shutdown.shutdown();
+      const stubborn = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+      expect(await upgradeRaw(port, stubborn)).toContain('503');
+      await done;
+    },
+  );
+
+  test('a client that resets its refused upgrade breaks nothing', async () => {
+    const { port, shutdown } = await start(2, SLOW);
+    const done = shutdown.shutdown();
+    const client = net.connect(port, '127.0.0.1');
+    await once(client, 'connect');
+    client.write(UPGRADE, () => client.resetAndDestroy());
+    expect(await done).toMatchObject({ closed: 2 });
+  });
+
+  test('plain requests are served', async () => {
+    const { port, shutdown } = await start(2, SLOW);
+    const done = shutdown.shutdown();
+    expect(await get(port)).toEqual({ status: 200, body: 'hello' });
+    await done;
+  });
+
+  test('clients whose turn has not come talk on', async () => {
+    const { pool, clients, shutdown } = await start(2, SLOW);
+    const left = once(pool, 'disconnection');
+    const done = shutdown.shutdown();
+    const last = clients[1]!;
+    await left;
+    expect(await pool.broadcastMessage('default', 'still here')).toMatchObject({ recipients: 1, sent: 1 });
+    expect(await last.exactly(1)).toEqual(['still here']);
+    await done;
+  });
+});
+
+describe('connections that would keep a server open', () => {
+  test('a keep-alive connection without a request does not', async () => {
+    const { port, shutdown } = await start(1);
+    const agent = new http.Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    expect(await get(port, agent)).toEqual({ status: 200, body: 'hello' });
+    await shutdown.shutdown();
+  });
+
+  test('a request that is running may finish', async () => {
+    const { server, port, shutdown } = await start(1);
+    server.removeAllListeners('request');
+    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
+    const answered = get(port);
+    const [, response] = await asked;
+    const done = shutdown.shutdown();
+    while (server.listening) await new Promise((resolve) => setImmediate(resolve));
+    response.end('late');
+    expect(await answered).toEqual({ status: 200, body: 'late' });
+    await done;
+  });
+
+  test('a request that never finishes, or never begins, does not for long', { timeout: 15_000 }, async () => {
+    const { server, port, shutdown } = await start(1);
+    const silent = net.connect(port, '127.0.0.1');
+    const ended = once(silent, 'close');
+    await once(silent, 'connect');
+    server.removeAllListeners('request');
+    const asked = once(server, 'request');
+    const request = http.get({ host: '127.0.0.1', port });
+    const failed = once(request, 'error').catch((error: unknown) => [error]);
+    await asked;
+    await shutdown.shutdown();
+    expect(await failed).toMatchObject([{ code: 'ECONNRESET' }]);
+    await ended;
+  });
+
+  // Only the pool was drained: the server waited for the others for ever.
+  test('a WebSocket that is in no pool does not', async () => {
+    const { webSocketServer, port, shutdown } = await start(1);
+    webSocketServer.removeAllListeners('connection');
+    const stray = await connect(port);
+    const done = shutdown.shutdown();
+    await stray.closed;
+    await done;
+  });
+});
+
+test.each<[string, object, ErrorConstructor]>([
+  ['no server', { server: undefined }, TypeError],
+  ['a server that is none', { server: {} }, TypeError],
+  ['no pool', { pool: null }, TypeError],
+  ['a pool that is none', { pool: {} }, TypeError],
+  ['retryAfter -1', { retryAfter: -1 }, RangeError],
+  ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
+  ['retryAfter NaN', { retryAfter: NaN }, RangeError],
+])('%s is refused at once', (_, wrong, error) => {
+  const options = { server: createServer(), pool: new ConnectionsPool(), ...wrong };
+  expect(() => gracefulShutdown(options)).toThrow(error);
+});
+
+describe('signals', () => {
+  async function startProgram(count: number) {
+    const program = new Program('shutdown-server');
+    const port = (await program.message()) as number;
+    const clients: Client[] = [];
+    while (clients.length < count) clients.push(await connect(port));
+    return { program, port, clients };
+  }
+
+  test('none are listened to unless asked', async () => {
+    const before = process.listenerCount('SIGTERM') + process.listenerCount('SIGINT');
+    await start(0);
+    expect(process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')).toBe(before);
+  });
+
+  test('a failed shutdown is told to onError once', async () => {
+    const errors: unknown[] = [];
+    await start(0, {
+      signals: ['SIGUSR2'],
+      onError: (error) => errors.push(error),
+      drain: { signal: AbortSignal.abort('stay') },
+    });
+    onTestFinished(() => void process.removeAllListeners('SIGUSR2'));
+    process.emit('SIGUSR2');
+    process.emit('SIGUSR2');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(errors).toEqual(['stay']);
+  });
+
+  test('one drains, and the process ends with status 0', { timeout: 20_000 }, async () => {
+    const { program, clients } = await startProgram(2);
+    program.process.kill('SIGTERM');
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
+    expect(await program.exited).toEqual({ status: 0, signal: null });
+  });
+
+  // Ctrl-C in a terminal reaches the whole process group, and npm passes it on once more.
+  test('one that comes twice within half a second counts once', { timeout: 20_000 }, async () => {
+    const { program, clients } = await startProgram(2);
+    program.process.kill('SIGINT');
+    await clients[0]!.closed;
+    program.process.kill('SIGINT');
+    expect(await clients[1]!.closed).toEqual({ code: 1012, reason: '' });
+    expect(await program.exited).toEqual({ status: 0, signal: null });
+  });
+
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    'a second %s ends the process at once, with 128 and its number',
+    { timeout: 20_000 },
+    async (signal) => {
+      const { program, clients } = await startProgram(10);
+      program.process.kill(signal);
+      // The second of them is closed a second later.
+      await clients[1]!.closed;
+      program.process.kill(signal);
+      expect(await program.exited).toEqual({ status: 128 + constants.signals[signal], signal: null });
+      expect((await clients[9]!.closed).code).toBe(1006);
+    },
+  );
+
+  // Each kind had a first one of its own: Ctrl-C could not end what SIGTERM had begun.
+  test('a second signal of another kind is a second one too', { timeout: 20_000 }, async () => {
+    const { program, clients } = await startProgram(10);
+    program.process.kill('SIGTERM');
+    await clients[1]!.closed;
+    program.process.kill('SIGINT');
+    expect(await program.exited).toEqual({ status: 130, signal: null });
+  });
+});

@@ -1,0 +1,203 @@
+import { once } from 'node:events';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { Connection, ConnectionsPool } from '../src/index.js';
+import { kDueSlot } from '../src/timing-wheel.js';
+import { Loopback, type Client } from './support/loopback.js';
+import { connectInMemory } from './support/memory-socket.js';
+
+/** Long enough that a busy machine is not taken for a silent client. */
+const IDLE_MS = 300;
+
+/** A member of a pool with a short idle limit. Its client's close tells when the limit has passed. */
+async function connectIdle() {
+  const loopback = await Loopback.start();
+  const pool = new ConnectionsPool({ idleTimeout: IDLE_MS });
+  const member = await loopback.connect('1');
+  const joinedAtMs = performance.now();
+  await pool.newConnection(member.connection);
+  return { ...member, loopback, pool, joinedAtMs };
+}
+
+/**
+ * Does something every 20 ms until another connection, which joins now and stays silent, has been closed: whoever
+ * joined before and was taken for silent has been closed then too.
+ */
+async function whileWitnessDies(
+  loopback: Loopback,
+  pool: ConnectionsPool,
+  act: () => unknown,
+): Promise<void> {
+  const witness = await loopback.connect('witness');
+  await pool.newConnection(witness.connection);
+  const timer = setInterval(() => void act(), 20);
+  onTestFinished(() => clearInterval(timer));
+  await expectIdleClose(witness.client);
+  clearInterval(timer);
+}
+
+async function expectIdleClose(client: Client): Promise<void> {
+  expect(await client.closed).toEqual({ code: 4408, reason: 'Idle timeout' });
+}
+
+describe('a silent connection', () => {
+  test('is closed with 4408 and not before its limit, leaves the pool and is counted', async () => {
+    const { client, connection, pool, joinedAtMs } = await connectIdle();
+    const closed = once(connection, 'close');
+    await expectIdleClose(client);
+    expect(performance.now() - joinedAtMs).toBeGreaterThanOrEqual(IDLE_MS);
+    expect(await closed).toEqual([4408, 'Idle timeout']);
+    expect(connection.closed).toBe(true);
+    expect(pool.hasNamespace('default')).toBe(false);
+    expect(pool.stats().idleTimeouts).toBe(1);
+  });
+
+  test('what the server sends does not count as life', async () => {
+    const { client, socket, connection, pool } = await connectIdle();
+    const timer = setInterval(() => {
+      void connection.send('x');
+      void pool.broadcastMessage('default', 'x');
+      socket.send('past the library');
+    }, 20);
+    onTestFinished(() => clearInterval(timer));
+    await expectIdleClose(client);
+    expect(client.inbox.length).toBeGreaterThan(0);
+  });
+});
+
+// Idle time was reset by what the server sent, and by nothing that the client did.
+test('messages, pings and pongs of the client keep it alive, and its silence ends it', async () => {
+  const { loopback, pool } = await connectIdle();
+  const acts: Record<string, (client: Client) => void> = {
+    text: ({ socket }) => socket.send('x'),
+    binary: ({ socket }) => socket.send(Buffer.from('x')),
+    empty: ({ socket }) => socket.send(''),
+    ping: ({ socket }) => socket.ping(),
+    pong: ({ socket }) => socket.pong(),
+  };
+  const members: Awaited<ReturnType<Loopback['connect']>>[] = [];
+  for (const id of Object.keys(acts)) {
+    const member = await loopback.connect(id);
+    members.push(member);
+    await pool.newConnection(member.connection);
+  }
+  await whileWitnessDies(loopback, pool, () => {
+    for (const { client, connection } of members) acts[connection.id]!(client);
+  });
+  const isClosed = members.map(({ connection: { id, closed } }) => [id, closed]);
+  expect(Object.fromEntries(isClosed)).toEqual({
+    text: false,
+    binary: false,
+    empty: false,
+    ping: false,
+    pong: false,
+  });
+  await Promise.all(members.map(({ client }) => expectIdleClose(client)));
+});
+
+describe('updateTimeout() and clearTimeout()', () => {
+  test('no limit runs where it was lifted, where the pool has none, and outside of a pool', async () => {
+    const { client, connection, loopback, pool } = await connectIdle();
+    connection.clearTimeout();
+    const unlimited = await loopback.connect('unlimited');
+    const alone = await loopback.connect('alone');
+    const removed = await loopback.connect('removed');
+    await new ConnectionsPool().newConnection(unlimited.connection);
+    await pool.newConnection(removed.connection);
+    await pool.removeConnection(removed.connection);
+
+    await whileWitnessDies(loopback, pool, () => undefined);
+    expect(connection.closed).toBe(false);
+    expect(unlimited.connection.closed).toBe(false);
+    expect(alone.connection.closed).toBe(false);
+    expect(removed.connection.closed).toBe(false);
+
+    connection.updateTimeout();
+    await expectIdleClose(client);
+  });
+
+  test('updateTimeout() starts the limit anew', async () => {
+    const { connection, client, loopback, pool } = await connectIdle();
+    await whileWitnessDies(loopback, pool, () => connection.updateTimeout());
+    expect(connection.closed).toBe(false);
+    await expectIdleClose(client);
+  });
+
+  // A send to a closed connection armed its timer again, which kept it in memory and closed it once more.
+  test('a closed connection is not armed again', async () => {
+    const { connection, client, loopback, pool } = await connectIdle();
+    const closes: unknown[] = [];
+    connection.on('close', (code) => closes.push(code));
+    await connection.close(4000);
+    connection.updateTimeout();
+    await connection.send('x');
+    connection.handleMessage('late');
+    connection.updateTimeout();
+    expect(connection[kDueSlot]).toBe(0);
+    await whileWitnessDies(loopback, pool, () => connection.updateTimeout());
+    expect(closes).toEqual([4000]);
+    expect((await client.closed).code).toBe(4000);
+  });
+
+  test('a peer that does not answer the idle close is terminated after the grace period', async () => {
+    const pool = new ConnectionsPool({ idleTimeout: 100, closeTimeout: 100 });
+    const { connection } = connectSilent();
+    const closed = once(connection, 'close');
+    await pool.newConnection(connection);
+    expect(await closed).toEqual([1006, '']);
+  });
+});
+
+describe('what it costs', () => {
+  // The original made one timer object per message and connection.
+  test('no timer is made per message, and none per connection', async () => {
+    const { client, connection, loopback, pool } = await connectIdle();
+    for (let id = 2; id < 10; id++) await pool.newConnection((await loopback.connect(String(id))).connection);
+    const timeouts = vi.spyOn(globalThis, 'setTimeout');
+    const intervals = vi.spyOn(globalThis, 'setInterval');
+    onTestFinished(() => void vi.restoreAllMocks());
+
+    await pool.newConnection((await loopback.connect('late')).connection);
+    for (let message = 0; message < 100; message++) {
+      client.socket.send('in');
+      void connection.send('out');
+      connection.updateTimeout();
+    }
+    await client.exactly(100);
+
+    // Those of `ws` and Node are not of the library.
+    const ours = [...timeouts.mock.calls, ...intervals.mock.calls].filter(([, ms]) => ms === IDLE_MS);
+    expect(ours).toEqual([]);
+    expect(intervals).not.toHaveBeenCalled();
+  });
+
+  test('no timer at all is made by connections in memory', async () => {
+    const pool = new ConnectionsPool({ idleTimeout: 60_000 });
+    const { connection: first } = connectInMemory('first');
+    await pool.newConnection(first);
+    const timeouts = vi.spyOn(globalThis, 'setTimeout');
+    const intervals = vi.spyOn(globalThis, 'setInterval');
+    onTestFinished(() => void vi.restoreAllMocks());
+
+    const members = Array.from({ length: 100 }, (_, id) => connectInMemory(String(id)).connection);
+    for (const connection of members) void pool.newConnection(connection);
+    for (const connection of members) {
+      connection.handleMessage('in');
+      connection.handlePong();
+      void connection.send('out');
+      connection.updateTimeout();
+      connection.clearTimeout();
+    }
+    expect(timeouts).not.toHaveBeenCalled();
+    expect(intervals).not.toHaveBeenCalled();
+    await pool.closeAll('default');
+  });
+});
+
+test.each([0, -1, NaN, 2 ** 31])('an idle limit of %s is refused', (idleTimeout) => {
+  expect(() => new ConnectionsPool({ idleTimeout })).toThrow(RangeError);
+});
+
+function connectSilent(): { readonly connection: Connection } {
+  const socket = { send: () => undefined, close: () => undefined };
+  return { connection: new Connection('silent', 'default', socket) };
+}

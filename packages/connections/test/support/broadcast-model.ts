@@ -1,0 +1,349 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, vi } from 'vitest';
+import type { WebSocket } from 'ws';
+import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
+import { digest } from './engine.js';
+import type { Client, Loopback } from './loopback.js';
+import { Random } from './random.js';
+
+type ClientOptions = NonNullable<Parameters<Loopback['pair']>[0]>;
+
+export interface ModelOptions {
+  readonly seed: number;
+  readonly loopback: Loopback;
+  /** Options of the next client. */
+  readonly clientOptions?: (random: Random) => ClientOptions;
+  /** The owner of the sockets sends on them, too, also in fragments. */
+  readonly isRaw?: boolean;
+  readonly hasBlobs?: boolean;
+  readonly operations?: number;
+  /** How many messages of more than 1 MiB may be among them. */
+  readonly huge?: number;
+}
+
+/** One client, and what it has to receive. */
+interface Actor {
+  readonly id: string;
+  readonly client: Client;
+  readonly socket: WebSocket;
+  readonly connection: Connection;
+  readonly expected: string[];
+  /** What the owner of the socket has sent. Its order against the library's messages is not promised. */
+  readonly expectedRaw: string[];
+  closeCode: number | undefined;
+  /** It was cut off or went by itself: it gets some first part of what is expected. */
+  isCutOff: boolean;
+  /** The rest of a raw message that is sent in fragments. */
+  openFragment: string | undefined;
+}
+
+/** Texts of the owner start with this. */
+const RAW = 'raw ';
+const NAMESPACES = ['one', 'two', '__proto__'];
+const SIZES = [0, 1, 10, 10, 60, 60, 125, 126, 1_000, 1_100, 8_192, 9_000, 30_000, 65_535, 65_536, 71_680];
+const HUGE = 1_200_000;
+const TEXTS = ['plain', 'ünï', '𝄞 astral', 'lone \ud800 surrogate', '"quoted"\n'];
+
+/** Does random things to a pool on real sockets, and knows what every client must receive for it. */
+export class BroadcastModel {
+  readonly pool = new ConnectionsPool();
+  readonly #options: ModelOptions;
+  readonly #random: Random;
+  readonly #actors: Actor[] = [];
+  /** Open and in no pool. */
+  readonly #outside: Actor[] = [];
+  readonly #inside = new Map<string, Set<Actor>>(NAMESPACES.map((name) => [name, new Set()]));
+  readonly #checks: Promise<void>[] = [];
+  readonly #trace: string[] = [];
+  readonly #payload: Record<'noise' | 'letters', Buffer>;
+  #hugeLeft: number;
+
+  constructor(options: ModelOptions) {
+    this.#options = options;
+    this.#random = new Random(options.seed);
+    this.#hugeLeft = options.huge ?? 1;
+    const length = (this.#hugeLeft > 0 ? HUGE : 0) + 100_000;
+    this.#payload = {
+      noise: this.#random.bytes(length, false),
+      letters: this.#random.bytes(length, true),
+    };
+  }
+
+  async run(): Promise<void> {
+    for (let i = 0; i < 8; i++) this.#join(await this.#connect());
+    for (let i = 0; i < (this.#options.operations ?? 150); i++) {
+      if (this.#outside.length < 2 && this.#actors.length < 24) await this.#connect();
+      this.#act();
+      // Most operations share a turn with the next ones.
+      if (this.#random.chance(0.15)) await Promise.resolve();
+      if (this.#random.chance(0.2)) await nextTurn();
+    }
+    await this.#verify();
+  }
+
+  async #connect(): Promise<Actor> {
+    const pair = await this.#options.loopback.pair(this.#options.clientOptions?.(this.#random) ?? {});
+    const id = String(this.#actors.length);
+    const connection = new Connection(id, this.#random.pick(NAMESPACES), pair.socket);
+    const actor: Actor = {
+      ...pair,
+      id,
+      connection,
+      expected: [],
+      expectedRaw: [],
+      closeCode: undefined,
+      isCutOff: false,
+      openFragment: undefined,
+    };
+    connection.on('close', () => this.#membersOf(actor).delete(actor));
+    this.#actors.push(actor);
+    this.#outside.push(actor);
+    return actor;
+  }
+
+  #membersOf({ connection }: Actor): Set<Actor> {
+    return this.#inside.get(connection.namespace)!;
+  }
+
+  #act(): void {
+    const actions: [weight: number, action: () => void][] = [
+      [30, () => this.#broadcast()],
+      [20, () => this.#withOpen((actor) => this.#send(actor))],
+      [3, () => this.#joinAny()],
+      [3, () => this.#leave()],
+      [2, () => this.#withOpen((actor) => this.#close(actor))],
+      [0.5, () => this.#closeAll()],
+      [0.5, () => this.#withOpen((actor) => this.#cutOff(actor))],
+      [3, () => this.#withOpen(({ socket }) => socket.ping())],
+      [3, () => this.#withOpen(({ client }) => client.socket.pause())],
+      [3, () => this.#withOpen(({ client }) => client.socket.resume())],
+      [3, () => this.#flush()],
+      [this.#options.isRaw ? 25 : 0, () => this.#withOpen((actor) => this.#sendRaw(actor))],
+    ];
+    let at = this.#random.next() * actions.reduce((sum, [weight]) => sum + weight, 0);
+    for (const [weight, action] of actions) {
+      at -= weight;
+      if (at >= 0) continue;
+      action();
+      return;
+    }
+  }
+
+  #note(line: string): void {
+    this.#trace.push(line);
+  }
+
+  #flush(): void {
+    this.#note('flush');
+    this.pool.flush();
+  }
+
+  #withOpen(action: (actor: Actor) => void): void {
+    const open = this.#actors.filter((actor) => this.#isOpen(actor));
+    if (open.length > 0) action(this.#random.pick(open));
+  }
+
+  #isOpen({ closeCode, isCutOff }: Actor): boolean {
+    return closeCode === undefined && !isCutOff;
+  }
+
+  #bytes(): Buffer {
+    const isHuge = this.#hugeLeft > 0 && this.#random.chance(0.01);
+    if (isHuge) this.#hugeLeft--;
+    const length = isHuge ? HUGE : this.#random.pick(SIZES);
+    const source = this.#payload[this.#random.chance(0.7) ? 'letters' : 'noise'];
+    const start = this.#random.below(source.length - length + 1);
+    return source.subarray(start, start + length);
+  }
+
+  /** What is sent, and what arrives of it. */
+  #message(): { readonly message: string | Uint8Array | Blob; readonly arrives: string } {
+    const bytes = this.#bytes();
+    if (this.#options.hasBlobs !== false && this.#random.chance(0.07))
+      return { message: new Blob([Uint8Array.from(bytes)]), arrives: digest(bytes) };
+    if (this.#random.chance(0.4)) return { message: bytes, arrives: digest(bytes) };
+    const text = bytes.length === 0 ? '' : `${this.#random.pick(TEXTS)} ${bytes.toString('latin1')}`;
+    return { message: text, arrives: digest(Buffer.from(text).toString()) };
+  }
+
+  #broadcast(): void {
+    const namespace = this.#random.pick(NAMESPACES);
+    const members = [...this.#inside.get(namespace)!];
+    const ids = members.map(({ id }) => id).filter(() => this.#random.chance(0.3));
+    const exceptions = this.#random.chance(0.4) ? [...ids, 'nobody'] : undefined;
+    const given = this.#random.chance(0.5) ? exceptions : exceptions && new Set(exceptions);
+    const recipients = members.filter(({ id }) => !exceptions?.includes(id));
+    // One that was cut off gets what is sent until the server notices.
+    const open = recipients.filter(({ closeCode }) => closeCode === undefined);
+    let result: Promise<BroadcastResult>;
+    if (this.#random.chance(0.2)) {
+      const value = { text: this.#random.pick(TEXTS), n: this.#random.next() };
+      for (const { expected } of open) expected.push(digest(JSON.stringify(value)));
+      result = this.pool.broadcastJsonMessage(namespace, value, given);
+    } else {
+      const { message, arrives } = this.#message();
+      for (const { expected } of open) expected.push(arrives);
+      this.#note(`broadcast to ${namespace}: ${arrives.slice(0, 40)} except ${String(exceptions)}`);
+      result = this.pool.broadcastMessage(namespace, message, given);
+    }
+    this.#check(this.#checkResult(result, recipients, open.length));
+  }
+
+  #check(check: Promise<void>): void {
+    // Looked at in the end.
+    check.catch(() => undefined);
+    this.#checks.push(check);
+  }
+
+  async #checkResult(pending: Promise<BroadcastResult>, recipients: Actor[], open: number): Promise<void> {
+    const result = await pending;
+    const counts = {
+      recipients: recipients.length,
+      sent: open,
+      dropped: 0,
+      failed: recipients.length - open,
+    };
+    if (!recipients.some(({ isCutOff }) => isCutOff)) expect(result, this.#story()).toEqual(counts);
+    expect(result.sent + result.dropped + result.failed, this.#story()).toBe(result.recipients);
+  }
+
+  #send(actor: Actor): void {
+    const { connection, expected, id } = actor;
+    const { message, arrives } = this.#message();
+    const isClosing = this.#random.chance(0.05);
+    this.#note(`send to ${id}: ${arrives.slice(0, 40)} ${isClosing ? 'then close' : ''}`);
+    expected.push(arrives);
+    let sent: Promise<boolean>;
+    if (isClosing) {
+      this.#endFragment(actor);
+      actor.closeCode = 4100;
+      sent = connection.sendThenClose(message, 4100);
+    } else {
+      sent = connection.send(message);
+    }
+    this.#check(this.#checkSent(sent, actor));
+  }
+
+  async #checkSent(pending: Promise<boolean>, actor: Actor): Promise<void> {
+    const sent = await pending;
+    if (!actor.isCutOff) expect(sent, this.#story()).toBe(true);
+  }
+
+  #join(actor: Actor): void {
+    this.#note(`join ${actor.id}`);
+    this.#outside.splice(this.#outside.indexOf(actor), 1);
+    if (!this.#isOpen(actor)) return;
+    this.#membersOf(actor).add(actor);
+    void this.pool.newConnection(actor.connection);
+  }
+
+  #joinAny(): void {
+    if (this.#outside.length > 0) this.#join(this.#random.pick(this.#outside));
+  }
+
+  #leave(): void {
+    const open = [...this.#inside.values()].flatMap((members) =>
+      [...members].filter((actor) => this.#isOpen(actor)),
+    );
+    if (open.length === 0) return;
+    const actor = this.#random.pick(open);
+    this.#note(`leave ${actor.id}`);
+    this.#membersOf(actor).delete(actor);
+    this.#outside.push(actor);
+    void this.pool.removeConnection(actor.connection);
+  }
+
+  #close(actor: Actor): void {
+    this.#note(`close ${actor.id}`);
+    this.#endFragment(actor);
+    actor.closeCode = 4000 + this.#random.below(10);
+    void actor.connection.close(actor.closeCode);
+  }
+
+  #closeAll(): void {
+    const namespace = this.#random.pick(NAMESPACES);
+    this.#note(`fatal error to ${namespace}`);
+    for (const actor of this.#inside.get(namespace)!) {
+      if (actor.closeCode !== undefined) continue;
+      this.#endFragment(actor);
+      actor.expected.push('"fatal"');
+      actor.closeCode = 4200;
+    }
+    void this.pool.broadcastError(namespace, '"fatal"', 4200);
+  }
+
+  #cutOff(actor: Actor): void {
+    const how = this.#random.pick(['client close', 'client terminate', 'terminate'] as const);
+    this.#note(`${how} ${actor.id}`);
+    actor.isCutOff = true;
+    // A client that reads nothing would not see the answer to its close.
+    actor.client.socket.resume();
+    if (how === 'terminate') actor.connection.terminate();
+    else if (how === 'client close') actor.client.socket.close(4300);
+    else actor.client.socket.terminate();
+  }
+
+  #sendRaw(actor: Actor): void {
+    if (actor.openFragment !== undefined) {
+      this.#endFragment(actor);
+      return;
+    }
+    const text = `${RAW}${this.#random.next()} ${this.#bytes().toString('latin1')}`;
+    actor.expectedRaw.push(digest(text));
+    if (this.#random.chance(0.5)) {
+      this.#note(`raw to ${actor.id}`);
+      actor.socket.send(text);
+      return;
+    }
+    this.#note(`raw fragment to ${actor.id}`);
+    const at = RAW.length + this.#random.below(text.length - RAW.length);
+    actor.socket.send(text.slice(0, at), { fin: false });
+    actor.openFragment = text.slice(at);
+  }
+
+  #endFragment(actor: Actor): void {
+    if (actor.openFragment === undefined) return;
+    this.#note(`end of raw fragment to ${actor.id}`);
+    actor.socket.send(actor.openFragment, { fin: true });
+    actor.openFragment = undefined;
+  }
+
+  async #verify(): Promise<void> {
+    for (const actor of this.#actors) {
+      if (this.#isOpen(actor)) this.#endFragment(actor);
+      actor.client.socket.resume();
+    }
+    await Promise.all(this.#checks);
+    for (const actor of this.#actors) await this.#verifyActor(actor);
+  }
+
+  async #verifyActor(actor: Actor): Promise<void> {
+    const { client, expected, expectedRaw, closeCode, isCutOff, id } = actor;
+    if (this.#isOpen(actor)) {
+      const count = expected.length + expectedRaw.length;
+      const isDone = (): boolean =>
+        client.inbox.length >= count || client.socket.readyState !== client.socket.OPEN;
+      await vi.waitUntil(isDone, 5_000).catch(() => false);
+      if (client.socket.readyState === client.socket.OPEN) await client.roundTrip();
+    } else {
+      const { code } = await client.closed;
+      if (!isCutOff) expect(code, `client ${id}, ${this.#story()}`).toBe(closeCode);
+    }
+    const isRaw = (message: string | Buffer): boolean =>
+      typeof message === 'string' && message.startsWith(RAW);
+    const received = client.inbox.filter((message) => !isRaw(message)).map(digest);
+    const receivedRaw = client.inbox.filter(isRaw).map(digest);
+    const label = `client ${id}, ${this.#story()}`;
+    if (isCutOff) {
+      expect(received, label).toEqual(expected.slice(0, received.length));
+    } else {
+      expect(received, label).toEqual(expected);
+      expect(receivedRaw, label).toEqual(expectedRaw);
+      expect(client.socket.readyState === client.socket.OPEN, label).toBe(closeCode === undefined);
+    }
+  }
+
+  #story(): string {
+    return `seed ${this.#options.seed}:\n${this.#trace.slice(-400).join('\n')}`;
+  }
+}

@@ -1,0 +1,33 @@
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+import type { WebSocket } from 'ws';
+import type { Loopback } from './loopback.js';
+
+/** A client that upgrades and from then on ignores whatever comes: it never answers a close frame. */
+export interface MutePair {
+  readonly client: net.Socket;
+  readonly socket: WebSocket;
+}
+
+/** Connects such a client. It reads, so that nothing waits in the server, but it answers nothing. */
+export async function connectMute({ server }: Loopback): Promise<MutePair> {
+  const accepted = once(server, 'connection') as Promise<[WebSocket]>;
+  const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.on('error', () => undefined);
+  onTestFinished(() => void client.destroy());
+  client.resume();
+  client.write(
+    [
+      'GET / HTTP/1.1',
+      'Host: 127.0.0.1',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      '\r\n',
+    ].join('\r\n'),
+  );
+  const [socket] = await accepted;
+  return { client, socket };
+}

@@ -1,0 +1,15 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+
+/** Collects what would end the process; `settle` gives rejections the turns that they need to be reported. */
+export function watchUnhandled(): { readonly reasons: unknown[]; settle: () => Promise<unknown[]> } {
+  const reasons: unknown[] = [];
+  const collect = (reason: unknown): void => void reasons.push(reason);
+  process.on('unhandledRejection', collect);
+  onTestFinished(() => void process.off('unhandledRejection', collect));
+  const settle = async (): Promise<unknown[]> => {
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    return reasons;
+  };
+  return { reasons, settle };
+}

@@ -1,0 +1,83 @@
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+import type { WebSocket } from 'ws';
+import type { Loopback } from './loopback.js';
+
+/** One frame as it was on the wire (RFC 6455 §5.2). */
+export interface WireFrame {
+  readonly firstByte: number;
+  readonly payload: Buffer;
+}
+
+const RSV1 = 0x40;
+
+/** Whether permessage-deflate has compressed the message (RFC 7692 §6). */
+export function isCompressed({ firstByte }: WireFrame): boolean {
+  return (firstByte & RSV1) !== 0;
+}
+
+/** A client that only upgrades: what comes is kept as bytes, and nothing is answered. */
+export class WireClient {
+  readonly client: net.Socket;
+  /** The server's `ws` socket. */
+  readonly socket: WebSocket;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  private constructor(client: net.Socket, socket: WebSocket) {
+    this.client = client;
+    this.socket = socket;
+  }
+
+  /** @param extensions what it offers, e.g. `permessage-deflate; server_no_context_takeover` */
+  static async connect({ server }: Loopback, extensions = ''): Promise<WireClient> {
+    const accepted = once(server, 'connection') as Promise<[WebSocket]>;
+    const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+    client.on('error', () => undefined);
+    onTestFinished(() => void client.destroy());
+    client.write(
+      [
+        'GET / HTTP/1.1',
+        'Host: 127.0.0.1',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        ...(extensions === '' ? [] : [`Sec-WebSocket-Extensions: ${extensions}`]),
+        '\r\n',
+      ].join('\r\n'),
+    );
+    const [[socket]] = await Promise.all([accepted, once(client, 'readable')]);
+    const wire = new WireClient(client, socket);
+    wire.#skipHandshake();
+    client.on('data', (chunk: Buffer) => (wire.#bytes = Buffer.concat([wire.#bytes, chunk])));
+    return wire;
+  }
+
+  #skipHandshake(): void {
+    const head = this.client.read() as Buffer;
+    this.#bytes = head.subarray(head.indexOf('\r\n\r\n') + 4);
+  }
+
+  /** The next bytes, as many as are asked for. */
+  async bytes(count: number): Promise<Buffer> {
+    while (this.#bytes.length < count) await once(this.client, 'data');
+    const taken = this.#bytes.subarray(0, count);
+    this.#bytes = this.#bytes.subarray(count);
+    return taken;
+  }
+
+  /** The next frame. */
+  async frame(): Promise<WireFrame> {
+    const [firstByte, short] = (await this.bytes(2)) as unknown as [number, number];
+    let length = short;
+    if (short === 126) length = (await this.bytes(2)).readUInt16BE();
+    else if (short === 127) length = Number((await this.bytes(8)).readBigUInt64BE());
+    return { firstByte, payload: await this.bytes(length) };
+  }
+
+  /** Bytes that have come and were not taken. Exact after `socket.ping()` of the server has been taken. */
+  get rest(): number {
+    return this.#bytes.length;
+  }
+}

@@ -1,0 +1,261 @@
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { kDueSlot, kOnDeadline, SLOT_MS, TimingWheel, type Timed } from '../src/timing-wheel.js';
+
+/** Notes when it is called, by the real clock (which is faked here). */
+class Entry implements Timed {
+  [kDueSlot] = 0;
+  readonly calledAtMs: number[] = [];
+  readonly #onCall: (nowMs: number) => unknown;
+
+  constructor(onCall: (nowMs: number) => unknown = () => undefined) {
+    this.#onCall = onCall;
+  }
+
+  [kOnDeadline](nowMs: number): void {
+    this.calledAtMs.push(performance.now());
+    this.#onCall(nowMs);
+  }
+
+  get calls(): number {
+    return this.calledAtMs.length;
+  }
+}
+
+/** Calls of the fake clock do not all happen on its ticks: the turn behind a tick counts as the same time. */
+const LATEST_MS = SLOT_MS * 2;
+
+describe('by a fake clock', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({
+      toFake: ['setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'performance'],
+    });
+  });
+  afterEach(() => vi.useRealTimers());
+
+  test.each([1, 50, 99, 100, 101, 150, 1_000, 1_234, 60_000])(
+    'an entry due in %i ms is called once: not early, and not later than by two slots',
+    (delayMs) => {
+      const wheel = new TimingWheel();
+      const entry = new Entry();
+      const startMs = performance.now();
+      wheel.schedule(entry, wheel.nowMs + delayMs);
+      vi.advanceTimersByTime(delayMs + 10 * SLOT_MS);
+      expect(entry.calls).toBe(1);
+      expect(entry.calledAtMs[0]! - startMs).toBeGreaterThanOrEqual(delayMs);
+      expect(entry.calledAtMs[0]! - startMs).toBeLessThanOrEqual(delayMs + LATEST_MS);
+    },
+  );
+
+  // The clock of a turning wheel stands still between two ticks: what was scheduled just before the next one came
+  // up to a slot too early, a limit of 150 ms after 51.
+  test('an entry scheduled between two ticks is not early either', () => {
+    for (let offsetMs = 0; offsetMs < SLOT_MS; offsetMs += 9) {
+      const wheel = new TimingWheel();
+      wheel.schedule(new Entry(), wheel.nowMs + 10_000);
+      vi.advanceTimersByTime(500 + offsetMs);
+      const entry = new Entry();
+      const startMs = performance.now();
+      wheel.schedule(entry, wheel.nowMs + 150);
+      vi.advanceTimersByTime(1_000);
+      expect(entry.calledAtMs[0]! - startMs).toBeGreaterThanOrEqual(150);
+      expect(entry.calledAtMs[0]! - startMs).toBeLessThanOrEqual(150 + LATEST_MS);
+    }
+  });
+
+  // The first slot of a wheel that starts to turn was counted as passed: the entry waited for ever.
+  test('an entry that is due already is called soon, also on a wheel that stood still', () => {
+    for (const lateMs of [0, 1, 1_000]) {
+      vi.advanceTimersByTime(12_345);
+      const wheel = new TimingWheel();
+      const entry = new Entry();
+      vi.advanceTimersByTime(800);
+      wheel.schedule(entry, wheel.nowMs - lateMs);
+      vi.advanceTimersByTime(LATEST_MS);
+      expect(entry.calls).toBe(1);
+    }
+  });
+
+  test('a deadline that moves away costs nothing, and the entry reschedules itself', () => {
+    const wheel = new TimingWheel();
+    let dueAtMs = wheel.nowMs + 500;
+    const entry = new Entry((nowMs) => {
+      if (nowMs < dueAtMs) wheel.schedule(entry, dueAtMs);
+    });
+    wheel.schedule(entry, dueAtMs);
+    const slot = entry[kDueSlot];
+    const timers = vi.getTimerCount();
+    for (let message = 0; message < 100; message++) wheel.schedule(entry, (dueAtMs += 10));
+    expect(entry[kDueSlot]).toBe(slot);
+    expect(vi.getTimerCount()).toBe(timers);
+
+    vi.advanceTimersByTime(5_000);
+    expect(entry.calledAtMs).toHaveLength(2);
+  });
+
+  test('a deadline that moves closer is kept', () => {
+    const wheel = new TimingWheel();
+    const entry = new Entry();
+    wheel.schedule(entry, wheel.nowMs + 60_000);
+    wheel.schedule(entry, wheel.nowMs + 300);
+    vi.advanceTimersByTime(300 + LATEST_MS);
+    expect(entry.calls).toBe(1);
+    vi.advanceTimersByTime(60_000);
+    expect(entry.calls).toBe(1);
+  });
+
+  test('a cancelled entry is not called, and can be scheduled anew', () => {
+    const wheel = new TimingWheel();
+    const [cancelled, other] = [new Entry(), new Entry()];
+    wheel.schedule(cancelled, wheel.nowMs + 300);
+    wheel.schedule(other, wheel.nowMs + 300);
+    wheel.cancel(cancelled);
+    wheel.cancel(cancelled);
+    vi.advanceTimersByTime(300 + LATEST_MS);
+    expect([cancelled.calls, other.calls]).toEqual([0, 1]);
+
+    wheel.schedule(cancelled, wheel.nowMs + 300);
+    vi.advanceTimersByTime(300 + LATEST_MS);
+    expect(cancelled.calls).toBe(1);
+  });
+
+  test('a thousand entries of one slot are spread over turns, 200 in each', () => {
+    const wheel = new TimingWheel();
+    let called = 0;
+    const entries = Array.from({ length: 1_000 }, () => new Entry(() => called++));
+    for (const entry of entries) wheel.schedule(entry, wheel.nowMs + 50);
+    const perTurn: number[] = [];
+    for (let turn = 0; turn < 20 && called < 1_000; turn++) {
+      const before = called;
+      vi.advanceTimersToNextTimer();
+      if (called > before) perTurn.push(called - before);
+    }
+    expect(perTurn).toEqual([200, 200, 200, 200, 200]);
+    vi.advanceTimersByTime(1_000);
+    expect(entries.every(({ calls }) => calls === 1)).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('an entry may schedule itself again from within, and is called once per deadline', () => {
+    const wheel = new TimingWheel();
+    const entry = new Entry((nowMs) => {
+      if (entry.calls < 3) wheel.schedule(entry, nowMs + 500);
+    });
+    wheel.schedule(entry, wheel.nowMs + 500);
+    vi.advanceTimersByTime(10_000);
+    expect(entry.calls).toBe(3);
+    const [first, second, third] = entry.calledAtMs as [number, number, number];
+    expect(second - first).toBeGreaterThanOrEqual(500);
+    expect(third - second).toBeGreaterThanOrEqual(500);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('an entry that schedules itself for now is called in a later slot, not for ever in this one', () => {
+    const wheel = new TimingWheel();
+    const entry: Entry = new Entry((nowMs) => wheel.schedule(entry, nowMs));
+    wheel.schedule(entry, wheel.nowMs + 100);
+    vi.advanceTimersByTime(1_000);
+    expect(entry.calls).toBeGreaterThan(1);
+    expect(entry.calls).toBeLessThanOrEqual(11);
+    wheel.cancel(entry);
+  });
+
+  test('an entry may cancel and move others of its slot from within', () => {
+    const wheel = new TimingWheel();
+    const [cancelled, moved] = [new Entry(), new Entry()];
+    const first = new Entry((nowMs) => {
+      wheel.cancel(cancelled);
+      wheel.cancel(moved);
+      wheel.schedule(moved, nowMs + 1_000);
+    });
+    for (const entry of [first, cancelled, moved]) wheel.schedule(entry, wheel.nowMs + 200);
+    vi.advanceTimersByTime(200 + LATEST_MS);
+    expect([first, cancelled, moved].map(({ calls }) => calls)).toEqual([1, 0, 0]);
+    vi.advanceTimersByTime(2_000);
+    expect([first, cancelled, moved].map(({ calls }) => calls)).toEqual([1, 0, 1]);
+  });
+
+  test('the timer runs only while something is scheduled', () => {
+    const wheel = new TimingWheel();
+    expect(vi.getTimerCount()).toBe(0);
+    const [one, two] = [new Entry(), new Entry()];
+    wheel.schedule(one, wheel.nowMs + 200);
+    wheel.schedule(two, wheel.nowMs + 700);
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(200 + LATEST_MS);
+    expect([one.calls, vi.getTimerCount()]).toEqual([1, 1]);
+    wheel.cancel(two);
+    expect(vi.getTimerCount()).toBe(0);
+    // And starts again, with the time that has passed since.
+    vi.advanceTimersByTime(700);
+    wheel.schedule(two, wheel.nowMs + 200);
+    vi.advanceTimersByTime(200 + LATEST_MS);
+    expect([two.calls, vi.getTimerCount()]).toEqual([1, 0]);
+  });
+
+  // A laptop that wakes, a container that is thawed: every peer would seem to have been silent for an hour.
+  test('a jump of the clock by an hour brings no deadline nearer than by a second', () => {
+    const wheel = new TimingWheel();
+    const entry = new Entry();
+    wheel.schedule(entry, wheel.nowMs + 2_000);
+    vi.advanceTimersByTime(SLOT_MS);
+    const beforeMs = wheel.nowMs;
+
+    const realNow = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => realNow() + 3_600_000);
+    vi.advanceTimersByTime(SLOT_MS);
+    expect(wheel.nowMs - beforeMs).toBeLessThanOrEqual(1_000);
+    expect(entry.calls).toBe(0);
+
+    vi.advanceTimersByTime(700);
+    expect(entry.calls).toBe(0);
+    vi.advanceTimersByTime(2_000);
+    expect(entry.calls).toBe(1);
+    clock.mockRestore();
+  });
+
+  test('a clock that goes backwards stops nothing', () => {
+    const wheel = new TimingWheel();
+    const entry = new Entry();
+    wheel.schedule(entry, wheel.nowMs + 500);
+    const realNow = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => realNow() - 10_000);
+    vi.advanceTimersByTime(500 + LATEST_MS);
+    expect(entry.calls).toBe(1);
+    clock.mockRestore();
+  });
+});
+
+test('its timer does not keep the process alive', () => {
+  const setInterval = vi.spyOn(globalThis, 'setInterval');
+  onTestFinished(() => void vi.restoreAllMocks());
+  const wheel = new TimingWheel();
+  const entry = new Entry();
+  wheel.schedule(entry, wheel.nowMs + 60_000);
+  const [timer] = setInterval.mock.results;
+  expect((timer?.value as NodeJS.Timeout).hasRef()).toBe(false);
+  wheel.cancel(entry);
+});
+
+// An immediate without a reference does not wake the loop: on a quiet server each 200 waited for the next tick, and
+// 19,000 terminations took ten seconds.
+test('the turns behind a tick follow at once, on a quiet event loop too', async () => {
+  const { setImmediate: nextTurn } = globalThis;
+  const isWaking: boolean[] = [];
+  const spy = vi.spyOn(globalThis, 'setImmediate').mockImplementation((callback: () => void) => {
+    const immediate = nextTurn(callback);
+    // Behind whatever is done to it at once.
+    queueMicrotask(() => isWaking.push(immediate.hasRef()));
+    return immediate;
+  });
+  onTestFinished(() => spy.mockRestore());
+
+  const wheel = new TimingWheel();
+  await new Promise<void>((resolve) => {
+    let called = 0;
+    for (let count = 0; count < 400; count++) {
+      wheel.schedule(new Entry(() => ++called === 400 && resolve()), wheel.nowMs + 1);
+    }
+  });
+  expect(isWaking.length).toBeGreaterThan(0);
+  expect(isWaking).not.toContain(false);
+});

@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs';
+import {
+  STATUS_CODES,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestListener,
+} from 'node:http';
+import type { Duplex } from 'node:stream';
+
+const SECURITY_HEADERS = {
+  'Content-Security-Policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+};
+
+const publicFile = (name: string, type: string) => ({
+  type: `${type}; charset=utf-8`,
+  body: readFileSync(new URL(`../public/${name}`, import.meta.url)),
+});
+
+/** Everything that is served, by path: no path of a request ever meets the file system. */
+const FILES = new Map([
+  ['/', publicFile('index.html', 'text/html')],
+  ['/style.css', publicFile('style.css', 'text/css')],
+  ['/page.js', publicFile('page.js', 'text/javascript')],
+]);
+
+/** The page, `/healthz` (the process lives) and `/readyz` (it takes clients). */
+export function createListener(isReady: () => boolean): RequestListener {
+  return (request, response) => {
+    const respond = (status: number, body: string | Buffer, headers: OutgoingHttpHeaders = {}): void => {
+      response.writeHead(status, {
+        ...SECURITY_HEADERS,
+        'Cache-Control': 'no-cache',
+        'Content-Length': Buffer.byteLength(body),
+        'Content-Type': 'text/plain; charset=utf-8',
+        ...headers,
+      });
+      response.end(body);
+    };
+    const path = pathOf(request);
+    const file = FILES.get(path);
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      respond(405, 'Method not allowed\n', { Allow: 'GET, HEAD' });
+    } else if (file) respond(200, file.body, { 'Content-Type': file.type });
+    else if (path === '/healthz') respond(200, 'alive\n');
+    else if (path !== '/readyz') respond(404, 'Not found\n');
+    else if (isReady()) respond(200, 'ready\n');
+    else respond(503, 'draining\n');
+  };
+}
+
+export function pathOf(request: IncomingMessage): string {
+  return request.url?.split('?', 1)[0] ?? '';
+}
+
+/** Answers an upgrade request with a status instead of a WebSocket. */
+export function refuseUpgrade(socket: Duplex, status: 403 | 404): void {
+  // A client may be gone before it has its answer; without a listener that would end the process.
+  socket.on('error', () => socket.destroy());
+  socket.once('finish', () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+  );
+}
+
+/**
+ * Whether the page that asks may talk to this server. WebSockets know no same-origin policy: without this check
+ * any site could use the server as whoever visits it (cross-site WebSocket hijacking). What is no browser sends no
+ * `Origin`.
+ *
+ * @see RFC 6455 §10.2
+ */
+export function isOriginAllowed({ headers }: IncomingMessage, allowedOrigins: readonly string[]): boolean {
+  const { origin, host } = headers;
+  if (origin === undefined || allowedOrigins.includes(origin)) return true;
+  // Only the host: behind a proxy that ends TLS, this server does not see the scheme.
+  return URL.canParse(origin) && new URL(origin).host === host;
+}

@@ -1,0 +1,95 @@
+import { request } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import { ChatClient, refusalOf, start, webSocketUrl } from './support/chat-client.js';
+
+/** With the path as it is: `fetch` would tidy it up. */
+function statusOf(url: string, path: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    request(url, { path, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+describe('HTTP', () => {
+  test('the page, its style and its script come with their types and a strict policy', async () => {
+    const { url } = await start();
+    for (const [path, type] of [
+      ['/', 'text/html'],
+      ['/?from=link', 'text/html'],
+      ['/style.css', 'text/css'],
+      ['/page.js', 'text/javascript'],
+    ] as const) {
+      const response = await fetch(url + path);
+      expect(response.status).toBe(200);
+      expect(response.headers.get('content-type')).toBe(`${type}; charset=utf-8`);
+      expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
+      expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+      expect(await response.text()).not.toBe('');
+    }
+  });
+
+  test('the page needs nothing but what is served', async () => {
+    const { url } = await start();
+    const html = await (await fetch(url)).text();
+    const sources = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, source]) => source);
+    expect(sources).toEqual(['data:,', 'style.css', 'page.js']);
+  });
+
+  test('the process is alive and ready', async () => {
+    const { url } = await start();
+    expect(await statusOf(url, '/healthz')).toBe(200);
+    expect(await statusOf(url, '/readyz')).toBe(200);
+  });
+
+  test.each([
+    '/nothing',
+    '/index.html',
+    '/server.js',
+    '/..',
+    '/../package.json',
+    '/%2e%2e/package.json',
+    '/..%2fpackage.json',
+    '//etc/passwd',
+    '/page.js/../../package.json',
+    '/page.js%00',
+    '/ws',
+  ])('%s is not found', async (path) => {
+    const { url } = await start();
+    expect(await statusOf(url, path)).toBe(404);
+  });
+
+  test('HEAD has no body, and other methods are refused', async () => {
+    const { url } = await start();
+    const head = await fetch(url, { method: 'HEAD' });
+    expect([head.status, await head.text()]).toEqual([200, '']);
+    const post = await fetch(url, { method: 'POST', body: 'x' });
+    expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+  });
+});
+
+describe('upgrades', () => {
+  test('elsewhere than /ws are 404', async () => {
+    const { url } = await start();
+    expect((await refusalOf(url.replace('http', 'ws'))).status).toBe(404);
+  });
+
+  test.each(['https://evil.example', 'null', 'http://127.0.0.1', 'http://127.0.0.1:1'])(
+    'from the foreign origin %s are 403',
+    async (origin) => {
+      const { url } = await start();
+      expect((await refusalOf(webSocketUrl(url), { origin })).status).toBe(403);
+    },
+  );
+
+  test('from the own origin, an allowed one and none are accepted', async () => {
+    const { url } = await start({ allowedOrigins: ['https://app.example'] });
+    await ChatClient.connect(url, { origin: url });
+    await ChatClient.connect(url, { origin: 'https://app.example' });
+    await ChatClient.connect(url);
+    expect((await refusalOf(webSocketUrl(url), { origin: 'https://app.example.evil' })).status).toBe(403);
+  });
+});

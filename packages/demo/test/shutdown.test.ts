@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { ChatClient, refusalOf, start, webSocketUrl } from './support/chat-client.js';
+
+const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 30_000 });
+
+interface Child {
+  readonly process: ChildProcess;
+  /** Status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  readonly stderr: () => string;
+}
+
+/** The built server in a process of its own. */
+function spawnServer(env: NodeJS.ProcessEnv = {}): Child {
+  const child = spawn(process.execPath, [SERVER], {
+    env: { ...process.env, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let stderr = '';
+  child.stderr.on('data', (data) => (stderr += String(data)));
+  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  return { process: child, ended, stderr: () => stderr };
+}
+
+async function listen(env?: NodeJS.ProcessEnv): Promise<Child & { readonly url: string }> {
+  const child = spawnServer(env);
+  for await (const line of createInterface(child.process.stdout!)) {
+    const url = /^Listening on (http:\/\/127\.0\.0\.1:[1-9]\d*)$/.exec(line)?.[1];
+    if (url !== undefined) return { ...child, url };
+  }
+  throw new Error(`The server ended: ${child.stderr()}`);
+}
+
+/** A server that drains for as long as the test wants: `stuck` does not read the close frame. */
+async function startDraining(signal: NodeJS.Signals) {
+  const child = await listen();
+  const stuck = await ChatClient.join(child.url, 'Stuck');
+  const client = await ChatClient.join(child.url, 'Ada');
+  stuck.socket.pause();
+  child.process.kill(signal);
+  expect(await client.closed).toEqual({ code: 1012, reason: 'The server restarts' });
+  return { ...child, stuck };
+}
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s drains: 503 for newcomers, 1012 for clients, then status 0',
+  async (signal) => {
+    const { url, ended, stuck } = await startDraining(signal);
+    const refusal = await refusalOf(webSocketUrl(url));
+    expect(refusal.status).toBe(503);
+    expect(refusal.headers['retry-after']).toMatch(/^[1-9]\d*$/);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect((await fetch(`${url}/readyz`)).status).toBe(503);
+    stuck.socket.resume();
+    expect((await stuck.closed).code).toBe(1012);
+    expect(await ended).toBe(0);
+  },
+);
+
+test('a second, different signal ends the process at once', async () => {
+  const child = await startDraining('SIGTERM');
+  child.process.kill('SIGINT');
+  expect(await child.ended).toBe(128 + 2);
+});
+
+test('the same signal again ends the process at once, but not when npm has only repeated it', async () => {
+  const child = await startDraining('SIGINT');
+  const startedAtMs = performance.now();
+  const repeat = setInterval(() => child.process.kill('SIGINT'), 50);
+  onTestFinished(() => clearInterval(repeat));
+  expect(await child.ended).toBe(128 + 2);
+  // Only a lower bound: the first repetition comes 50 ms after the signal.
+  expect(performance.now() - startedAtMs).toBeGreaterThan(250);
+});
+
+test('those who have opened a socket but not joined do not keep the process', async () => {
+  const { url, process, ended } = await listen();
+  const stranger = await ChatClient.connect(url);
+  process.kill('SIGTERM');
+  expect((await stranger.closed).code).toBe(1006);
+  expect(await ended).toBe(0);
+});
+
+test('the rate comes from the environment', async () => {
+  const { url, process, ended } = await listen({ DRAIN_PER_SECOND: '1' });
+  const clients = [await ChatClient.join(url, 'Ada'), await ChatClient.join(url, 'Bob')];
+  const startedAtMs = performance.now();
+  process.kill('SIGTERM');
+  for (const { closed } of clients) expect((await closed).code).toBe(1012);
+  expect(await ended).toBe(0);
+  // Never more than one in any one second.
+  expect(performance.now() - startedAtMs).toBeGreaterThan(900);
+});
+
+test('who joins while the server drains is told to try again later', async () => {
+  const { url, chat, shutdown } = await start();
+  const stranger = await ChatClient.connect(url);
+  const stuck = await ChatClient.join(url, 'Stuck');
+  stuck.socket.pause();
+  const done = shutdown();
+  stranger.send({ type: 'join', namespace: 'lobby', name: 'Late' });
+  expect((await stranger.closed).code).toBe(1013);
+  expect(chat.namespace('lobby').size).toBe(1);
+  stuck.socket.resume();
+  expect(await done).toMatchObject({ closed: 1, terminated: 0 });
+});
+
+test.each([
+  ['PORT', 'http'],
+  ['PORT', '65536'],
+  ['PORT', '-1'],
+  ['PORT', '80.5'],
+  ['DRAIN_PER_SECOND', '0'],
+  ['DRAIN_PER_SECOND', '1e3'],
+])('%s=%s is refused with the reason', async (name, value) => {
+  const child = spawnServer({ [name]: value });
+  expect(await child.ended).toBe(1);
+  expect(child.stderr()).toContain(`Expected ${name} to be an integer`);
+});
+
+test('an empty variable means its default', async () => {
+  const { ended, process } = await listen({ DRAIN_PER_SECOND: '', HOST: '', ALLOWED_ORIGINS: '' });
+  process.kill('SIGTERM');
+  expect(await ended).toBe(0);
+});
+
+test('a port that is taken ends the process with the reason', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void taken.close());
+  await once(taken, 'listening');
+  const child = spawnServer({ PORT: String((taken.address() as AddressInfo).port) });
+  expect(await child.ended).toBe(1);
+  expect(child.stderr()).toContain('EADDRINUSE');
+});

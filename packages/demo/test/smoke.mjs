@@ -1,0 +1,64 @@
+// Boots the built server as `npm start` does, talks to it as a client would, and has it end.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
+
+const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+const TIMEOUT_MS = 60_000;
+
+const child = spawn(process.execPath, [SERVER], {
+  env: { ...process.env, PORT: '0' },
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
+process.on('exit', () => child.kill('SIGKILL'));
+setTimeout(() => fail(new Error(`Not done after ${TIMEOUT_MS} ms`)), TIMEOUT_MS).unref();
+
+try {
+  const ended = once(child, 'close');
+  const url = await listeningUrl();
+  for (const path of ['/', '/healthz', '/readyz']) {
+    assert.equal((await fetch(url + path)).status, 200, path);
+  }
+  await talk(`${url.replace('http', 'ws')}/ws`);
+  assert.deepEqual(await ended, [0, null], 'status of the server');
+  console.log(`Smoke test passed: ${url} served its page, a WebSocket and its drain`);
+} catch (error) {
+  fail(error);
+}
+
+async function listeningUrl() {
+  for await (const line of createInterface(child.stdout)) {
+    const url = /^Listening on (\S+)$/.exec(line)?.[1];
+    if (url) return url;
+  }
+  throw new Error('The server ended before it listened');
+}
+
+/** Joins, says something, hears it, and is sent away by the drain. */
+async function talk(url) {
+  const socket = new WebSocket(url);
+  const closed = once(socket, 'close');
+  const heard = new Promise((resolve) => {
+    socket.on('message', (data) => {
+      const message = JSON.parse(data.toString());
+      if (message.type === 'welcome') socket.send(JSON.stringify({ type: 'say', text: 'hello' }));
+      if (message.type === 'said') resolve(message);
+    });
+  });
+  await once(socket, 'open');
+  socket.send(JSON.stringify({ type: 'join', namespace: 'smoke', name: 'Smoke' }));
+  const failure = closed.then(([code]) => Promise.reject(new Error(`Closed early with ${code}`)));
+  failure.catch(() => undefined);
+  const { text, from } = await Promise.race([heard, failure]);
+  assert.deepEqual([text, from.name], ['hello', 'Smoke']);
+  child.kill('SIGTERM');
+  assert.equal((await closed)[0], 1012, 'close code');
+}
+
+function fail(error) {
+  console.error(`Smoke test failed: ${error.message.split('\n', 1)[0]}`);
+  process.exit(1);
+}
