@@ -33,6 +33,8 @@ export class Batch {
    */
   behindFrom: number | undefined;
   #histories: Map<Compression, Map<number, HistoryChunks>> | undefined;
+  #whole: { readonly batch: Batch; readonly from: number } | undefined;
+  #offsets: { readonly compression: Compression | undefined; readonly at: readonly number[] } | undefined;
   #plain: readonly Buffer[] | undefined;
   #compressed: Map<Compression, readonly Buffer[]> | undefined;
 
@@ -117,7 +119,27 @@ export class Batch {
     this.sent = 0;
   }
 
+  /** It is a part of that batch, from that message on: its bytes are cut out of that one's, not copied again. */
+  setWhole(whole: Batch, from: number): void {
+    this.#whole = { batch: whole, from };
+  }
+
+  #cut(compression: Compression | undefined, from: number, count: number): Buffer | undefined {
+    if (!this.isFramed || this.#isCompressing) return undefined;
+    const chunks = this.chunksFor(compression);
+    if (chunks.length !== 1) return undefined;
+    if (this.#offsets?.compression !== compression) {
+      const lengths = this.messages.map((message) => message.frameFor(compression).byteLength);
+      let end = 0;
+      this.#offsets = { compression, at: [0, ...lengths.map((length) => (end += length))] };
+    }
+    const { at } = this.#offsets;
+    return chunks[0]?.subarray(at[from], at[from + count]);
+  }
+
   #gather(compression: Compression | undefined): readonly Buffer[] {
+    const cut = this.#whole?.batch.#cut(compression, this.#whole.from, this.messages.length);
+    if (cut !== undefined) return [cut];
     return gather(this.messages.map((message) => message.frameFor(compression)));
   }
 }

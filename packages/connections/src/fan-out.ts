@@ -177,6 +177,9 @@ export class FanOut {
     // Up to here no code of the user's ran. What follows may run some, which finds an empty log.
     for (const outbox of rest) outbox.cut();
     const slices = this.#slices;
+    for (const [key, slice] of slices) {
+      if (slice !== whole) slice.setWhole(whole, Math.floor(key / SLICE_KEY_BASE));
+    }
     this.#log = [];
     this.#offsets = [0];
     this.#slices = new Map();
