@@ -128,18 +128,21 @@ export class Batch {
     if (!this.isFramed || this.#isCompressing) return undefined;
     const chunks = this.chunksFor(compression);
     if (chunks.length !== 1) return undefined;
-    if (this.#offsets?.compression !== compression) {
-      const lengths = this.messages.map((message) => message.frameFor(compression).byteLength);
+    if (this.#offsets === undefined || this.#offsets.compression !== compression) {
       let end = 0;
-      this.#offsets = { compression, at: [0, ...lengths.map((length) => (end += length))] };
+      const ends = this.messages.map((message) => (end += message.frameFor(compression).byteLength));
+      this.#offsets = { compression, at: [0, ...ends] };
     }
     const { at } = this.#offsets;
     return chunks[0]?.subarray(at[from], at[from + count]);
   }
 
   #gather(compression: Compression | undefined): readonly Buffer[] {
-    const cut = this.#whole?.batch.#cut(compression, this.#whole.from, this.messages.length);
-    if (cut !== undefined) return [cut];
+    if (this.#whole !== undefined) {
+      const { batch, from } = this.#whole;
+      const cut = batch.#cut(compression, from, this.messages.length);
+      if (cut !== undefined) return [cut];
+    }
     return gather(this.messages.map((message) => message.frameFor(compression)));
   }
 }
