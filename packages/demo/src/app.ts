@@ -5,6 +5,7 @@ import { gracefulShutdown, type DrainReport } from '@soketi/connections';
 import { WebSocketServer } from 'ws';
 import { admit, createChat, tellStats, type Chat } from './chat.js';
 import { createListener, isOriginAllowed, pathOf, refuseUpgrade } from './http.js';
+import { createMetrics } from './metrics.js';
 import { MAX_MESSAGE_BYTES } from './protocol.js';
 
 const STATS_INTERVAL_MS = 1_000;
@@ -38,7 +39,7 @@ export async function startServer({
   signals = [],
 }: ServerOptions = {}): Promise<RunningServer> {
   const chat = createChat();
-  const server = createServer(createListener(() => lifecycle.isReady));
+  const server = createServer(createListener(() => lifecycle.isReady, createMetrics(chat)));
   const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
   const lifecycle = gracefulShutdown({
     server,
@@ -57,8 +58,6 @@ export async function startServer({
     else if (!isOriginAllowed(request, allowedOrigins)) refuseUpgrade(socket, 403);
     else webSocketServer.handleUpgrade(request, socket, head, (webSocket) => admit(chat, webSocket));
   });
-  // Sockets that have not joined are unknown to the pool, and would keep the server from closing.
-  chat.on('drain', () => webSocketServer.clients.forEach((socket) => socket.terminate()));
 
   server.listen(port, host);
   await once(server, 'listening');

@@ -28,8 +28,14 @@ const FILES = new Map([
   ['/page.js', publicFile('page.js', 'text/javascript')],
 ]);
 
-/** The page, `/healthz` (the process lives) and `/readyz` (it takes clients). */
-export function createListener(isReady: () => boolean): RequestListener {
+/** Figures as text, such as a registry of prom-client. */
+interface Metrics {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+/** The page, `/healthz` (the process lives), `/readyz` (it takes clients) and `/metrics` (for Prometheus). */
+export function createListener(isReady: () => boolean, metrics: Metrics): RequestListener {
   return (request, response) => {
     const respond = (status: number, body: string | Buffer, headers: OutgoingHttpHeaders = {}): void => {
       response.writeHead(status, {
@@ -47,7 +53,9 @@ export function createListener(isReady: () => boolean): RequestListener {
       respond(405, 'Method not allowed\n', { Allow: 'GET, HEAD' });
     } else if (file) respond(200, file.body, { 'Content-Type': file.type });
     else if (path === '/healthz') respond(200, 'alive\n');
-    else if (path !== '/readyz') respond(404, 'Not found\n');
+    else if (path === '/metrics') {
+      void metrics.metrics().then((text) => respond(200, text, { 'Content-Type': metrics.contentType }));
+    } else if (path !== '/readyz') respond(404, 'Not found\n');
     else if (isReady()) respond(200, 'ready\n');
     else respond(503, 'draining\n');
   };

@@ -45,6 +45,17 @@ describe('HTTP', () => {
     expect(await statusOf(url, '/readyz')).toBe(200);
   });
 
+  test('the figures of the pool are there for Prometheus', async () => {
+    const { url } = await start();
+    await ChatClient.join(url, 'ada');
+    const response = await fetch(`${url}/metrics`);
+    expect(response.headers.get('content-type')).toContain('text/plain; version=0.0.4');
+    const text = await response.text();
+    expect(text).toContain('# TYPE soketi_connections gauge\nsoketi_connections 1\n');
+    expect(text).toContain('# TYPE soketi_heartbeats_lost_total counter\nsoketi_heartbeats_lost_total 0\n');
+    expect(text).toMatch(/^soketi_messages_sent_total [1-9]/m);
+  });
+
   test.each([
     '/nothing',
     '/index.html',
