@@ -239,7 +239,7 @@ export class ConnectionsPool<
    * Sends a message to all connections of a namespace, encoded once. It is written at the end of this turn of the
    * event loop, together with whatever else is broadcast there in the turn.
    *
-   * Binary of more than 64 KiB is not copied: it must not change before the promise resolves.
+   * Binary of more than 64 KiB is not copied: do not change it afterwards.
    *
    * @param exceptions ids that do not get it
    * @returns the counts, when every copy has been handed over or refused

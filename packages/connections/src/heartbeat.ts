@@ -1,6 +1,10 @@
 /** What a connection has to do about its heartbeat now. */
 export type Beat = 'wait' | 'ping' | 'dead';
 
+/** Lateness that no wheel shows which turns, in ms. */
+const LATE_MS = 200;
+const REPRIEVE_MS = 200;
+
 /**
  * Heartbeat of one connection: when to ping, and when silence means that the peer is gone.
  *
@@ -12,6 +16,7 @@ export class Heartbeat {
   #nextPingAtMs: number;
   /** 0 when no answer is awaited. */
   #pingedAtMs = 0;
+  #reprievedUntilMs = 0;
   #sentAtMs = 0;
   #roundTripMs: number | undefined;
 
@@ -29,14 +34,15 @@ export class Heartbeat {
 
   /** When to look again. */
   get dueAtMs(): number {
-    return this.#pingedAtMs > 0 ? this.#pingedAtMs + this.#timeoutMs : this.#nextPingAtMs;
+    if (this.#pingedAtMs === 0) return this.#nextPingAtMs;
+    return Math.max(this.#pingedAtMs + this.#timeoutMs, this.#reprievedUntilMs);
   }
 
   /** @param heardAtMs when anything at all was last received: it need not be the pong */
   beat(nowMs: number, heardAtMs: number): Beat {
     if (this.#pingedAtMs > 0) {
       if (heardAtMs >= this.#pingedAtMs) this.#pingedAtMs = 0;
-      else if (nowMs >= this.#pingedAtMs + this.#timeoutMs) return 'dead';
+      else if (nowMs >= this.dueAtMs) return this.#verdict(nowMs);
     }
     if (this.#pingedAtMs > 0 || nowMs < this.#nextPingAtMs) return 'wait';
     this.#pingedAtMs = nowMs;
@@ -46,6 +52,17 @@ export class Heartbeat {
     const missed = Math.floor((nowMs - this.#nextPingAtMs) / this.#intervalMs);
     this.#nextPingAtMs += (missed + 1) * this.#intervalMs;
     return 'ping';
+  }
+
+  /**
+   * Looked at much too late, the event loop has stood still, and what has arrived meanwhile may not have been read:
+   * the peer gets a little more time, once.
+   */
+  #verdict(nowMs: number): Beat {
+    const isLate = nowMs - this.dueAtMs > LATE_MS && this.#reprievedUntilMs < this.#pingedAtMs;
+    if (!isLate) return 'dead';
+    this.#reprievedUntilMs = nowMs + REPRIEVE_MS;
+    return 'wait';
   }
 
   onPong(): void {

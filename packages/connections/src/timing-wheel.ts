@@ -1,7 +1,7 @@
 /** Width of a slot in ms: how late a deadline may be noticed. */
 export const SLOT_MS = 100;
 /** A longer step of the clock, in ms, is a stall or a suspension, and counts as one slot: no deadline passes in it. */
-const MAX_STEP_MS = 250;
+const MAX_STEP_MS = 1_000;
 /** Entries handled in one turn of the event loop; the rest of a full slot follows in the next turns. */
 const ENTRIES_PER_TURN = 200;
 
