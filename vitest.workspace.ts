@@ -17,6 +17,8 @@ const { VITEST_JSON_FILE } = process.env;
 export default defineConfig({
   test: {
     projects: [project('connections'), project('demo')],
+    // Most of the time goes by in waiting for sockets and timers, not for a core.
+    maxWorkers: 6,
     reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
     coverage: {
       provider: 'v8',

@@ -24,12 +24,12 @@ const MAX_MS = 2_147_483_647;
 
 /**
  * @throws {TypeError} no number
- * @throws {RangeError} not above 0, or above the maximum
+ * @throws {RangeError} below 1, or above the maximum: Node's timers know no less than a millisecond
  */
 export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
   if (typeof ms !== 'number') throw new TypeError(expected(`${name} to be a number of milliseconds`, ms));
-  if (!(ms > 0 && ms <= maxMs)) {
-    throw new RangeError(expected(`${name} to be above 0 and at most ${maxMs} ms`, ms));
+  if (!(ms >= 1 && ms <= maxMs)) {
+    throw new RangeError(expected(`${name} to be at least 1 and at most ${maxMs} ms`, ms));
   }
 }
 

@@ -20,13 +20,13 @@ export interface DrainOptions {
   /**
    * Has the pool empty after this many ms: the pace follows from the number of connections, and slows down as
    * some leave by themselves. What is still open then is terminated. The last `grace` ms of it, at most half, are
-   * left for answers to the close frames. Range: more than 0.
+   * left for answers to the close frames. Range: 1 or more.
    */
   readonly deadline?: number;
 
   /**
    * Time between two slices in ms: each closes its share of the rate. Small slices keep the event loop free: to
-   * close 2,000 a second, 100 ms means 200 at a time. Range: more than 0, up to 1000.
+   * close 2,000 a second, 100 ms means 200 at a time. Range: 1 to 1000.
    *
    * @default 100
    */
@@ -46,7 +46,7 @@ export interface DrainOptions {
   readonly reason?: string;
 
   /**
-   * How long a peer may take to answer its close frame before it is terminated, in ms. Range: more than 0.
+   * How long a peer may take to answer its close frame before it is terminated, in ms. Range: 1 or more.
    *
    * @default the pool's `closeTimeout`
    */

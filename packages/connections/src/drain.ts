@@ -36,6 +36,9 @@ export interface DrainProgress extends DrainCounts {
 
 type MutableCounts = { -readonly [Outcome in keyof DrainCounts]: number };
 
+/** To end thousands of sockets at once would hold up the event loop. */
+const TERMINATIONS_PER_TURN = 200;
+
 const newCounts = (): MutableCounts => ({ closed: 0, terminated: 0, left: 0 });
 
 /**
@@ -57,6 +60,8 @@ export class Drain {
   readonly #counts = newCounts();
   readonly #namespaces = new Map<string, MutableCounts>();
   readonly #startedAtMs = performance.now();
+  /** Less than one connection, where a deadline sets the pace. */
+  #owed = 0;
   #wake: () => void = () => undefined;
 
   constructor(connections: readonly AnyConnection[], plan: DrainPlan) {
@@ -110,7 +115,14 @@ export class Drain {
     this.#terminateOverdue(nowMs);
     const untilDeadlineMs = this.#startedAtMs + (this.#plan.deadlineMs ?? Infinity) - nowMs;
     const waitMs = this.#closeSlice(nowMs);
-    return untilDeadlineMs > 0 ? Math.min(waitMs, untilDeadlineMs) : waitMs;
+    if (untilDeadlineMs > 0) return Math.min(waitMs, untilDeadlineMs);
+    return this.#isTerminating ? 0 : waitMs;
+  }
+
+  /** Some are still to be terminated, in the next turns. */
+  get #isTerminating(): boolean {
+    for (const connection of this.#open) if (!connection[kWasTerminated]) return true;
+    return false;
   }
 
   #closeSlice(nowMs: number): number {
@@ -131,8 +143,14 @@ export class Drain {
     const { deadlineMs, slice, intervalMs, graceMs } = this.#plan;
     if (deadlineMs === undefined) return slice;
     const askedByMs = this.#startedAtMs + deadlineMs - Math.min(graceMs, deadlineMs / 2);
-    const slices = Math.max(1, Math.floor((askedByMs - nowMs) / intervalMs) + 1);
-    return Math.ceil((this.#open.size - this.#overdueAtMs.size) / slices);
+    const slices = Math.floor((askedByMs - nowMs) / intervalMs) + 1;
+    const waiting = this.#open.size - this.#overdueAtMs.size;
+    if (slices <= 1) return waiting;
+    // The fraction is kept for the next slice: few connections in a long time are spread over all of it.
+    this.#owed += waiting / slices;
+    const count = Math.floor(this.#owed);
+    this.#owed -= count;
+    return count;
   }
 
   #closeSome(limit: number): number {
@@ -155,12 +173,21 @@ export class Drain {
   #terminateOverdue(nowMs: number): void {
     const { deadlineMs } = this.#plan;
     if (deadlineMs !== undefined && nowMs >= this.#startedAtMs + deadlineMs) {
-      for (const connection of this.#queue.splice(0)) this.#overdueAtMs.set(connection, 0);
-      for (const connection of this.#open) this.#terminate(connection);
+      this.#queue.length = 0;
+      this.#terminateSome();
       return;
     }
     for (const [connection, overdueAtMs] of this.#overdueAtMs) {
       if (nowMs < overdueAtMs) return;
+      this.#terminate(connection);
+    }
+  }
+
+  #terminateSome(): void {
+    let count = 0;
+    for (const connection of this.#open) {
+      if (connection[kWasTerminated]) continue;
+      if (++count > TERMINATIONS_PER_TURN) return;
       this.#terminate(connection);
     }
   }

@@ -1,14 +1,17 @@
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { expected } from './errors.js';
-import type { DrainOptions } from './drain-options.js';
+import { planDrain, type DrainOptions } from './drain-options.js';
 import type { DrainReport } from './drain.js';
+import { DEFAULT_CLOSE_TIMEOUT_MS } from './options.js';
 
 /** What refused clients are told, in seconds (RFC 9110 §10.2.3). */
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
 /** How long requests that are still running may take once the pool is empty, in ms. */
 const REQUEST_GRACE_MS = 5_000;
+/** How often connections whose last request has ended are looked for meanwhile, in ms. */
+const IDLE_CHECK_MS = 50;
 /**
  * A signal that comes again within this many ms is the same one: Ctrl-C in a terminal reaches the whole process
  * group, and `npm start` passes it on once more.
@@ -36,7 +39,11 @@ export interface GracefulShutdownOptions {
    * @default []: none
    */
   readonly signals?: readonly NodeJS.Signals[];
-  /** Called once when a signal has ended in a failed shutdown, which nobody else could hear of. */
+  /**
+   * Called when a shutdown that a signal has started fails.
+   *
+   * @default the failure is an unhandled rejection, which ends the process
+   */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -57,7 +64,7 @@ export interface GracefulShutdown {
  * once, and none is sent away faster than the other nodes can take.
  *
  * @throws {TypeError} `server` or `pool` is missing
- * @throws {RangeError} `retryAfter` is out of range
+ * @throws {TypeError | RangeError} an option of the drain is wrong, or `retryAfter` is out of range
  */
 export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShutdown {
   const { server, pool, retryAfter = DEFAULT_RETRY_AFTER_SECONDS } = options;
@@ -66,6 +73,8 @@ export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShut
   if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
     throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
   }
+  // Now, and not when it is too late to mend.
+  planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
   let running: Promise<DrainReport> | undefined;
   const shutdown = (): Promise<DrainReport> => (running ??= run(options, retryAfter));
   listenTo(options.signals ?? [], shutdown, options.onError);
@@ -82,6 +91,10 @@ async function run(options: GracefulShutdownOptions, retryAfter: number): Promis
   // Instead of whoever took upgrades so far: an upgrade must have one answer.
   server.removeAllListeners('upgrade');
   server.on('upgrade', (_request, socket: Duplex) => refuse(socket, retryAfter));
+  // A connection that is kept alive would hold the server open behind its last request.
+  server.prependListener('request', (_request, response: ServerResponse) => {
+    response.setHeader('Connection', 'close');
+  });
   const report = await pool.drainConnections(drain);
   // Those that are in no pool have nobody else who would close them.
   for (const socket of webSocketServer?.clients ?? []) socket.terminate();
@@ -105,10 +118,10 @@ function refuse(socket: Duplex, retryAfter: number): void {
 async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return;
   const overdue = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
+  // Those whose request was running are idle later.
+  const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  clearInterval(idle);
   clearTimeout(overdue);
 }
 
@@ -122,7 +135,7 @@ function listenTo(
     const atMs = performance.now();
     if (first === undefined) {
       first = { signal, atMs };
-      shutdown().catch((error: unknown) => onError?.(error));
+      void shutdown().catch(onError);
     } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
       process.exit(128 + constants.signals[signal]);
     }

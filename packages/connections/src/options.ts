@@ -45,7 +45,7 @@ export interface ConnectionsPoolOptions<C = unknown> {
 
   /**
    * Grace period in ms between our close frame and the end of a peer that does not answer it: the connection is
-   * then terminated and reports 1006. Range: more than 0, up to 2147483647.
+   * then terminated and reports 1006. Range: 1 to 2147483647.
    *
    * @default 10_000
    */
@@ -90,7 +90,7 @@ export interface ConnectionsPoolOptions<C = unknown> {
   /**
    * Finds peers that are gone without a word: one ping per connection and `interval`; a peer from which nothing
    * at all, pong or message, arrives for `timeout` after it is terminated and reports 1006. `true` means every
-   * 30 s, with 10 s to answer. Both in ms; range: more than 0, up to 2147483647, and `timeout` at most
+   * 30 s, with 10 s to answer. Both in ms; range: 1 to 2147483647, and `timeout` at most
    * `interval`; noticed within about 100 ms. The pings of all connections are spread evenly over the interval.
    * Sockets that cannot ping (`capabilities.ping`) have no heartbeat: give them an `idleTimeout`.
    *

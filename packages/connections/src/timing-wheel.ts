@@ -108,7 +108,8 @@ export class TimingWheel {
       // Cancelled, or moved to a later slot, since its own slot passed.
       if (entry[kDueSlot] === 0 || entry[kDueSlot] > this.#passedSlot) continue;
       entry[kDueSlot] = 0;
-      entry[kOnDeadline](this.#nowMs);
+      // Not the time of the tick: those before it may have taken long.
+      entry[kOnDeadline](this.nowMs);
     }
     if (this.#due.length > 0) setImmediate(this.#handleDue);
     else this.#stopWhenEmpty();

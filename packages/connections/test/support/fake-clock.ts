@@ -19,6 +19,8 @@ export function useFakeClock(): void {
     });
   });
   afterEach(async () => {
+    // Before the clock goes back: restored later, a spy on it would bring the fake one back for good.
+    vi.restoreAllMocks();
     // The timing wheel of the process must have come to rest: its timer would be one of a clock that is gone.
     await vi.advanceTimersByTimeAsync(QUIET_MS);
     vi.useRealTimers();

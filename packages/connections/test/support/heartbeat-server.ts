@@ -39,11 +39,12 @@ server.on('connection', (socket) => {
 
 process.on('message', ({ stallMs, tellPing }: Order) => {
   if (stallMs !== undefined) {
-    // The ping is out: its answer comes while nothing can be read.
-    onPing = () => {
-      stall(stallMs);
-      tell('stalled');
-    };
+    // Behind the pings of this tick, and before anything can be read: the answers come while nothing is.
+    onPing = () =>
+      queueMicrotask(() => {
+        stall(stallMs);
+        tell('stalled');
+      });
   } else if (tellPing) {
     onPing = () => tell('pinged');
   } else {
