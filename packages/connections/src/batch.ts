@@ -1,4 +1,4 @@
-import { LARGE_PAYLOAD_BYTES, type Frame } from './frame.js';
+import { exactBuffer, LARGE_PAYLOAD_BYTES, type Allocate, type Frame } from './frame.js';
 import { reach, type Segment } from './history.js';
 import type { Outgoing } from './outgoing.js';
 import type { Compression } from './ws-socket.js';
@@ -152,7 +152,7 @@ function gather(frames: readonly Frame[]): readonly Buffer[] {
   const chunks: Buffer[] = [];
   let small: Buffer[] = [];
   const join = (): void => {
-    if (small.length > 0) chunks.push(small.length === 1 ? (small[0] as Buffer) : concat(small));
+    if (small.length > 0) chunks.push(small.length === 1 ? (small[0] as Buffer) : concat(small, exactBuffer));
     small = [];
   };
   for (const { chunks: parts } of frames) {
@@ -168,8 +168,8 @@ function gather(frames: readonly Frame[]): readonly Buffer[] {
   return chunks;
 }
 
-function concat(parts: readonly Buffer[]): Buffer {
-  const joined = Buffer.allocUnsafeSlow(parts.reduce((sum, { length }) => sum + length, 0));
+export function concat(parts: readonly Buffer[], allocate: Allocate): Buffer {
+  const joined = allocate(parts.reduce((sum, { length }) => sum + length, 0));
   let offset = 0;
   for (const part of parts) {
     joined.set(part, offset);

@@ -4,6 +4,7 @@ import { assertHandlers, assertId, assertNamespace } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import type { ConnectionEvents, IConnection } from './connection-types.js';
 import { toError } from './errors.js';
+import { pooledBuffer } from './frame.js';
 import { assertWebSocketMessage, decodeMessage, decodeReason, encodeError, encodeJson } from './message.js';
 import type { WebSocketMessage } from './message.js';
 import type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './native-websocket.js';
@@ -11,7 +12,7 @@ import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js'
 import type { SlowDecision } from './options.js';
 import { Outbox } from './outbox.js';
 import { kDrained, kFailed, kHand, kSlow } from './outbox-owner.js';
-import { Outgoing } from './outgoing.js';
+import { frameFor, Outgoing } from './outgoing.js';
 import { kJoined, kLeft, kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
 import { Heartbeat } from './heartbeat.js';
@@ -126,8 +127,12 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
    * slow reader's, failed socket
    * @throws {TypeError} (rejects) the message is of no such type
    */
-  async send<M extends Message = Message>(message: M): Promise<boolean> {
-    return this.#post(message);
+  send<M extends Message = Message>(message: M): Promise<boolean> {
+    try {
+      return this.#post(message);
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
   }
 
   /**
@@ -439,10 +444,13 @@ export class Connection<ID = string, Message = WebSocketMessage, NativeConnectio
     // What an overridden `send` was given before the close may still come from it.
     const isLate = this[kOutbox].isOverridden && this.#whenHanded !== undefined;
     if (this.closed && !isLate) return NOT_SENT;
-    const outgoing = new Outgoing(message);
-    this[kOutbox].post(outgoing);
-    if (!outgoing.isFinished) return outgoing.result().then(({ sent }) => sent === 1);
-    return outgoing.sent === 1 ? SENT : NOT_SENT;
+    const outbox = this[kOutbox];
+    // What leaves at once may share a slab of Node's pool, which is much cheaper: nothing of it is kept.
+    const outgoing = new Outgoing(message, frameFor(message, outbox.isBacklogged ? undefined : pooledBuffer));
+    outbox.post(outgoing);
+    const isSent = outgoing.isSent();
+    if (typeof isSent !== 'boolean') return isSent;
+    return isSent ? SENT : NOT_SENT;
   }
 }
 

@@ -1,4 +1,4 @@
-import { isBlob, toBuffer, type ImmediateMessage, type WebSocketMessage } from './message.js';
+import { toBuffer, type ImmediateMessage } from './message.js';
 
 /** Frame opcodes of messages (RFC 6455 §5.2). */
 const TEXT = 0x1;
@@ -13,12 +13,32 @@ const MAX_LENGTH_16 = 0xffff;
 /** Payloads above this are not copied behind their header, but written as a chunk of their own, in bytes. */
 export const LARGE_PAYLOAD_BYTES = 64 * 1024;
 
-/** One message in RFC 6455 bytes, unmasked as servers send it: to be written in this order, without a gap. */
-export interface Frame {
+/** One message in RFC 6455 bytes, unmasked as servers send it. */
+export class Frame {
+  /** To be written in this order, without a gap. */
   readonly chunks: readonly Buffer[];
   readonly byteLength: number;
-  readonly payload: Buffer;
+  readonly payloadLength: number;
+
+  constructor(chunks: readonly Buffer[], payloadLength: number) {
+    this.chunks = chunks;
+    this.payloadLength = payloadLength;
+    this.byteLength = headerLength(payloadLength) + payloadLength;
+  }
+
+  get payload(): Buffer {
+    const last = this.chunks.at(-1) as Buffer;
+    return last.subarray(last.length - this.payloadLength);
+  }
 }
+
+/** Where the bytes of a frame come from. */
+export type Allocate = (byteLength: number) => Buffer;
+
+/** Of its own, and of exact size: a slow socket that keeps 64 bytes keeps 64 bytes, and not a slab of 8 KiB. */
+export const exactBuffer: Allocate = (byteLength) => Buffer.allocUnsafeSlow(byteLength);
+/** A slice of Node's pool: much cheaper, for what is written at once and not kept. */
+export const pooledBuffer: Allocate = (byteLength) => Buffer.allocUnsafe(byteLength);
 
 function headerLength(payloadLength: number): number {
   return payloadLength <= MAX_LENGTH_7 ? 2 : payloadLength <= MAX_LENGTH_16 ? 4 : 10;
@@ -41,43 +61,31 @@ function writeHeader(target: Buffer, firstByte: number, payloadLength: number): 
 /**
  * A message as one unfragmented frame.
  *
- * Buffers are of exact size and not slices of Node's pool: a slow socket that keeps 64 bytes keeps 64 bytes.
  * Bytes of up to 64 KiB are copied, so that the caller may reuse them at once; larger ones are not.
  *
  * @see RFC 6455 §5.2
  */
-export function encodeFrame(message: ImmediateMessage): Frame {
-  if (typeof message !== 'string') return frameOf(toBuffer(message), FIN | BINARY);
+export function encodeFrame(message: ImmediateMessage, allocate = exactBuffer): Frame {
+  if (typeof message !== 'string') return frameOf(toBuffer(message), FIN | BINARY, allocate);
   const length = Buffer.byteLength(message);
   const offset = headerLength(length);
-  const buffer = Buffer.allocUnsafeSlow(offset + length);
+  const buffer = allocate(offset + length);
   writeHeader(buffer, FIN | TEXT, length);
   buffer.write(message, offset, 'utf8');
-  return { chunks: [buffer], byteLength: buffer.length, payload: buffer.subarray(offset) };
+  return new Frame([buffer], length);
 }
 
 /** A payload that permessage-deflate has compressed. @see RFC 7692 §7.2.1 */
 export function compressedFrame(payload: Buffer, isBinary: boolean): Frame {
-  return frameOf(payload, FIN | RSV1 | (isBinary ? BINARY : TEXT));
+  return frameOf(payload, FIN | RSV1 | (isBinary ? BINARY : TEXT), exactBuffer);
 }
 
-function frameOf(payload: Buffer, firstByte: number): Frame {
+function frameOf(payload: Buffer, firstByte: number, allocate: Allocate): Frame {
   const offset = headerLength(payload.length);
   const isLarge = payload.length > LARGE_PAYLOAD_BYTES;
-  const buffer = Buffer.allocUnsafeSlow(isLarge ? offset : offset + payload.length);
+  const buffer = allocate(isLarge ? offset : offset + payload.length);
   writeHeader(buffer, firstByte, payload.length);
-  if (isLarge) return { chunks: [buffer, payload], byteLength: offset + payload.length, payload };
+  if (isLarge) return new Frame([buffer, payload], payload.length);
   buffer.set(payload, offset);
-  return { chunks: [buffer], byteLength: buffer.length, payload: buffer.subarray(offset) };
-}
-
-/** Bytes of a message on the wire when nothing compresses it. */
-export function frameLength(message: WebSocketMessage): number {
-  const length =
-    typeof message === 'string'
-      ? Buffer.byteLength(message)
-      : isBlob(message)
-        ? message.size
-        : message.byteLength;
-  return headerLength(length) + length;
+  return new Frame([buffer], payload.length);
 }

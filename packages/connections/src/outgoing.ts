@@ -1,11 +1,16 @@
 import type { Counters } from './counters.js';
 import { canCompress, deflateFrame, deflateFrameSync, MAX_SYNC_DEFLATE_BYTES } from './deflate.js';
-import { encodeFrame, type Frame } from './frame.js';
+import { encodeFrame, type Allocate, type Frame } from './frame.js';
 import { dictionaryFor, type Segment } from './history.js';
 import { isBlob, isWebSocketMessage } from './message.js';
 import type { Compression } from './ws-socket.js';
 
 const NOTHING = Buffer.alloc(0);
+
+/** The bytes of a message, where it has any at hand. */
+export function frameFor(message: unknown, allocate?: Allocate): Frame | undefined {
+  return isWebSocketMessage(message) && !isBlob(message) ? encodeFrame(message, allocate) : undefined;
+}
 
 /** What became of one broadcast: `recipients` is the sum of the other three. */
 export interface BroadcastResult {
@@ -46,12 +51,10 @@ export class Outgoing {
   #compressed: Map<Compression, Map<number, Frame | undefined>> | undefined;
   #onResult: ((result: BroadcastResult) => void) | undefined;
 
-  /** @param frame its bytes, where they are known already */
-  constructor(message: unknown, frame?: Frame) {
+  constructor(message: unknown, frame = frameFor(message)) {
     this.message = message;
     this.isBinary = typeof message !== 'string';
-    const isImmediate = isWebSocketMessage(message) && !isBlob(message);
-    this.frame = frame ?? (isImmediate ? encodeFrame(message) : undefined);
+    this.frame = frame;
     this.byteLength = this.frame?.byteLength ?? (isBlob(message) ? message.size : 0);
   }
 
@@ -75,14 +78,14 @@ export class Outgoing {
    * and `onReady` is not called.
    */
   prepare(compression: Compression, dictionary: Buffer, onReady: () => void): boolean {
-    const payload = this.frame?.payload;
-    if (payload === undefined || payload.length <= MAX_SYNC_DEFLATE_BYTES) return false;
-    if (compression.isStateless && !canCompress(compression, payload.length)) return false;
+    const { frame: plain } = this;
+    if (plain === undefined || plain.payloadLength <= MAX_SYNC_DEFLATE_BYTES) return false;
+    if (compression.isStateless && !canCompress(compression, plain.payloadLength)) return false;
     const variants = this.#variantsOf(compression);
     if (variants.has(dictionary.length)) return false;
     variants.set(dictionary.length, undefined);
     this.#compressing++;
-    deflateFrame(payload, this.isBinary, compression, dictionary, (frame) => {
+    deflateFrame(plain.payload, this.isBinary, compression, dictionary, (frame) => {
       variants.set(dictionary.length, frame);
       this.#compressing--;
       if (frame !== undefined) this.#countVariant(frame);
@@ -93,7 +96,7 @@ export class Outgoing {
 
   /** Whether it will not be compressed because nobody has prepared that. */
   needsPreparation(compression: Compression): boolean {
-    const length = this.frame?.payload.length ?? 0;
+    const length = this.frame?.payloadLength ?? 0;
     const isLarge = length > MAX_SYNC_DEFLATE_BYTES;
     return isLarge && canCompress(compression, length) && !this.#variantsOf(compression).get(0);
   }
@@ -101,7 +104,7 @@ export class Outgoing {
   /** The frame for sockets of that agreement; the plain one, valid for all, where compression does not pay. */
   frameFor(compression: Compression | undefined): Frame {
     const plain = this.frame as Frame;
-    if (compression === undefined || !canCompress(compression, plain.payload.length)) return plain;
+    if (compression === undefined || !canCompress(compression, plain.payloadLength)) return plain;
     const frame = this.#compress(compression, NOTHING);
     return frame !== undefined && frame.byteLength < plain.byteLength ? frame : plain;
   }
@@ -113,30 +116,30 @@ export class Outgoing {
   frameAfter(compression: Compression, segment: Segment, runStart: number): Frame | undefined {
     return this.#compress(
       compression,
-      dictionaryFor((this.frame as Frame).payload.length, compression, segment, runStart),
+      dictionaryFor((this.frame as Frame).payloadLength, compression, segment, runStart),
     );
   }
 
   #compress(compression: Compression, dictionary: Buffer): Frame | undefined {
-    const { payload } = this.frame as Frame;
+    const plain = this.frame as Frame;
     const variants = this.#variantsOf(compression);
     let frame = variants.get(dictionary.length);
-    if (frame === undefined && payload.length <= MAX_SYNC_DEFLATE_BYTES) {
-      frame = deflateFrameSync(payload, this.isBinary, compression, dictionary);
+    if (frame === undefined && plain.payloadLength <= MAX_SYNC_DEFLATE_BYTES) {
+      frame = deflateFrameSync(plain.payload, this.isBinary, compression, dictionary);
       variants.set(dictionary.length, frame);
       this.#countVariant(frame);
     }
     return frame;
   }
 
-  #countVariant({ payload }: Frame): void {
+  #countVariant({ payloadLength }: Frame): void {
     const { counters } = this;
     if (counters === undefined) return;
     if (!this.#isCompressed) counters.compressedMessages++;
     this.#isCompressed = true;
     counters.compressions++;
-    counters.compressedBytesIn += this.frame?.payload.length ?? 0;
-    counters.compressedBytesOut += payload.length;
+    counters.compressedBytesIn += this.frame?.payloadLength ?? 0;
+    counters.compressedBytesOut += payloadLength;
   }
 
   /** Counts one recipient when its handler's promise settles. */
@@ -158,6 +161,12 @@ export class Outgoing {
 
   get isFinished(): boolean {
     return this.#open === 0;
+  }
+
+  /** Of a private message: whether it was sent. To be asked for once, instead of `result`. */
+  isSent(): boolean | Promise<boolean> {
+    if (this.isFinished) return this.sent === 1;
+    return new Promise((resolve) => (this.#onResult = ({ sent }) => resolve(sent === 1)));
   }
 
   /** Resolves when every recipient is counted. To be asked for once. */
