@@ -1,6 +1,6 @@
+import type { Connection } from './connection.js';
 import type { WebSocketMessage } from './message.js';
-import type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './native-websocket.js';
-import type { RemoteConnection } from './remote-connection.js';
+import type { NativeWebsocket } from './native-websocket.js';
 
 /** Events of a connection and the arguments of their listeners. */
 export interface ConnectionEvents {
@@ -16,25 +16,29 @@ export interface ConnectionEvents {
   pong: [];
 }
 
-/** What a connection offers to those who are given one. */
-export interface IConnection<ID = string, Message = WebSocketMessage, NativeConnection = NativeWebsocket> {
-  readonly id: ID;
-  readonly namespace: string;
-  readonly connection: NativeConnection;
-  readonly handlers: NativeConnectionHandlers<Message> | undefined;
-  readonly closed: boolean;
-  readonly bufferedAmount: number;
-  readonly capabilities: Capabilities;
-  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): unknown;
-  send<M extends Message = Message>(message: M): Promise<boolean>;
-  sendJson<M = unknown>(value: M): Promise<boolean>;
-  sendError<M = unknown>(message: M, code?: number, reason?: string): Promise<boolean>;
-  sendThenClose<M extends Message = Message>(message: M, code?: number, reason?: string): Promise<boolean>;
-  sendJsonThenClose<M = unknown>(value: M, code?: number, reason?: string): Promise<boolean>;
-  sendErrorThenClose<M = unknown>(message: M, code?: number, reason?: string): Promise<boolean>;
-  close(code?: number, reason?: string): Promise<void>;
-  terminate(): void;
-  updateTimeout(): void;
-  clearTimeout(): void;
-  toRemote(instanceId?: string): RemoteConnection<ID>;
-}
+/** What a connection offers to those who are given one: the public side of `Connection`, for types of one's own. */
+export type IConnection<ID = string, Message = WebSocketMessage, NativeConnection = NativeWebsocket> = Pick<
+  Connection<ID, Message, NativeConnection>,
+  | 'id'
+  | 'namespace'
+  | 'connection'
+  | 'handlers'
+  | 'closed'
+  | 'bufferedAmount'
+  | 'roundTripTime'
+  | 'capabilities'
+  | 'on'
+  | 'once'
+  | 'off'
+  | 'send'
+  | 'sendJson'
+  | 'sendError'
+  | 'sendThenClose'
+  | 'sendJsonThenClose'
+  | 'sendErrorThenClose'
+  | 'close'
+  | 'terminate'
+  | 'updateTimeout'
+  | 'clearTimeout'
+  | 'toRemote'
+>;

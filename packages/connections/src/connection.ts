@@ -2,7 +2,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { assertHandlers, assertId, assertNamespace } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
-import type { ConnectionEvents, IConnection } from './connection-types.js';
+import type { ConnectionEvents } from './connection-types.js';
 import { toError } from './errors.js';
 import { pooledBuffer } from './frame.js';
 import { assertWebSocketMessage, decodeMessage, decodeReason, encodeError, encodeJson } from './message.js';
@@ -36,10 +36,11 @@ const NOT_SENT = Promise.resolve(false);
  * @typeParam Message what may be sent
  * @typeParam NativeConnection type of the socket
  */
-export class Connection<ID = string, Message = WebSocketMessage, NativeConnection = NativeWebsocket>
-  extends EventEmitter<ConnectionEvents>
-  implements IConnection<ID, Message, NativeConnection>
-{
+export class Connection<
+  ID = string,
+  Message = WebSocketMessage,
+  NativeConnection = NativeWebsocket,
+> extends EventEmitter<ConnectionEvents> {
   readonly id: ID;
   readonly namespace: string;
   /** The socket. Messages sent on it directly are not ordered with those of this connection. */

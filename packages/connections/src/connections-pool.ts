@@ -3,7 +3,7 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { closeReported, Connection, type AnyConnection } from './connection.js';
-import type { IConnectionsPool, PoolEvents, PoolStats } from './connections-pool-types.js';
+import type { PoolEvents, PoolStats } from './connections-pool-types.js';
 import { newCounters } from './counters.js';
 import { Drain, type DrainReport } from './drain.js';
 import {
@@ -43,10 +43,7 @@ const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped:
 export class ConnectionsPool<
   Message = WebSocketMessage,
   ConnectionType extends AnyConnection = Connection<string, Message>,
->
-  extends EventEmitter<PoolEvents<ConnectionType>>
-  implements IConnectionsPool<Message, ConnectionType>
-{
+> extends EventEmitter<PoolEvents<ConnectionType>> {
   readonly #turn = new Turn();
   readonly #settings: PoolSettings<ConnectionType>;
   readonly #counters = newCounters();
