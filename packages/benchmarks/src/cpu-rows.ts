@@ -70,6 +70,7 @@ export async function measureRow(
     const perSecond = median(measured.map(({ messagesPerSecond }) => messagesPerSecond));
     clientLoads.push(clientLoad);
     results.set(key, fleet.name, median(costs));
+    results.set(`${key}/bytes`, fleet.name, median(measured.map(({ bytesPerMessage }) => bytesPerMessage)));
     progress(
       `${label}: ${fleet.name} ${formatSpread(median(costs), costs)} ns, ${format(perSecond)} messages/s, ` +
         `clients ${formatPercent(clientLoad)}`,

@@ -16,6 +16,8 @@ export interface FleetSettings extends Partial<ServerSettings> {
 export interface Round {
   readonly cpuNanosPerMessage: number;
   readonly messagesPerSecond: number;
+  /** What one message took on the wire, headers included. */
+  readonly bytesPerMessage: number;
   /** Share of its core that the clients process has used, 0-1. */
   readonly clientLoad: number;
   /** Of the server. */
@@ -66,6 +68,7 @@ export class Fleet {
     ]);
     return {
       cpuNanosPerMessage: (server.cpuMicros * 1000) / clients.messages,
+      bytesPerMessage: clients.bytes / clients.messages,
       messagesPerSecond: (clients.messages * 1000) / server.wallMs,
       clientLoad: loadOf(clients),
       cpuMs: server.cpuMicros / 1000,

@@ -1,4 +1,4 @@
-import { CANDIDATES, type CandidateName } from './candidates/index.js';
+import { CANDIDATES, entryOf, type CandidateName } from './candidates/index.js';
 import type { Context } from './context.js';
 import { goalTable } from './goals.js';
 import { describeRun } from './machine.js';
@@ -33,13 +33,15 @@ async function main(args: readonly string[]): Promise<void> {
   const { present, notes } = await importable(options);
   const about = [...describeRun(present, args), ...notes].map((line) => `- ${line}`).join('\n');
   console.error(about);
-  const context: Context = { options, candidates: present, results: new Results() };
+  const results = new Results();
   const tables: Table[] = [];
   for (const name of chosen) {
     console.error(name);
+    const candidates = present.filter((candidate) => name === 'deflate' || !entryOf(candidate).isForDeflate);
+    const context: Context = { options, candidates, results };
     tables.push(...((await SCENARIOS.get(name)?.(context)) ?? []));
   }
-  const goals = goalTable(context.results);
+  const goals = goalTable(results);
   const report = [about, ...(goals ? [goals] : []).concat(tables).map(markdown)].join('\n\n');
   console.log(report);
   if (options.isWriting) writeReadme(report);

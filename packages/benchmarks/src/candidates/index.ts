@@ -2,7 +2,7 @@ import type { Candidate } from './candidate.js';
 import { crossws } from './crossws.js';
 import { raw } from './raw.js';
 import { socketIo } from './socket-io.js';
-import { soketi } from './soketi.js';
+import { soketi, soketiHistory } from './soketi.js';
 import { UWS_MODULE, uws } from './uws.js';
 import { wsLoop } from './ws-loop.js';
 
@@ -14,13 +14,26 @@ export interface Entry {
   /** The most connections that one of its broadcasts can leave out. */
   readonly maxExceptions: number;
   readonly hasPrivateMessages: boolean;
+  /** Differs from another candidate only where messages are compressed, and is measured there alone. */
+  readonly isForDeflate: boolean;
 }
 
-const plain = { protocol: 'websocket', maxExceptions: Infinity, hasPrivateMessages: true } as const;
+const plain = {
+  protocol: 'websocket',
+  maxExceptions: Infinity,
+  hasPrivateMessages: true,
+  isForDeflate: false,
+} as const;
 
 /** The candidates, in the order in which they take turns. */
 export const CANDIDATES = {
-  soketi: { ...plain, create: soketi, module: '@soketi/connections' },
+  soketi: { ...plain, create: () => soketi(), module: '@soketi/connections' },
+  'soketi-history': {
+    ...plain,
+    create: soketiHistory,
+    module: '@soketi/connections',
+    isForDeflate: true,
+  },
   'ws-loop': { ...plain, create: wsLoop, module: 'ws' },
   crossws: { ...plain, create: crossws, module: 'crossws', maxExceptions: 1 },
   'socket.io': { ...plain, create: socketIo, module: 'socket.io', protocol: 'socket.io' },

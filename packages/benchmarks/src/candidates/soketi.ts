@@ -1,4 +1,9 @@
-import { Connection, ConnectionsPool, type WebSocketMessage } from '@soketi/connections';
+import {
+  Connection,
+  ConnectionsPool,
+  type ConnectionsPoolOptions,
+  type WebSocketMessage,
+} from '@soketi/connections';
 import type { WebSocket } from 'ws';
 import { idOf, type Candidate } from './candidate.js';
 import { webSocketServer } from './web-socket-server.js';
@@ -7,9 +12,12 @@ const NAMESPACE = 'bench';
 
 type Member = Connection<number, WebSocketMessage, WebSocket>;
 
+/** This library, with its shared compression history: another way where clients keep a compression context. */
+export const soketiHistory = (): Candidate => soketi({ compression: { history: true } });
+
 /** This library. */
-export function soketi(): Candidate {
-  const pool = new ConnectionsPool<WebSocketMessage, Member>();
+export function soketi(options: ConnectionsPoolOptions<Member> = {}): Candidate {
+  const pool = new ConnectionsPool<WebSocketMessage, Member>(options);
   return {
     async listen({ compression, isEchoing }) {
       const { server, port } = await webSocketServer(compression);

@@ -29,7 +29,7 @@ export function lineChart(title: string, limit: number, series: readonly Series[
     ...ticks(maxMs, X_STEP_MS).map((atMs) => text(x(atMs), PLOT.bottom + 18, `${atMs / 1000} s`, MIDDLE)),
     text((PLOT.left + PLOT.right) / 2, HEIGHT - 10, 'seconds since node A was told to stop', MIDDLE),
     `<path d="M${PLOT.left} ${fixed(y(limit))}H${PLOT.right}" stroke="${INK}" stroke-dasharray="5 4"/>`,
-    text(PLOT.right, y(limit) - 6, `limit of node B: ${limit}`, 'text-anchor="end"'),
+    text(PLOT.right, y(limit) - 6, `what node B is to see at most: ${limit}`, 'text-anchor="end"'),
     ...series.map((line, index) => legend(line, index)),
     '</g>',
     ...series.map((line) => path(line, x, y)),
@@ -56,12 +56,10 @@ function legend({ name, color }: Series, index: number): string {
   return `<path d="M${x} 39h22" stroke="${color}" stroke-width="3"/>${text(x + 30, 43, name)}`;
 }
 
-function path(
-  { color, points }: Series,
-  x: (atMs: number) => number,
-  y: (count: number) => number,
-): string {
-  const d = points.map(({ atMs, count }, index) => `${index ? 'L' : 'M'}${fixed(x(atMs))} ${fixed(y(count))}`);
+function path({ color, points }: Series, x: (atMs: number) => number, y: (count: number) => number): string {
+  const d = points.map(
+    ({ atMs, count }, index) => `${index ? 'L' : 'M'}${fixed(x(atMs))} ${fixed(y(count))}`,
+  );
   return `<path d="${d.join('')}" fill="none" stroke="${color}" stroke-width="2" stroke-linejoin="round"/>`;
 }
 

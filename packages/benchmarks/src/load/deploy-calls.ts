@@ -26,8 +26,11 @@ export interface NodeReport {
   /** When each client was accepted. */
   readonly acceptedAtMs: readonly number[];
   /** What the drain has said of itself. */
-  readonly drained: { readonly closed: number; readonly terminated: number; readonly left: number } | undefined;
+  readonly drained:
+    { readonly closed: number; readonly terminated: number; readonly left: number } | undefined;
   readonly connections: number;
+  /** The longest that its event loop was held up, in ms. */
+  readonly stallMs: number;
 }
 
 /** Calls that a server process answers. */
@@ -60,12 +63,13 @@ export interface ClientsReport {
   readonly attemptsAtMs: readonly number[];
   /** From the attempt to the open connection, in ms. */
   readonly handshakesMs: readonly number[];
-  readonly connected: number;
+  /** The longest that their event loop was held up since the signal, in ms. */
+  readonly stallMs: number;
 }
 
 /** Calls that the clients process answers. */
 export interface ClientsCalls {
   connect(port: number): Promise<void>;
-  /** Resolves when each has been closed and is back, or the time is up. */
+  /** Call it just before the signal. Resolves when each has been closed and is back, or the time is up. */
   untilBack(maxMs: number): Promise<ClientsReport>;
 }

@@ -8,7 +8,7 @@ import {
   type ClientsCalls,
   type ClientsReport,
 } from './deploy-calls.js';
-import { nowMs, settled } from './run.js';
+import { nowMs, settled, watchStalls } from './run.js';
 
 /** Handshakes under way at a time while the clients first connect. */
 const MAX_HANDSHAKES = 100;
@@ -22,7 +22,7 @@ const closedAtMs: number[] = [];
 const attemptsAtMs: number[] = [];
 const handshakesMs: number[] = [];
 let port = 0;
-let connected = 0;
+const stalls = watchStalls();
 let back = 0;
 
 const increment = (counts: Record<string, number>, key: string): void => {
@@ -32,9 +32,7 @@ const increment = (counts: Record<string, number>, key: string): void => {
 async function connectFirst(): Promise<void> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}`);
   await once(socket, 'open');
-  connected++;
   socket.on('close', (code) => {
-    connected--;
     closedAtMs.push(nowMs());
     increment(codes, String(code));
     reconnectLater(0);
@@ -54,14 +52,12 @@ function reconnect(failed: number): void {
   let isOpen = false;
   socket.on('open', () => {
     isOpen = true;
-    connected++;
     back++;
     handshakesMs.push(nowMs() - atMs);
   });
   socket.on('error', ({ message }) => increment(failures, message));
   socket.on('close', (code) => {
     if (isOpen) {
-      connected--;
       back--;
       increment(failures, `Closed again with ${code}`);
     }
@@ -75,7 +71,7 @@ const report = (): ClientsReport => ({
   closedAtMs,
   attemptsAtMs,
   handshakesMs,
-  connected,
+  stallMs: stalls.maxMs(),
 });
 
 answer({
@@ -87,6 +83,7 @@ answer({
     }
   },
   async untilBack(maxMs) {
+    stalls.restart();
     await settled(() => back, CLIENTS, maxMs);
     return report();
   },

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { answer } from '../rpc.js';
 import { DRAIN_PER_SECOND, type NodeCalls, type NodeReport, type Way } from './deploy-calls.js';
-import { nowMs } from './run.js';
+import { nowMs, watchStalls } from './run.js';
 
 /** A server process behind the balancer: `node deploy-node.js WAY`. SIGTERM stops it. */
 const way = process.argv[2] as Way;
@@ -57,6 +57,7 @@ function serveWithWsAlone(): void {
 }
 
 const closed = once(server, 'close');
+const stalls = watchStalls();
 
 answer({
   async listen() {
@@ -68,5 +69,12 @@ answer({
   async stopped() {
     await closed;
   },
-  report: () => ({ stopAtMs, closesAtMs, acceptedAtMs, drained, connections: webSocketServer.clients.size }),
+  report: () => ({
+    stopAtMs,
+    closesAtMs,
+    acceptedAtMs,
+    drained,
+    connections: webSocketServer.clients.size,
+    stallMs: stalls.maxMs(),
+  }),
 } satisfies NodeCalls);

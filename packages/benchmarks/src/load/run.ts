@@ -1,4 +1,5 @@
 import { loadavg } from 'node:os';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { describeRun } from '../machine.js';
 
 /** Milliseconds of the monotonic clock that all processes of the machine share. */
@@ -32,12 +33,13 @@ export function conclude(claims: readonly Claim[]): void {
   if (claims.some(({ isMet }) => !isMet)) process.exitCode = 1;
 }
 
-/** Machine, versions, command and date. */
-export function describe(script: string): void {
+/** Machine, versions, command and date. @param isPinned server and clients have a core each */
+export function describe(script: string, { isPinned }: { isPinned: boolean }): void {
   const args = process.argv.slice(2);
   const command = [`npm run ${script} -w @soketi/benchmarks`, ...(args.length > 0 ? ['--', ...args] : [])];
   for (const line of describeRun(['soketi', 'ws-loop'], [])) {
-    console.log(line.startsWith('Command:') ? `- Command: \`${command.join(' ')}\`` : `- ${line}`);
+    if (line.startsWith('Command:')) console.log(`- Command: \`${command.join(' ')}\``);
+    else if (isPinned || !line.startsWith('Server on')) console.log(`- ${line}`);
   }
   console.log();
 }
@@ -48,6 +50,16 @@ export function limitTime(maxMs: number): void {
     console.error(`Not done after ${count(maxMs / 1000)} s`);
     process.exit(1);
   }, maxMs).unref();
+}
+
+/** How often a watched event loop is looked at, in ms. */
+const STALL_RESOLUTION_MS = 10;
+
+/** The longest that the event loop of this process has been held up, in ms. */
+export function watchStalls(): { restart(): void; maxMs(): number } {
+  const histogram = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
+  histogram.enable();
+  return { restart: () => histogram.reset(), maxMs: () => histogram.max / 1e6 - STALL_RESOLUTION_MS };
 }
 
 interface Stoppable {
