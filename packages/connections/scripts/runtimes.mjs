@@ -110,6 +110,8 @@ function table(rows) {
   return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
+// Ctrl-C ends the programs that run here; what they leave is removed all the same.
+process.on('SIGINT', () => (process.exitCode = 130));
 const folder = await mkdtemp(path.join(tmpdir(), 'connections-runtimes-'));
 try {
   await install(folder);

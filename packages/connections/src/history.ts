@@ -5,6 +5,12 @@ import type { Compression, DeflateWindow } from './ws-socket.js';
 /** Payloads below this go out plain and do not enter a history: their frames would not get smaller, in bytes. */
 const MIN_HISTORY_PAYLOAD_BYTES = 16;
 
+/**
+ * For parts of a turn: they begin at many places, and messages that referred to each other would have to be compressed
+ * once for each of these. So none refers to anything.
+ */
+const EACH_ALONE = Infinity;
+
 /** Where a compressed broadcast stands in what its namespace has broadcast compressed so far. */
 export interface Segment {
   /** Bytes before it, since the namespace began. */
@@ -59,7 +65,7 @@ export function dictionaryFor(
 ): Buffer {
   const { dictionary, start } = segment;
   const full = reach(compression, segment);
-  const known = Math.min(full, start - runStart);
+  const known = Math.max(0, Math.min(full, start - runStart));
   // Large ones are compressed in the thread pool, before it is known who is behind by how much: all or nothing.
   const used = known < full && payloadBytes > MAX_SYNC_DEFLATE_BYTES ? 0 : known;
   return dictionary.subarray(dictionary.length - used);
@@ -96,7 +102,7 @@ export class Run {
   take(batch: Batch): readonly Buffer[] {
     const start = this.startFor(batch);
     const fullReach = batch.reachesTo(this.compression);
-    const from = start <= fullReach ? fullReach : Math.max(start, batch.behindFrom ?? batch.start);
+    const from = start <= fullReach ? fullReach : Math.max(start, batch.behindFrom ?? EACH_ALONE);
     const { chunks, restart } = batch.chunksAfter(this.compression, from);
     this.#start = restart ?? start;
     this.#end = batch.end;

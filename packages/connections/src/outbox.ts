@@ -166,6 +166,7 @@ export class Outbox {
     this.settle();
     this.#fanOut?.remove(this);
     this.#fanOut = undefined;
+    this.#context = NO_POOL;
     this.#run = undefined;
     this.rewind();
   }

@@ -1,6 +1,7 @@
 import { ReadyState } from './socket-driver.js';
 
-const kWindow = Symbol('window');
+/** Registered, so that a second copy of the library in the process knows whose window it is. */
+const kWindow = Symbol.for('soketi.connections.window');
 
 /** The window in which a client inflates what its socket is sent: whose bytes it ends with. */
 export interface DeflateWindow {

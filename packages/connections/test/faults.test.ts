@@ -9,7 +9,7 @@ import { Random } from './support/random.js';
 import { WireClient } from './support/wire.js';
 
 /** How many connections come and go; a soak raises it. */
-const CYCLES = Number(process.env['FAULT_CYCLES'] ?? 1_000);
+const CYCLES = Number(process.env['FAULT_CYCLES'] ?? 300);
 
 const uncaught: unknown[] = [];
 const collect = (reason: unknown): void => void uncaught.push(reason);
@@ -385,8 +385,7 @@ test('listeners for errors that fail themselves break nothing, and are counted',
 
 describe('a stall of the event loop', () => {
   function stall(ms: number): void {
-    const untilMs = performance.now() + ms;
-    while (performance.now() < untilMs);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
   }
 
   test('loses nothing of what was broadcast around it', async () => {

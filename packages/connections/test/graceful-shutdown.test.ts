@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { constants } from 'node:os';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import {
   Connection,
@@ -12,6 +12,7 @@ import {
   type GracefulShutdownOptions,
 } from '../src/index.js';
 import { Client } from './support/loopback.js';
+import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 
 const UPGRADE = [
@@ -165,7 +166,8 @@ describe('a shutdown', () => {
   });
 });
 
-describe('while it drains', () => {
+// These wait for drains, which they may do beside each other.
+describe.concurrent('while it drains', () => {
   test('upgrades are refused with 503 and Retry-After before the first client is closed', async () => {
     const { pool, clients, port, shutdown } = await start(2, SLOW);
     let closed = 0;
@@ -236,7 +238,7 @@ describe('while it drains', () => {
   });
 });
 
-describe('connections that would keep a server open', () => {
+describe.concurrent('connections that would keep a server open', () => {
   test('a keep-alive connection without a request does not', async () => {
     const { port, shutdown } = await start(1);
     const agent = new http.Agent({ keepAlive: true });
@@ -284,20 +286,7 @@ describe('connections that would keep a server open', () => {
   });
 });
 
-test.each<[string, object, ErrorConstructor]>([
-  ['no server', { server: undefined }, TypeError],
-  ['a server that is none', { server: {} }, TypeError],
-  ['no pool', { pool: null }, TypeError],
-  ['a pool that is none', { pool: {} }, TypeError],
-  ['retryAfter -1', { retryAfter: -1 }, RangeError],
-  ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
-  ['retryAfter NaN', { retryAfter: NaN }, RangeError],
-])('%s is refused at once', (_, wrong, error) => {
-  const options = { server: createServer(), pool: new ConnectionsPool(), ...wrong };
-  expect(() => gracefulShutdown(options)).toThrow(error);
-});
-
-describe('signals', () => {
+describe.concurrent('a signal to a process', () => {
   async function startProgram(count: number) {
     const program = new Program('shutdown-server');
     const port = (await program.message()) as number;
@@ -306,27 +295,7 @@ describe('signals', () => {
     return { program, port, clients };
   }
 
-  test('none are listened to unless asked', async () => {
-    const before = process.listenerCount('SIGTERM') + process.listenerCount('SIGINT');
-    await start(0);
-    expect(process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')).toBe(before);
-  });
-
-  test('a failed shutdown is told to onError once', async () => {
-    const errors: unknown[] = [];
-    await start(0, {
-      signals: ['SIGUSR2'],
-      onError: (error) => errors.push(error),
-      drain: { signal: AbortSignal.abort('stay') },
-    });
-    onTestFinished(() => void process.removeAllListeners('SIGUSR2'));
-    process.emit('SIGUSR2');
-    process.emit('SIGUSR2');
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(errors).toEqual(['stay']);
-  });
-
-  test('one drains, and the process ends with status 0', { timeout: 20_000 }, async () => {
+  test('drains, and the process ends with status 0', { timeout: 20_000 }, async () => {
     const { program, clients } = await startProgram(2);
     program.process.kill('SIGTERM');
     for (const client of clients) expect((await client.closed).code).toBe(1012);
@@ -334,7 +303,7 @@ describe('signals', () => {
   });
 
   // Ctrl-C in a terminal reaches the whole process group, and npm passes it on once more.
-  test('one that comes twice within half a second counts once', { timeout: 20_000 }, async () => {
+  test('that comes twice within half a second counts once', { timeout: 20_000 }, async () => {
     const { program, clients } = await startProgram(2);
     program.process.kill('SIGINT');
     await clients[0]!.closed;
@@ -364,5 +333,40 @@ describe('signals', () => {
     await clients[1]!.closed;
     program.process.kill('SIGINT');
     expect(await program.exited).toEqual({ status: 130, signal: null });
+  });
+});
+
+test.each<[string, object, ErrorConstructor]>([
+  ['no server', { server: undefined }, TypeError],
+  ['a server that is none', { server: {} }, TypeError],
+  ['no pool', { pool: null }, TypeError],
+  ['a pool that is none', { pool: {} }, TypeError],
+  ['retryAfter -1', { retryAfter: -1 }, RangeError],
+  ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
+  ['retryAfter NaN', { retryAfter: NaN }, RangeError],
+])('%s is refused at once', (_, wrong, error) => {
+  const options = { server: createServer(), pool: new ConnectionsPool(), ...wrong };
+  expect(() => gracefulShutdown(options)).toThrow(error);
+});
+
+describe('signals', () => {
+  test('none are listened to unless asked', async () => {
+    const before = process.listenerCount('SIGTERM') + process.listenerCount('SIGINT');
+    await start(0);
+    expect(process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')).toBe(before);
+  });
+
+  test('a failed shutdown is told to onError once', async () => {
+    const errors: unknown[] = [];
+    await start(0, {
+      signals: ['SIGUSR2'],
+      onError: (error) => errors.push(error),
+      drain: { signal: AbortSignal.abort('stay') },
+    });
+    onTestFinished(() => void process.removeAllListeners('SIGUSR2'));
+    process.emit('SIGUSR2');
+    process.emit('SIGUSR2');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(errors).toEqual(['stay']);
   });
 });

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions, type PoolStats } from '../src/index.js';
 import { Heartbeat } from '../src/heartbeat.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { Client, Loopback } from './support/loopback.js';
 import { MemorySocket } from './support/memory-socket.js';
+import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 import { connectMute } from './support/raw-client.js';
 
@@ -321,7 +322,8 @@ describe('by a fake clock', () => {
   });
 });
 
-describe('on real sockets', () => {
+// These wait for time to pass, which they may do beside each other.
+describe.concurrent('on real sockets', () => {
   const INTERVAL_MS = 400;
   const TIMEOUT_MS = 200;
   const SILENT = { autoPong: false };
@@ -429,7 +431,7 @@ describe('on real sockets', () => {
   });
 });
 
-describe('in a process of its own', () => {
+describe.concurrent('in a process of its own', () => {
   interface State {
     readonly stats: PoolStats;
     readonly codes: readonly number[];

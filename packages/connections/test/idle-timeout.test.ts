@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { kDueSlot } from '../src/timing-wheel.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';
+import { onTestFinished } from './support/on-test-finished.js';
 
 /** Long enough that a busy machine is not taken for a silent client. */
 const IDLE_MS = 300;

@@ -325,6 +325,28 @@ describe('an event target', () => {
     expect(await closed).toEqual([1006, '']);
     expect(connection.closed).toBe(true);
   });
+
+  // The global WebSocket of Bun can ping and tells of the pong by an event. Nobody listened to it: the heartbeat
+  // pinged, heard nothing and terminated every client that had nothing else to say.
+  test('the pong of one that can ping is heard', () => {
+    class PingingSocket extends EventTarget {
+      send(): void {
+        // Nothing is sent here.
+      }
+      close(): void {
+        // Nor closed.
+      }
+      ping(): void {
+        this.dispatchEvent(new Event('pong'));
+      }
+    }
+    const socket = new PingingSocket();
+    const connection = new Connection<string, string, PingingSocket>('1', 'default', socket);
+    expect(connection.capabilities).toMatchObject({ events: 'event-target', ping: true });
+    const events = record(connection);
+    socket.ping();
+    expect(events).toEqual([['pong']]);
+  });
 });
 
 describe('a socket of uWebSockets.js', () => {
@@ -522,6 +544,25 @@ describe('a socket of Bun', () => {
     const { socket, connection } = wrap();
     socket.readyState = 2;
     expect(connection.closed).toBe(true);
+  });
+
+  // Bun 1.4 tells by a method what waits, without the `end` that tells uWebSockets.js from it: slow readers of
+  // Bun.serve were never noticed.
+  test('what waits in it is known where it has getBufferedAmount()', () => {
+    const socket = Object.assign(new BunSocket(), { getBufferedAmount: () => 1_000 });
+    const connection = new Connection<string, string, BunSocket>('1', 'default', socket);
+    expect(connection.capabilities).toMatchObject({ terminate: true, bufferedAmount: true });
+    expect(connection.bufferedAmount).toBe(1_000);
+  });
+
+  // Past its backpressureLimit Bun sends nothing and answers 0, which was taken for sent.
+  test('a message that it drops was not sent, although an empty one gets the same answer', async () => {
+    const { socket, connection } = wrap();
+    socket.answer = 0;
+    expect(await connection.send('text')).toBe(false);
+    expect(await connection.send(Buffer.from('bytes'))).toBe(false);
+    socket.answer = undefined;
+    expect(await connection.send('')).toBe(true);
   });
 });
 

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
 import { Connection } from '../../src/index.js';
+import { onTestFinished } from './on-test-finished.js';
 
 /** What one client has received, and a way to wait for the next of it. */
 export class Client {

@@ -13,35 +13,40 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
-import { onTestFinished } from 'vitest';
+import { transformSync } from 'rolldown/utils';
+import { afterAll } from 'vitest';
+import { onTestFinished } from './on-test-finished.js';
 
 const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
-const COMPILER_OPTIONS = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
+const TRANSLATION = { target: 'es2023', tsconfig: false } as const;
+
+let folder: string | undefined;
+const programs = new Map<string, string>();
+afterAll(() => {
+  if (folder !== undefined) rmSync(folder, { recursive: true });
+});
+
+function translate(file: string, to: string): string {
+  const { code, errors } = transformSync(file, readFileSync(join(PACKAGE, file), 'utf8'), TRANSLATION);
+  if (errors[0] !== undefined) throw errors[0];
+  const translated = join(to, file.replace(/\.ts$/, '.js'));
+  mkdirSync(dirname(translated), { recursive: true });
+  writeFileSync(translated, code);
+  return translated;
+}
 
 /**
- * Translates the present source and one program for a process of its own: a build may be missing, or an old one.
- *
- * @returns the file to run
+ * The present source, for processes of their own: a build may be missing, or an old one. Translated once, and as
+ * Vitest does it: some milliseconds, where the compiler takes a second.
  */
-function translate(program: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'connections-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const translateFile = (file: string): string => {
-    const { outputText } = ts.transpileModule(readFileSync(join(PACKAGE, file), 'utf8'), {
-      compilerOptions: COMPILER_OPTIONS,
-    });
-    const translated = join(folder, file.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(translated), { recursive: true });
-    writeFileSync(translated, outputText);
-    return translated;
-  };
-  writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-  mkdirSync(join(folder, 'node_modules'));
+function translateSource(): string {
+  const to = mkdtempSync(join(tmpdir(), 'connections-'));
+  writeFileSync(join(to, 'package.json'), '{"type":"module"}');
+  mkdirSync(join(to, 'node_modules'));
   const ws = dirname(createRequire(import.meta.url).resolve('ws/package.json'));
-  symlinkSync(ws, join(folder, 'node_modules', 'ws'));
-  for (const file of readdirSync(join(PACKAGE, 'src'))) translateFile(join('src', file));
-  return translateFile(join('test', 'support', `${program}.ts`));
+  symlinkSync(ws, join(to, 'node_modules', 'ws'));
+  for (const file of readdirSync(join(PACKAGE, 'src'))) translate(join('src', file), to);
+  return to;
 }
 
 /** A program of this folder in a process of its own, which ends with the test. */
@@ -51,7 +56,10 @@ export class Program {
 
   /** @param name its file, without the ending; it talks by messages */
   constructor(name: string, ...args: readonly string[]) {
-    this.process = fork(translate(name), args, { execArgv: [] });
+    folder ??= translateSource();
+    const program = programs.get(name) ?? translate(join('test', 'support', `${name}.ts`), folder);
+    programs.set(name, program);
+    this.process = fork(program, args, { execArgv: [] });
     this.exited = new Promise((resolve) => {
       this.process.once('exit', (status, signal) => resolve({ status, signal }));
     });

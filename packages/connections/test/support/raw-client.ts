@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
-import { onTestFinished } from 'vitest';
 import type { WebSocket } from 'ws';
 import type { Loopback } from './loopback.js';
+import { onTestFinished } from './on-test-finished.js';
 
 /** A client that upgrades and from then on ignores whatever comes: it never answers a close frame. */
 export interface MutePair {

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { onTestFinished } from 'vitest';
+import { onTestFinished } from './on-test-finished.js';
 
 /** Collects what would end the process; `settle` gives rejections the turns that they need to be reported. */
 export function watchUnhandled(): { readonly reasons: unknown[]; settle: () => Promise<unknown[]> } {

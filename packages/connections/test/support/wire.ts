@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
-import { onTestFinished } from 'vitest';
 import type { WebSocket } from 'ws';
 import type { Loopback } from './loopback.js';
+import { onTestFinished } from './on-test-finished.js';
 
 /** One frame as it was on the wire (RFC 6455 §5.2). */
 export interface WireFrame {
