@@ -123,7 +123,7 @@ export class Outbox {
 
   /** What is sent now may have to wait in the socket. */
   get isBacklogged(): boolean {
-    return this.#bytesInSocket > 0;
+    return this.#ws === undefined || ws.bufferedBytes(this.#ws) > 0;
   }
 
   get #bytesInSocket(): number {

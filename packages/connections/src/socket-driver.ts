@@ -6,6 +6,16 @@ export const ReadyState = { Connecting: 0, Open: 1, Closing: 2, Closed: 3 } as c
 
 /** What `send` of uWebSockets.js returns for a message that would have exceeded its `maxBackpressure`. */
 const UWS_DROPPED = 2;
+/** What `send` of a Bun server's socket returns for such a message, and for an empty one, which is sent. */
+const BUN_DROPPED = 0;
+
+/** What a kind of socket means by names that others share. */
+interface Dialect {
+  /** uWebSockets.js: `end` is the closing handshake, and `send` has to be told what is binary. */
+  readonly isUws: boolean;
+  /** What waits is told by a method: uWebSockets.js and Bun. */
+  readonly hasBufferedAmountMethod: boolean;
+}
 
 /** Every member that some kind of socket has; which of them are there is what probing finds out. */
 interface AnySocket {
@@ -15,7 +25,7 @@ interface AnySocket {
   close(code?: number, reason?: string): unknown;
   /** Only uWebSockets.js: the closing handshake. Its `close()` ends the socket at once. */
   end(code: number, reason: string): unknown;
-  /** Only uWebSockets.js. */
+  /** uWebSockets.js and Bun. */
   getBufferedAmount(): number;
   terminate(): unknown;
   ping(): unknown;
@@ -30,17 +40,20 @@ interface AnySocket {
 export class SocketDriver {
   readonly capabilities: Capabilities;
   readonly #isUws: boolean;
+  readonly #hasBufferedAmountMethod: boolean;
 
-  constructor(capabilities: Capabilities, isUws: boolean) {
+  constructor(capabilities: Capabilities, { isUws, hasBufferedAmountMethod }: Dialect) {
     this.capabilities = capabilities;
     this.#isUws = isUws;
+    this.#hasBufferedAmountMethod = hasBufferedAmountMethod;
   }
 
   /** `false`: the socket says that it has dropped the message. */
   send(socket: unknown, message: unknown, isBinary: boolean): unknown {
     // uWebSockets.js takes everything for text unless told; a second argument means something else elsewhere.
     if (this.#isUws) return (socket as AnySocket).send(message, isBinary) !== UWS_DROPPED;
-    return (socket as AnySocket).send(message);
+    const answer = (socket as AnySocket).send(message);
+    return answer === BUN_DROPPED ? isEmpty(message) : answer;
   }
 
   close(socket: unknown, code: number, reason: string): unknown {
@@ -75,7 +88,7 @@ export class SocketDriver {
 
   /** Bytes that wait in the socket, 0 where it does not tell. */
   bufferedAmount(socket: unknown): number {
-    if (this.#isUws) return (socket as AnySocket).getBufferedAmount();
+    if (this.#hasBufferedAmountMethod) return (socket as AnySocket).getBufferedAmount();
     return this.capabilities.bufferedAmount ? ((socket as AnySocket).bufferedAmount ?? 0) : 0;
   }
 
@@ -120,17 +133,23 @@ export function driverOf(socket: unknown, hasHandlers: boolean): SocketDriver {
   if (!hasHandlers && !(has('send') && has('close'))) {
     throw new TypeError(expected('a socket with send() and close(), or handlers that replace them', socket));
   }
-  const isUws = has('end') && has('getBufferedAmount');
+  const hasBufferedAmountMethod = has('getBufferedAmount');
+  const dialect = { isUws: has('end') && hasBufferedAmountMethod, hasBufferedAmountMethod };
   const capabilities: Capabilities = {
     events: has('on') ? 'emitter' : has('addEventListener') ? 'event-target' : 'owner',
-    terminate: isUws || has('terminate'),
+    terminate: dialect.isUws || has('terminate'),
     ping: has('ping'),
-    bufferedAmount: isUws || 'bufferedAmount' in socket,
+    bufferedAmount: hasBufferedAmountMethod || 'bufferedAmount' in socket,
     readyState: 'readyState' in socket,
     cork: has('cork'),
   };
-  const key = JSON.stringify([isUws, capabilities]);
+  const key = JSON.stringify([dialect, capabilities]);
   let driver = drivers.get(key);
-  if (driver === undefined) drivers.set(key, (driver = new SocketDriver(Object.freeze(capabilities), isUws)));
+  if (driver === undefined)
+    drivers.set(key, (driver = new SocketDriver(Object.freeze(capabilities), dialect)));
   return driver;
+}
+
+function isEmpty(message: unknown): boolean {
+  return (typeof message === 'string' ? message.length : (message as ArrayBufferView).byteLength) === 0;
 }

@@ -69,6 +69,13 @@ const eventTargetListeners = {
   close(this: Target, event: { readonly code?: number; readonly reason?: string }): void {
     this[kListener].handleClose(event.code, event.reason);
   },
+  // No part of the standard, but Bun tells of them.
+  ping(this: Target): void {
+    this[kListener][kHeard]();
+  },
+  pong(this: Target): void {
+    this[kListener].handlePong();
+  },
   error(this: Target, event: { readonly error?: unknown; readonly message?: string }): void {
     this[kListener][kFailed](event.error ?? new Error(event.message || 'The socket failed'));
   },

@@ -36,9 +36,32 @@ export async function memory({ options, candidates, results }: Context): Promise
     ];
   });
   const columns = ['bytes per idle connection', 'heap', 'above ws', 'RSS', 'above ws'];
-  return [
-    { title: `Memory, ${connections.toLocaleString('en-US')} idle connections`, notes: [], columns, rows },
-  ];
+  const title = `Memory, ${connections.toLocaleString('en-US')} idle connections`;
+  return [{ title, notes: [], columns, rows }, await withContexts(candidates, connections)];
+}
+
+/** Broadcasts after which every socket has the compression state that it is going to keep. */
+const BROADCASTS = 3;
+
+/** The same where every client keeps a compression context, after some broadcasts. One sample each. */
+async function withContexts(candidates: readonly CandidateName[], connections: number): Promise<Table> {
+  const names: CandidateName[] = ['soketi-history', BARE];
+  const rows: string[][] = [];
+  for (const name of names.filter((able) => able === 'soketi-history' || candidates.includes(able))) {
+    const fleet = await Fleet.open(name, { connections, compression: 'takeover', isWeighed: true });
+    try {
+      const shape = { pattern: 'b', bytes: 1024, kind: 'json', exceptions: 0 } as const;
+      await fleet.run({ ...shape, turns: BROADCASTS, turnsPerAck: 1, window: 1, gapMs: 0 });
+      const { heapBytes, rssBytes } = await fleet.memoryPerConnection();
+      progress(`${name}, context takeover: RSS ${format(rssBytes)} bytes per connection`);
+      rows.push([name, format(heapBytes), format(rssBytes)]);
+    } finally {
+      await fleet.close();
+    }
+  }
+  const title = `Memory, ${connections.toLocaleString('en-US')} connections that keep a compression context`;
+  const notes = [`After ${BROADCASTS} broadcasts of 1 KiB of JSON; one sample each.`];
+  return { title, notes, columns: ['bytes per connection', 'heap', 'RSS'], rows };
 }
 
 async function sample(name: CandidateName, connections: number): Promise<Memory> {
