@@ -105,11 +105,6 @@ export class Outbox {
     return this.#taker === 'handlers';
   }
 
-  /** A message was refused or would have been, and there is no room yet. */
-  get isSlow(): boolean {
-    return this.#isSlow;
-  }
-
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
     const view = this.#view;

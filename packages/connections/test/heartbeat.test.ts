@@ -41,6 +41,17 @@ describe('one heartbeat', () => {
     expect(heartbeat.beat(START_MS + TIMEOUT_MS, START_MS - 1)).toBe('dead');
   });
 
+  // Behind a stall of the event loop, timers run before anything is read: the answer may be there, unread.
+  test('gets a little more time, once, when it is looked at much too late', () => {
+    const heartbeat = newHeartbeat();
+    heartbeat.beat(START_MS, START_MS - 1);
+    const lateMs = START_MS + TIMEOUT_MS + 201;
+    expect(heartbeat.beat(lateMs, START_MS - 1)).toBe('wait');
+    expect(heartbeat.dueAtMs).toBe(lateMs + 200);
+    expect(heartbeat.beat(lateMs + 199, START_MS - 1)).toBe('wait');
+    expect(heartbeat.beat(lateMs + 1_000, START_MS - 1)).toBe('dead');
+  });
+
   test('is alive when the answer is seen late', () => {
     const heartbeat = newHeartbeat();
     heartbeat.beat(START_MS, 0);

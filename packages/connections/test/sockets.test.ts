@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { Connection, ConnectionsPool } from '../src/index.js';
+import { Connection, ConnectionsPool, type WebSocketMessage } from '../src/index.js';
 import { BunSocket, UwsSocket } from './support/callback-sockets.js';
 import { EventTargetSocket } from './support/event-target-socket.js';
 import { Loopback } from './support/loopback.js';
@@ -828,4 +828,37 @@ describe('handlers', () => {
       expect(() => new Connection('1', 'default', socket, handlers as never)).toThrow(TypeError);
     },
   );
+});
+
+describe('odd sockets', () => {
+  test('one whose terminate() throws frees our side all the same, and the failure is told', () => {
+    const socket = {
+      send: () => undefined,
+      close: () => undefined,
+      terminate: () => {
+        throw new Error('cannot be ended');
+      },
+    };
+    const connection = new Connection('1', 'default', socket);
+    const [errors, codes]: [string[], number[]] = [[], []];
+    connection.on('error', ({ message }) => errors.push(message));
+    connection.on('close', (code) => codes.push(code));
+    connection.terminate();
+    expect(errors).toEqual(['cannot be ended']);
+    expect(codes).toEqual([1006]);
+  });
+
+  test('a ping that an event target tells of counts as life', async () => {
+    const socket = Object.assign(new EventTarget(), { send: () => undefined, close: () => undefined });
+    const connection = new Connection('1', 'default', socket);
+    const pool = new ConnectionsPool<WebSocketMessage, typeof connection>({ idleTimeout: 300 });
+    await pool.newConnection(connection);
+    const startMs = performance.now();
+    const pings = setInterval(() => socket.dispatchEvent(new Event('ping')), 50);
+    setTimeout(() => clearInterval(pings), 600);
+    await expect.poll(() => connection.closed, { timeout: 5_000 }).toBe(true);
+    clearInterval(pings);
+    expect(performance.now() - startMs).toBeGreaterThan(700);
+    connection.handleClose(1000, '');
+  });
 });
