@@ -19,10 +19,10 @@ export default defineConfig({
     projects: [project('connections'), project('demo')],
     // Most of the time goes by in waiting for sockets and timers, not for a core.
     maxWorkers: 6,
-    // Coverage, and whatever else runs on the machine, may slow them down; none is meant to take a second.
-    testTimeout: 20_000,
     // The same goes for tests of one file that run beside each other.
     maxConcurrency: 20,
+    // Coverage, and whatever else runs on the machine, may slow them down; none is meant to take a second.
+    testTimeout: 20_000,
     reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
     coverage: {
       provider: 'v8',
