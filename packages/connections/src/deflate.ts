@@ -7,6 +7,8 @@ import type { Compression } from './ws-socket.js';
  * more than the compression; above it the compression would hold up the event loop.
  */
 export const MAX_SYNC_DEFLATE_BYTES = 8 * 1024;
+/** The dictionary of a message that refers to nothing before it. */
+export const NO_DICTIONARY = Buffer.alloc(0);
 /** What ends every flushed block and is left out on the wire (RFC 7692 §7.2.1). */
 const TRAILER_BYTES = 4;
 

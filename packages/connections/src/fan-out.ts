@@ -1,5 +1,6 @@
 import { Batch } from './batch.js';
 import type { Counters } from './counters.js';
+import { NO_DICTIONARY } from './deflate.js';
 import { History, reach } from './history.js';
 import type { Outbox } from './outbox.js';
 import type { OutboxContext } from './outbox-owner.js';
@@ -11,8 +12,6 @@ import type { Compression } from './ws-socket.js';
 const MAX_LOG_BYTES = 1024 * 1024;
 /** The same while a message of it is being compressed: past this, it goes out uncompressed instead, in bytes. */
 const MAX_LOG_BYTES_WHILE_COMPRESSING = 16 * 1024 * 1024;
-
-const NOTHING = Buffer.alloc(0);
 
 /** Above any number of messages that a log can hold. */
 const SLICE_KEY_BASE = 2 ** 24;
@@ -123,13 +122,13 @@ export class FanOut {
     const start = (compression: Compression, dictionary: Buffer): void => {
       if (outgoing.prepare(compression, dictionary, this.#onCompressed)) this.#compressing++;
     };
-    for (const compression of this.#compressions.keys()) start(compression, NOTHING);
+    for (const compression of this.#compressions.keys()) start(compression, NO_DICTIONARY);
     const { segment } = outgoing;
     if (segment === undefined) return;
     for (const compression of this.#contextual.keys()) {
       const { dictionary } = segment;
       start(compression, dictionary.subarray(dictionary.length - reach(compression, segment)));
-      if (this.#hasBehind) start(compression, NOTHING);
+      if (this.#hasBehind) start(compression, NO_DICTIONARY);
     }
   }
 

@@ -1,11 +1,15 @@
 import type { Counters } from './counters.js';
-import { canCompress, deflateFrame, deflateFrameSync, MAX_SYNC_DEFLATE_BYTES } from './deflate.js';
+import {
+  canCompress,
+  deflateFrame,
+  deflateFrameSync,
+  MAX_SYNC_DEFLATE_BYTES,
+  NO_DICTIONARY,
+} from './deflate.js';
 import { encodeFrame, type Allocate, type Frame } from './frame.js';
 import { dictionaryFor, type Segment } from './history.js';
 import { isBlob, isWebSocketMessage } from './message.js';
 import type { Compression } from './ws-socket.js';
-
-const NOTHING = Buffer.alloc(0);
 
 /** The bytes of a message, where it has any at hand. */
 export function frameFor(message: unknown, allocate?: Allocate): Frame | undefined {
@@ -105,7 +109,7 @@ export class Outgoing {
   frameFor(compression: Compression | undefined): Frame {
     const plain = this.frame as Frame;
     if (compression === undefined || !canCompress(compression, plain.payloadLength)) return plain;
-    const frame = this.#compress(compression, NOTHING);
+    const frame = this.#compress(compression, NO_DICTIONARY);
     return frame !== undefined && frame.byteLength < plain.byteLength ? frame : plain;
   }
 

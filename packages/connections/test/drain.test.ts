@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type DrainReport } from '../src/index.js';
 import { noteClosing } from './support/closing-time.js';
+import { useFakeClock } from './support/fake-clock.js';
 import { Loopback } from './support/loopback.js';
 import { MemorySocket } from './support/memory-socket.js';
 import { connectMute } from './support/raw-client.js';
@@ -224,20 +225,7 @@ describe('by a fake clock', () => {
     }
   }
 
-  beforeEach(() => {
-    vi.useFakeTimers({
-      toFake: [
-        'setTimeout',
-        'clearTimeout',
-        'setInterval',
-        'clearInterval',
-        'setImmediate',
-        'clearImmediate',
-        'performance',
-      ],
-    });
-  });
-  afterEach(() => vi.useRealTimers());
+  useFakeClock();
 
   function poolOfTimed(count: number, namespaces: number) {
     const pool = new ConnectionsPool();
