@@ -16,12 +16,33 @@ describe('one heartbeat', () => {
   const START_MS = 5_000;
   const newHeartbeat = (phase = 0): Heartbeat => new Heartbeat(INTERVAL_MS, TIMEOUT_MS, START_MS, phase);
 
-  test.each([0, 0.25, 0.999])('pings first at its phase (%d) of the interval, and not before', (phase) => {
+  test.each([
+    [0, 0],
+    [0.25, 7],
+    [0.999, 29],
+  ])('with phase %d pings first at moment %d of the thirty, and not before', (phase, moment) => {
     const heartbeat = newHeartbeat(phase);
-    const firstMs = START_MS + phase * INTERVAL_MS;
-    expect(heartbeat.dueAtMs).toBe(firstMs);
+    const firstMs = START_MS + (moment * INTERVAL_MS) / 30;
+    expect(heartbeat.dueAtMs).toBeCloseTo(firstMs, 6);
     expect(heartbeat.beat(firstMs - 1, START_MS)).toBe('wait');
     expect(heartbeat.beat(firstMs, START_MS)).toBe('ping');
+  });
+
+  test('goes out at one of thirty moments of an interval, whenever it has begun', () => {
+    const moments = new Set<number>();
+    for (let step = 0; step < 1_000; step++) {
+      const startMs = START_MS + step * 7.3;
+      const heartbeat = new Heartbeat(INTERVAL_MS, TIMEOUT_MS, startMs, (step * 0.37) % 1);
+      const firstMs = heartbeat.dueAtMs;
+      expect(firstMs).toBeGreaterThanOrEqual(startMs);
+      expect(firstMs).toBeLessThan(startMs + INTERVAL_MS);
+      expect(heartbeat.beat(firstMs, 0)).toBe('ping');
+      expect(heartbeat.beat(firstMs + 1, firstMs + 1)).toBe('wait');
+      const moment = (heartbeat.dueAtMs * 30) / INTERVAL_MS;
+      expect(moment).toBeCloseTo(Math.round(moment), 6);
+      moments.add(Math.round(moment) % 30);
+    }
+    expect(moments.size).toBe(30);
   });
 
   test('pings again an interval after an answered ping', () => {
@@ -121,14 +142,15 @@ describe('by a fake clock', () => {
     return slots;
   }
 
-  /** The most pings of a slot in the last two intervals; each must have been one of about a hundredth. */
+  /** The most pings of a slot in the next two intervals. */
   async function burstOf(sockets: readonly PingSocket[]): Promise<number> {
     const fromMs = performance.now();
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
     return Math.max(...pingsPerSlot(sockets, fromMs, performance.now()));
   }
 
-  const FAIR_SHARE = SOCKETS / (INTERVAL_MS / 100);
+  /** Of the thirty moments of an interval. */
+  const FAIR_SHARE = SOCKETS / 30;
 
   test('pings of those who join at once are spread over the interval, and one comes in each', async () => {
     const pool = newPool();
