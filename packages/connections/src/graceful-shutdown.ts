@@ -1,6 +1,8 @@
 import type { Server, ServerResponse } from 'node:http';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { assertMs } from './arguments.js';
 import { expected } from './errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
 import type { DrainReport } from './drain.js';
@@ -28,6 +30,14 @@ export interface GracefulShutdownOptions {
     readonly clients?: Iterable<{ terminate(): void }>;
     close(callback?: (error?: Error) => void): void;
   };
+  /**
+   * How long upgrades are still accepted while `isReady` is already `false`, in ms: until the load balancer has
+   * probed often enough to have noticed, clients that are closed would be sent back here, and refused. At least the
+   * probe's period times its failure threshold. Range: 0, or 1 to 2147483647.
+   *
+   * @default 0: refused from the first instant
+   */
+  readonly readinessDelay?: number;
   /** How to drain. @default `{}`: 1,000 connections per second, in slices of 100 */
   readonly drain?: DrainOptions;
   /** `Retry-After` of refused upgrades, in seconds. Range: a whole number, 0 or more. @default 5 */
@@ -48,13 +58,18 @@ export interface GracefulShutdownOptions {
 }
 
 export interface GracefulShutdown {
-  /** For the readiness probe of a load balancer: `false` from the first instant of the shutdown. */
+  /**
+   * For the readiness probe of a load balancer: `false` from the first instant of the shutdown, `true` again when
+   * `drain.signal` has aborted it.
+   */
   readonly isReady: boolean;
   /**
    * Refuses upgrades with 503 and `Retry-After`, drains the pool, then closes the servers. Called again, it
    * returns the same promise.
    *
    * @returns what came of the drain, when the servers have closed
+   * @throws (rejects) the reason with which `drain.signal` was aborted: upgrades are accepted again then, and the
+   * shutdown may be called again
    */
   shutdown(): Promise<DrainReport>;
 }
@@ -64,19 +79,24 @@ export interface GracefulShutdown {
  * once, and none is sent away faster than the other nodes can take.
  *
  * @throws {TypeError} `server` or `pool` is missing
- * @throws {TypeError | RangeError} an option of the drain is wrong, or `retryAfter` is out of range
+ * @throws {TypeError | RangeError} an option of the drain is wrong, or `retryAfter` or `readinessDelay` out of range
  */
 export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShutdown {
-  const { server, pool, retryAfter = DEFAULT_RETRY_AFTER_SECONDS } = options;
+  const { server, pool, retryAfter = DEFAULT_RETRY_AFTER_SECONDS, readinessDelay = 0 } = options;
   assertMethod('server', server, 'close');
   assertMethod('pool', pool, 'drainConnections');
   if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
     throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
   }
+  if (readinessDelay !== 0) assertMs('readinessDelay', readinessDelay);
   // Now, and not when it is too late to mend.
   planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
   let running: Promise<DrainReport> | undefined;
-  const shutdown = (): Promise<DrainReport> => (running ??= run(options, retryAfter));
+  const shutdown = (): Promise<DrainReport> =>
+    (running ??= run(options, retryAfter).catch((error: unknown) => {
+      running = undefined;
+      throw error;
+    }));
   listenTo(options.signals ?? [], shutdown, options.onError);
   return {
     get isReady() {
@@ -87,20 +107,41 @@ export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShut
 }
 
 async function run(options: GracefulShutdownOptions, retryAfter: number): Promise<DrainReport> {
-  const { server, pool, webSocketServer, drain = {} } = options;
-  // Instead of whoever took upgrades so far: an upgrade must have one answer.
-  server.removeAllListeners('upgrade');
-  server.on('upgrade', (_request, socket: Duplex) => refuse(socket, retryAfter));
-  // A connection that is kept alive would hold the server open behind its last request.
-  server.prependListener('request', (_request, response: ServerResponse) => {
-    response.setHeader('Connection', 'close');
-  });
-  const report = await pool.drainConnections(drain);
+  const { server, pool, webSocketServer, readinessDelay = 0, drain = {} } = options;
+  if (readinessDelay > 0) {
+    const { signal } = drain;
+    // Rejects for an abort alone, whose reason is then the same as if the drain had begun.
+    await delay(readinessDelay, undefined, { signal }).catch(() => signal?.throwIfAborted());
+  }
+  const reopen = refuseUpgrades(server, retryAfter);
+  let report: DrainReport;
+  try {
+    report = await pool.drainConnections(drain);
+  } catch (error) {
+    reopen();
+    throw error;
+  }
   // Those that are in no pool have nobody else who would close them.
   for (const socket of webSocketServer?.clients ?? []) socket.terminate();
   webSocketServer?.close();
   await closeServer(server);
   return report;
+}
+
+/** @returns undoes it */
+function refuseUpgrades(server: Server, retryAfter: number): () => void {
+  // Instead of whoever took upgrades so far: an upgrade must have one answer.
+  const takers = server.rawListeners('upgrade') as ((...args: unknown[]) => void)[];
+  const onUpgrade = (_request: unknown, socket: Duplex): void => refuse(socket, retryAfter);
+  // A connection that is kept alive would hold the server open behind its last request.
+  const onRequest = (_request: unknown, response: ServerResponse): void => {
+    response.setHeader('Connection', 'close');
+  };
+  server.removeAllListeners('upgrade').on('upgrade', onUpgrade).prependListener('request', onRequest);
+  return () => {
+    server.off('upgrade', onUpgrade).off('request', onRequest);
+    for (const taker of takers) server.on('upgrade', taker);
+  };
 }
 
 function refuse(socket: Duplex, retryAfter: number): void {
@@ -135,7 +176,12 @@ function listenTo(
     const atMs = performance.now();
     if (first === undefined) {
       first = { signal, atMs };
-      void shutdown().catch(onError);
+      void shutdown().catch((error: unknown) => {
+        // The next signal is a first one again.
+        first = undefined;
+        if (onError === undefined) throw error;
+        onError(error);
+      });
     } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
       process.exit(128 + constants.signals[signal]);
     }

@@ -159,10 +159,56 @@ describe('a shutdown', () => {
     expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
   });
 
-  test('rejects when the drain is aborted', async () => {
-    const { server, shutdown } = await start(1, { drain: { signal: AbortSignal.abort('stay') } });
-    await expect(shutdown.shutdown()).rejects.toBe('stay');
+  // The pool took newcomers again, but none could come: their upgrades were refused for ever.
+  test('rejects when the drain is aborted, and takes clients again', async () => {
+    const abort = new AbortController();
+    const { server, pool, port, shutdown } = await start(3, {
+      drain: { maxPerSecond: 1, signal: abort.signal },
+    });
+    const first = once(pool, 'disconnection');
+    const done = shutdown.shutdown();
+    await first;
+    abort.abort('stay');
+    await expect(done).rejects.toBe('stay');
     expect(server.listening).toBe(true);
+    expect(shutdown.isReady).toBe(true);
+    await connect(port);
+    expect(pool.stats().connections).toBe(3);
+    const agent = new http.Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const [response] = (await once(http.get({ port, agent }), 'response')) as [IncomingMessage];
+    expect(response.resume().headers.connection).toBe('keep-alive');
+    await expect(shutdown.shutdown()).rejects.toBe('stay');
+  });
+});
+
+describe('with a delay for the readiness probe', () => {
+  test('upgrades are accepted for so long, then refused, and all are drained', async () => {
+    const { pool, clients, port, shutdown } = await start(1, { readinessDelay: 500, ...SLOW });
+    const startedAt = performance.now();
+    const done = shutdown.shutdown();
+    expect(shutdown.isReady).toBe(false);
+    const late = await connect(port);
+    expect(pool.stats().connections).toBe(2);
+    expect(pool.draining).toBe(false);
+    await Promise.race([late.closed, clients[0]!.closed]);
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(495);
+    expect(await upgradeRaw(port)).toContain('503');
+    expect(await done).toMatchObject({ closed: 2, terminated: 0, left: 0 });
+  });
+
+  test('an abort ends it at once, and nothing has changed', async () => {
+    const abort = new AbortController();
+    const { pool, port, shutdown } = await start(1, {
+      readinessDelay: 2_147_483_647,
+      drain: { signal: abort.signal },
+    });
+    const done = shutdown.shutdown();
+    abort.abort('stay');
+    await expect(done).rejects.toBe('stay');
+    expect(shutdown.isReady).toBe(true);
+    await connect(port);
+    expect(pool.stats()).toMatchObject({ connections: 2, drains: 0 });
   });
 });
 
@@ -344,6 +390,10 @@ test.each<[string, object, ErrorConstructor]>([
   ['retryAfter -1', { retryAfter: -1 }, RangeError],
   ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
   ['retryAfter NaN', { retryAfter: NaN }, RangeError],
+  ['readinessDelay -1', { readinessDelay: -1 }, RangeError],
+  ['readinessDelay NaN', { readinessDelay: NaN }, RangeError],
+  ['readinessDelay beyond 2^31 - 1', { readinessDelay: 2 ** 31 }, RangeError],
+  ["readinessDelay '5000'", { readinessDelay: '5000' }, TypeError],
 ])('%s is refused at once', (_, wrong, error) => {
   const options = { server: createServer(), pool: new ConnectionsPool(), ...wrong };
   expect(() => gracefulShutdown(options)).toThrow(error);
@@ -356,7 +406,7 @@ describe('signals', () => {
     expect(process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')).toBe(before);
   });
 
-  test('a failed shutdown is told to onError once', async () => {
+  test('a failed shutdown is told to onError once, and the next signal begins another', async () => {
     const errors: unknown[] = [];
     await start(0, {
       signals: ['SIGUSR2'],
@@ -368,5 +418,8 @@ describe('signals', () => {
     process.emit('SIGUSR2');
     await new Promise((resolve) => setImmediate(resolve));
     expect(errors).toEqual(['stay']);
+    process.emit('SIGUSR2');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(errors).toEqual(['stay', 'stay']);
   });
 });
