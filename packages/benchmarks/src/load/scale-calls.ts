@@ -30,6 +30,8 @@ export interface ScaleServerCalls {
   memory(): Promise<Memory>;
   /** Share of one core, 0-1, that doing nothing takes; without anything that measures delays. */
   idleCpu(ms: number): Promise<Stretch>;
+  /** The same while a plain loop over the sockets calls `ping()` of `ws` once each: nobody looks for the answers. */
+  bareCpu(ms: number): Promise<Stretch>;
   idle(ms: number): Promise<Stretch>;
   /** Broadcasts to all, again and again. */
   broadcast(settings: { times: number; gapMs: number; bytes: number }): Promise<Stretch>;

@@ -15,14 +15,20 @@ const NAMESPACE = 'all';
 const RESOLUTION_MS = 1;
 /** Collections until nothing more is freed; two leave what finalizers hold on to. */
 const COLLECTIONS = 4;
+/** As `heartbeat: true` has it. */
+const PING_INTERVAL_MS = 30_000;
+/** Between two bursts of the plain loop: as seldom as the pool's. */
+const BURST_GAP_MS = 1_000;
 
 let pool = new ConnectionsPool<WebSocketMessage, Member>();
-let next = 0;
+const sockets: WebSocket[] = [];
 
 async function listen({ heartbeat }: { heartbeat: boolean }): Promise<number> {
   pool = new ConnectionsPool({ heartbeat });
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', backlog: 4096 });
-  server.on('connection', (socket) => void pool.newConnection(new Connection(next++, NAMESPACE, socket)));
+  server.on('connection', (socket) => {
+    void pool.newConnection(new Connection(sockets.push(socket), NAMESPACE, socket));
+  });
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }
@@ -55,6 +61,18 @@ function measureDelays(work: () => Promise<unknown>): Promise<Stretch> {
   return measure(work, histogram);
 }
 
+/** @returns how many pings went out */
+async function pingAll(ms: number): Promise<number> {
+  const perBurst = Math.ceil((sockets.length * BURST_GAP_MS) / PING_INTERVAL_MS);
+  let pings = 0;
+  const timer = setInterval(() => {
+    for (let ping = 0; ping < perBurst; ping++) sockets[pings++ % sockets.length]?.ping();
+  }, BURST_GAP_MS);
+  await delay(ms);
+  clearInterval(timer);
+  return pings;
+}
+
 answer({
   listen,
   connected: () => pool.stats().connections,
@@ -67,6 +85,13 @@ answer({
     return { heapBytes: heapUsed, rssBytes: rss };
   },
   idleCpu: (ms) => measure(() => delay(ms)),
+  async bareCpu(ms) {
+    let pings = 0;
+    const stretch = await measure(async () => {
+      pings = await pingAll(ms);
+    });
+    return { ...stretch, pings };
+  },
   idle: (ms) => measureDelays(() => delay(ms)),
   broadcast: ({ times, gapMs, bytes }) =>
     measureDelays(async () => {

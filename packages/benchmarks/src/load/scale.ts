@@ -46,6 +46,8 @@ type Drained = Awaited<ReturnType<ScaleServerCalls['drain']>>;
 interface Life {
   readonly memory: Memory;
   readonly idleCpu: Stretch;
+  /** Without heartbeats alone. */
+  readonly bareCpu: Stretch | undefined;
   readonly idle: Stretch;
   readonly broadcast: Stretch;
   readonly received: number;
@@ -68,6 +70,7 @@ function live(heartbeat: boolean, drain: DrainPace, { connections, idleMs }: Set
     if (connected !== connections) throw new Error(`The server sees ${connected} connections`);
     const full = await server.call('memory', undefined);
     const idleCpu = await server.call('idleCpu', idleMs);
+    const bareCpu = heartbeat ? undefined : await server.call('bareCpu', idleMs);
     const idle = await server.call('idle', idleMs);
     const broadcast = await server.call('broadcast', BROADCASTS);
     const wanted = BROADCASTS.times * connections;
@@ -82,6 +85,7 @@ function live(heartbeat: boolean, drain: DrainPace, { connections, idleMs }: Set
         rssBytes: (full.rssBytes - empty.rssBytes) / connections,
       },
       idleCpu,
+      bareCpu,
       idle,
       broadcast,
       received,
@@ -119,7 +123,8 @@ function print(connections: number, off: Life, on: Life): void {
     `Bytes per connection: heap ${count(off.memory.heapBytes)}, RSS ${count(off.memory.rssBytes)}; with heartbeats ` +
       `heap ${count(on.memory.heapBytes)}, RSS ${count(on.memory.rssBytes)}.`,
     `Idle without measuring delays: ${percent(off.idleCpu.cpu)} of one core without heartbeats, ` +
-      `${percent(on.idleCpu.cpu)} with them (${count(on.idleCpu.pings)} pings in ${count(on.idleCpu.tookMs / 1000)} s).`,
+      `${percent(on.idleCpu.cpu)} with them (${count(on.idleCpu.pings)} pings in ${count(on.idleCpu.tookMs / 1000)} s); ` +
+      `a plain loop over \`ws.ping()\` ${percent(off.bareCpu?.cpu ?? NaN)} (${count(off.bareCpu?.pings ?? NaN)} pings).`,
     `Drained in ${count(on.drain.tookMs)} ms and ${count(off.drain.tookMs)} ms.`,
   ];
   console.log(markdown({ title: `${count(connections)} connections in one process`, notes, columns, rows }));
@@ -176,7 +181,7 @@ function readSettings(): Settings {
 
 await main(async () => {
   const settings = readSettings();
-  limitTime(MAX_RUN_MS + 4 * settings.idleMs);
+  limitTime(MAX_RUN_MS + 5 * settings.idleMs);
   describe('scale', { isPinned: true });
   const pace = (interval: number): DrainPace => ({ maxPerSecond: DRAIN_PER_SECOND, interval });
   const off = await live(false, pace(DRAIN_INTERVALS_MS.plain), settings);
