@@ -1,11 +1,11 @@
 /*
- * Mutation testing by StrykerJS: `npm run mutation -w @soketi/connections [-- src/frame.ts,src/batch.ts]`.
+ * Mutation testing by StrykerJS: `npm run mutation -w @soketi/connections [-- src/frame.ts,src/batch.ts [tests]]`.
  *
  * Changes the source in small ways, one at a time, and runs the tests that reach the place: a change that no test
  * notices is printed as a survivor. Works on a copy in a temporary folder. Stryker is installed there and not in the
- * workspace, to which it would add 167 packages (65 MB). What is mutated is said in stryker.config.json;
- * the arguments are handed on to Stryker's --mutate. All of it takes long: name a file
- * or two. Every test must pass beforehand.
+ * workspace, to which it would add 167 packages (65 MB). The first argument is handed on to Stryker's --mutate; the
+ * second names tests that run besides the usual ones, such as graceful-shutdown. All of it takes an hour or more:
+ * name a file or two. Every test must pass beforehand.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,8 +20,13 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** The last that runs on Node 20. */
 const STRYKER_VERSION = '9.6.1';
 
-/** Tests of the built package, of other versions of `ws` and of types, and those that take long by their nature. */
-const LEFT_OUT = ['package', 'ws-versions', 'types', 'garbage', 'faults', 'graceful-shutdown'];
+/** Tests of the built package and of types, which see no mutant, and those that take long by their nature. */
+const LEFT_OUT = ['package', 'types', 'ws-versions', 'garbage', 'faults', 'graceful-shutdown'];
+/** Behind the others, as the first test that fails is the last that runs. */
+const SLOW = [
+  ...['subclass', 'slow-readers', 'broadcast-order', 'properties', 'drain'],
+  ...['idle-timeout', 'heartbeat', 'drain-options', 'history', ...LEFT_OUT],
+];
 
 const readJson = async (file) => JSON.parse(await readFile(file, 'utf8'));
 
@@ -30,7 +35,7 @@ async function run(command, args, cwd) {
   return code ?? 1;
 }
 
-async function prepare(folder) {
+async function prepare(folder, tests) {
   for (const name of ['src', 'test', 'stryker.config.json']) {
     await cp(path.join(PACKAGE, name), path.join(folder, name), { recursive: true });
   }
@@ -48,19 +53,39 @@ async function prepare(folder) {
     },
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
-  const exclude = LEFT_OUT.map((test) => `test/${test}.test.ts`);
-  const config = { test: { include: ['test/**/*.test.ts'], exclude, maxWorkers: 1 } };
-  await writeFile(path.join(folder, 'vitest.config.mjs'), `export default ${JSON.stringify(config)};\n`);
+  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(tests));
   return run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], folder);
+}
+
+function vitestConfig(tests) {
+  const exclude = LEFT_OUT.filter((name) => !tests.includes(name)).map((name) => `test/${name}.test.ts`);
+  return `
+    import { BaseSequencer } from 'vitest/node';
+    const SLOW = ${JSON.stringify(SLOW)}.map((name) => '/' + name + '.test.ts');
+    const rank = ({ moduleId }) => SLOW.findIndex((name) => moduleId.endsWith(name));
+    class QuickFirst extends BaseSequencer {
+      sort(files) {
+        return files.sort((one, other) => rank(one) - rank(other));
+      }
+    }
+    export default {
+      test: {
+        include: ['test/**/*.test.ts'],
+        exclude: ${JSON.stringify(exclude)},
+        maxWorkers: 1,
+        sequence: { sequencer: QuickFirst },
+      },
+    };
+  `;
 }
 
 // Ctrl-C ends the programs that run here; what they leave is removed all the same.
 process.on('SIGINT', () => (process.exitCode = 130));
 const folder = await mkdtemp(path.join(tmpdir(), 'connections-mutation-'));
 try {
-  const [only] = process.argv.slice(2);
+  const [only, tests = ''] = process.argv.slice(2);
   const args = ['stryker', 'run', ...(only === undefined ? [] : ['--mutate', only])];
-  process.exitCode = (await prepare(folder)) || (await run('npx', args, folder));
+  process.exitCode = (await prepare(folder, tests.split(','))) || (await run('npx', args, folder));
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
