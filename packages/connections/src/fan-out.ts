@@ -33,7 +33,7 @@ export class FanOut {
   readonly #compressions = new Map<Compression, number>();
   /** The same for those that share the history. */
   readonly #contextual = new Map<Compression, number>();
-  readonly #history: History | undefined;
+  readonly #history: History;
   readonly #counters: Counters;
   /** Some members may be behind the history. */
   #hasBehind = false;
@@ -50,7 +50,7 @@ export class FanOut {
   constructor(turn: Turn, { historyBytes, counters }: OutboxContext) {
     this.#turn = turn;
     this.#counters = counters;
-    if (historyBytes > 0) this.#history = new History(historyBytes);
+    this.#history = new History(historyBytes);
   }
 
   /** Messages in the log. */
@@ -114,7 +114,7 @@ export class FanOut {
 
   #enterHistory(outgoing: Outgoing): void {
     if (this.#contextual.size === 0 || outgoing.frame === undefined) return;
-    outgoing.segment = this.#history?.append(outgoing.frame.payload);
+    outgoing.segment = this.#history.append(outgoing.frame.payload);
   }
 
   /** Starts the compressions that take long: all those that the end of the turn will ask for. */

@@ -173,9 +173,8 @@ export class Outgoing {
     return new Promise((resolve) => (this.#onResult = ({ sent }) => resolve(sent === 1)));
   }
 
-  /** Resolves when every recipient is counted. To be asked for once. */
+  /** Resolves when every recipient is counted. To be asked for once, and before `finish`. */
   result(): Promise<BroadcastResult> {
-    if (this.isFinished) return Promise.resolve(this.#result);
     return new Promise((resolve) => (this.#onResult = resolve));
   }
 

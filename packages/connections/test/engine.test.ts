@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -103,6 +104,7 @@ describe('one write per socket and turn', () => {
     for (const text of texts) void connection.send(text);
     expect(await client.exactly(4)).toEqual([...texts, ...texts]);
     expect(zlib.deflateRawSync).not.toHaveBeenCalled();
+    expect(zlib.deflateRaw).not.toHaveBeenCalled();
   });
 
   test('a payload above 64 KiB is written as it is, without a copy', async () => {
@@ -315,11 +317,41 @@ describe('large compressed messages', () => {
     const wire = await WireClient.connect(loopback, OFFER);
     await pool.newConnection(new Connection('stays', 'default', wire.socket));
     const leaver = await member(pool, loopback, 'leaves');
-    void pool.broadcastMessage('default', 'x'.repeat(60_000));
+    const texts = ['small', 'x'.repeat(60_000), 'small again'];
+    for (const text of texts) void pool.broadcastMessage('default', text);
     void leaver.connection.close();
     await leaver.client.closed;
-    expect(leaver.client.inbox).toEqual(['x'.repeat(60_000)]);
+    expect(leaver.client.inbox).toEqual(texts);
+    await wire.frame();
     expect(isCompressed(await wire.frame())).toBe(true);
+  });
+
+  test('hold up a burst of their namespace, but not past 16 MiB', async () => {
+    isHolding = true;
+    const pool = new ConnectionsPool({ maxBufferedBytes: 64 * 1024 * 1024 });
+    const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
+    await pool.newConnection(new Connection('1', 'default', wire.socket));
+    const writes = spyWrites(wire.socket);
+    void pool.broadcastMessage('default', 'x'.repeat(20_000));
+    for (let i = 0; i < 15; i++) void pool.broadcastMessage('default', Buffer.alloc(1024 * 1024));
+    expect(writes).toHaveLength(0);
+    void pool.broadcastMessage('default', Buffer.alloc(1024 * 1024));
+    expect(writes.length).toBeGreaterThan(0);
+    const frame = await wire.frame();
+    expect([isCompressed(frame), frame.payload.length]).toEqual([false, 20_000]);
+  });
+
+  test('go out plain when zlib fails', async () => {
+    const pool = new ConnectionsPool();
+    const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
+    await pool.newConnection(new Connection('1', 'default', wire.socket));
+    vi.mocked(zlib.deflateRaw).mockImplementationOnce(((_payload, _options, callback) => {
+      setImmediate(callback, new Error('out of memory'));
+    }) as typeof zlib.deflateRaw);
+    expect(await pool.broadcastMessage('default', 'x'.repeat(20_000))).toEqual(ONE_SENT);
+    const frame = await wire.frame();
+    expect([isCompressed(frame), frame.payload.length]).toEqual([false, 20_000]);
+    expect(pool.stats()).toMatchObject({ compressions: 0, compressedMessages: 0 });
   });
 
   // Left to the socket's own send() for its compression, and then written as a plain frame after all.
@@ -327,6 +359,42 @@ describe('large compressed messages', () => {
     const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
     void new Connection('1', 'default', wire.socket).send('x'.repeat(60_000));
     expect(isCompressed(await wire.frame())).toBe(true);
+  });
+});
+
+describe('compression keeps to what the server was told', () => {
+  const agreed = (perMessageDeflate: object): Promise<Loopback> =>
+    Loopback.start({ perMessageDeflate: { serverNoContextTakeover: true, ...perMessageDeflate } });
+
+  async function frames(loopback: Loopback, messages: readonly (string | Buffer)[]): Promise<boolean[]> {
+    const pool = new ConnectionsPool();
+    const wire = await WireClient.connect(loopback, OFFER);
+    await pool.newConnection(new Connection('1', 'default', wire.socket));
+    for (const message of messages) void pool.broadcastMessage('default', message);
+    const compressed: boolean[] = [];
+    for (let i = 0; i < messages.length; i++) compressed.push(isCompressed(await wire.frame()));
+    return compressed;
+  }
+
+  test('about the level and the memory', async () => {
+    await frames(await agreed({ threshold: 0, zlibDeflateOptions: { level: 1, memLevel: 2 } }), [
+      'x'.repeat(99),
+    ]);
+    expect(vi.mocked(zlib.deflateRawSync).mock.lastCall?.[1]).toMatchObject({ level: 1, memLevel: 2 });
+    await frames(await agreed({ threshold: 0 }), ['x'.repeat(99)]);
+    const options = vi.mocked(zlib.deflateRawSync).mock.lastCall?.[1];
+    expect(Object.keys(options ?? {}).toSorted()).toEqual(['finishFlush', 'windowBits']);
+  });
+
+  test('about the payload from which on it pays', async () => {
+    const texts = [99, 100, 0, 5_000].map((length) => 'x'.repeat(length));
+    expect(await frames(await agreed({ threshold: 100 }), texts)).toEqual([false, true, false, true]);
+    expect(await frames(await agreed({ threshold: 0 }), texts)).toEqual([true, true, false, true]);
+  });
+
+  test('and leaves out what it would make longer', async () => {
+    const noise = [1_000, 100_000].map((length) => randomBytes(length));
+    expect(await frames(await agreed({ threshold: 0 }), noise)).toEqual([false, false]);
   });
 });
 
@@ -424,6 +492,16 @@ describe("an open fragmented message of the socket's owner", () => {
     expect(connection.bufferedAmount).toBeLessThan(200_000);
     const counts = (await Promise.all(results)).map(({ sent, dropped }) => `${sent}${dropped}`);
     expect(counts).toEqual(['10', '10', '10', '01', '01', '01', '01', '01', '01', '01']);
+    socket.send('b', { fin: true });
+    expect(await client.exactly(4)).toHaveLength(4);
+  });
+
+  test('is bounded within one turn, too', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 100_000, onSlow: 'drop' });
+    const [{ client, socket }] = (await members(pool, await Loopback.start(), 1)) as [Member];
+    socket.send('a', { fin: false });
+    const results = Array.from({ length: 5 }, () => pool.broadcastMessage('default', 'x'.repeat(30_000)));
+    expect((await Promise.all(results)).map(({ sent }) => sent)).toEqual([1, 1, 1, 0, 0]);
     socket.send('b', { fin: true });
     expect(await client.exactly(4)).toHaveLength(4);
   });
@@ -534,6 +612,14 @@ describe('a write that throws', () => {
   });
 });
 
+test('what ws is still compressing counts for bufferedAmount', async () => {
+  const loopback = await Loopback.start({ perMessageDeflate: { threshold: 0 } });
+  const { socket, connection } = await loopback.connect('1');
+  for (let i = 0; i < 3; i++) socket.send('x'.repeat(50_000));
+  expect(socket.bufferedAmount).toBeGreaterThan(100_000);
+  expect(connection.bufferedAmount).toBe(socket.bufferedAmount);
+});
+
 describe('sockets without the direct path', () => {
   test('client sockets mask their frames, through their own send', async () => {
     const loopback = await Loopback.start();
@@ -580,15 +666,20 @@ describe('sockets without the direct path', () => {
     return new Proxy(socket, {
       get: (target, key) => {
         const value: unknown = Reflect.get(target, key, target);
+        if (key === name && path.length === 1) return replacement;
         if (typeof value === 'function') return value.bind(target) as unknown;
-        if (key !== name) return value;
-        return path.length === 1 ? replacement : without(value as WebSocket, path.slice(1), replacement);
+        return key === name ? without(value as WebSocket, path.slice(1), replacement) : value;
       },
     });
   }
 
   const internals = [
     ['_socket'],
+    ['_socket', 'write'],
+    ['_socket', 'cork'],
+    ['_socket', 'uncork'],
+    ['_socket', 'once'],
+    ['_socket', 'writableLength'],
     ['_isServer'],
     ['_sender'],
     ['_sender', '_firstFragment'],
@@ -598,6 +689,7 @@ describe('sockets without the direct path', () => {
     ['_sender', '_extensions'],
     ['_sender', '_extensions', 'permessage-deflate', 'params'],
     ['_sender', '_extensions', 'permessage-deflate', '_options'],
+    ['_sender', '_extensions', 'permessage-deflate', '_threshold'],
   ].flatMap((path) =>
     [undefined, null].map((value) => ({ path, value, name: `${path.join('.')} is ${value}` })),
   );

@@ -435,6 +435,14 @@ describe('messages of every kind', () => {
     }
   });
 
+  test('enter the history from 16 bytes on', async () => {
+    const room = await Room.open();
+    const a = await room.member('a');
+    for (const length of [15, 16, 15, 16]) await room.broadcast('x'.repeat(length));
+    await a.client.settled();
+    expect(a.client.tapped.map(({ isCompressed }) => isCompressed)).toEqual([false, true, false, true]);
+  });
+
   test('text and binary share one history', async () => {
     const room = await Room.open();
     const a = await room.member('a');
@@ -480,15 +488,48 @@ describe('those who are behind', () => {
     const b = await room.member('b');
     let held = 0;
     for (const text of records(20, 20)) {
+      const { compressions } = room.pool.stats();
       await room.broadcast(text);
       const [ofA, ofB] = [await last(a), await last(b)];
       expect(ofB.reachBytes).toBeLessThanOrEqual(held);
       if (held > 0) expect(ofB.reachBytes).toBeGreaterThan(0);
       if (held >= SMALL_HISTORY_BYTES) expect(ofB.wire).toEqual(ofA.wire);
+      const variants = held >= SMALL_HISTORY_BYTES ? 1 : 2;
+      expect(room.pool.stats().compressions - compressions).toBe(variants);
       held += text.length;
     }
     await expectMessages(a, records(40));
     await expectMessages(b, records(20, 20));
+  });
+
+  test('one that joins takes nothing from those who are nearly in step', async () => {
+    const room = await Room.open({ compression: { history: { bytes: 5_000 } } });
+    const a = await room.member('a');
+    for (const text of records(20)) await room.broadcast(text);
+    const b = await room.member('b');
+    for (const text of records(3, 20)) await room.broadcast(text);
+    const c = await room.member('c');
+    await room.broadcast(record(20));
+    const [ofA, ofB, ofC] = [await last(a), await last(b), await last(c)];
+    expect(ofC.reachBytes).toBe(0);
+    expect(ofB.reachBytes).toBeGreaterThan(0);
+    expect(ofB.wire.length).toBeLessThan(ofC.wire.length);
+    expect(ofA.isCompressed).toBe(true);
+  });
+
+  test('get a large message compressed also when they hold some of the history', async () => {
+    const room = await Room.open({ compression: { history: { bytes: 5_000 } } });
+    const a = await room.member('a');
+    for (const text of records(20)) await room.broadcast(text);
+    const b = await room.member('b');
+    await room.broadcast(record(20));
+    const large = records(200).join();
+    await room.broadcast(large);
+    const [ofA, ofB] = [await last(a), await last(b)];
+    expect([ofA.isCompressed, ofB.isCompressed, ofB.reachBytes]).toEqual([true, true, 0]);
+    expect(ofA.reachBytes).toBeGreaterThan(0);
+    await room.broadcast(record(21));
+    expect((await last(b)).reachBytes).toBeGreaterThan(0);
   });
 
   // Eight bytes more than a newcomer held were taken for its own: too few for ordinary messages to refer to.

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type SlowDecision } from '../src/index.js';
 import { digest, member, tcpOf } from './support/engine.js';
+import { useFakeClock } from './support/fake-clock.js';
 import { Loopback } from './support/loopback.js';
+import { connectInMemory } from './support/memory-socket.js';
 import { WireClient } from './support/wire.js';
 
 /** More than the kernel takes for a client that reads nothing. */
@@ -173,6 +175,75 @@ describe('what would exceed maxBufferedBytes', () => {
     expect(connection.bufferedAmount).toBe(607);
     expect(await client.exactly(2)).toEqual(['x'.repeat(600), 'z']);
     expect(connection.bufferedAmount).toBe(0);
+  });
+});
+
+test('the bound itself is not exceeded by a message that just fits', async () => {
+  const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
+  const { socket, connection } = connectInMemory();
+  onTestFinished(() => connection.terminate());
+  await pool.newConnection(connection);
+  socket.bufferedAmount = 90;
+  expect(await connection.send('x'.repeat(9))).toBe(false);
+  expect(await connection.send('x'.repeat(8))).toBe(true);
+  expect(await pool.broadcastMessage('default', 'x'.repeat(9))).toEqual(ALL_DROPPED);
+  expect(await pool.broadcastMessage('default', 'x'.repeat(8))).toEqual(ALL_SENT);
+});
+
+test('what the deciding function sends itself is dropped, and not decided about', async () => {
+  let asked = 0;
+  const pool: ConnectionsPool = new ConnectionsPool({
+    maxBufferedBytes: 100,
+    onSlow: (connection) => {
+      asked++;
+      void connection.send('y'.repeat(200));
+      return 'send';
+    },
+  });
+  const { socket, connection } = connectInMemory();
+  await pool.newConnection(connection);
+  expect(await connection.send('x'.repeat(200))).toBe(true);
+  expect(await pool.broadcastMessage('default', 'z'.repeat(200))).toEqual(ALL_SENT);
+  expect(asked).toBe(2);
+  expect(socket.sent).toEqual(['x'.repeat(200), 'z'.repeat(200)]);
+  expect(pool.stats().dropped).toBe(2);
+});
+
+test('the end of an episode is told by the socket of a ws, without a timer', async () => {
+  const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
+  const { client, socket, connection } = await member(pool, await Loopback.start(), '1');
+  client.socket.pause();
+  await stall(socket);
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => void timers.mockRestore());
+  await pool.broadcastMessage('default', 'dropped');
+  const drained = once(connection, 'drain');
+  client.socket.resume();
+  await drained;
+  expect(timers).not.toHaveBeenCalled();
+});
+
+describe('the end of an episode of a socket that does not tell', () => {
+  useFakeClock();
+
+  test('is when half of the bound is free again', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
+    const { socket, connection } = connectInMemory();
+    await pool.newConnection(connection);
+    const drained = vi.fn();
+    connection.on('drain', drained);
+    socket.bufferedAmount = 100;
+    expect(await connection.send('x')).toBe(false);
+    for (const [bufferedAmount, episodes] of [
+      [51, 0],
+      [50, 1],
+      [0, 1],
+    ] as const) {
+      socket.bufferedAmount = bufferedAmount;
+      await vi.advanceTimersByTimeAsync(100);
+      expect(drained).toHaveBeenCalledTimes(episodes);
+    }
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 
