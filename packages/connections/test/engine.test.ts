@@ -345,9 +345,9 @@ describe('large compressed messages', () => {
     const pool = new ConnectionsPool();
     const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
     await pool.newConnection(new Connection('1', 'default', wire.socket));
-    vi.mocked(zlib.deflateRaw).mockImplementationOnce(((_payload, _options, callback) => {
-      setImmediate(callback, new Error('out of memory'));
-    }) as typeof zlib.deflateRaw);
+    vi.mocked(zlib.deflateRaw).mockImplementationOnce((_payload, _options, callback) => {
+      setImmediate(callback, new Error('out of memory'), Buffer.alloc(0));
+    });
     expect(await pool.broadcastMessage('default', 'x'.repeat(20_000))).toEqual(ONE_SENT);
     const frame = await wire.frame();
     expect([isCompressed(frame), frame.payload.length]).toEqual([false, 20_000]);

@@ -142,7 +142,7 @@ describe('the end of a turn', () => {
     const pool = new ConnectionsPool();
     for (let i = 0; i < 10; i++) await pool.newConnection(connectInMemory('1', `n${i}`).connection);
     const asked = vi.spyOn(globalThis, 'setImmediate');
-    onTestFinished(() => void asked.mockRestore());
+    onTestFinished(() => asked.mockRestore());
     for (let i = 0; i < 100; i++) void pool.broadcastMessage(`n${i % 10}`, 'x');
     expect(asked).toHaveBeenCalledTimes(1);
     await endTurn();
@@ -164,7 +164,7 @@ describe('the end of a turn', () => {
 
 describe('members who have left', () => {
   test('need no message to be of a kind that a WebSocket takes', async () => {
-    const pool = new ConnectionsPool<Connection<string, unknown>>();
+    const pool = new ConnectionsPool<unknown>();
     const taken: unknown[] = [];
     const handlers = { send: (message: unknown) => void taken.push(message), close: () => undefined };
     const strict = [1, 2].map((id) => new Connection<string, unknown>(`${id}`, 'n', new MemorySocket()));
@@ -179,7 +179,7 @@ describe('members who have left', () => {
   });
 
   test('with handlers leave the others as strict as they were', async () => {
-    const pool = new ConnectionsPool<Connection<string, unknown>>();
+    const pool = new ConnectionsPool<unknown>();
     const handled = new Connection<string, unknown>('1', 'n', new MemorySocket(), {
       send: () => undefined,
       close: () => undefined,
@@ -289,7 +289,7 @@ describe('whatever takes the messages', () => {
   });
 
   test('an overridden send gets nothing behind its close', async () => {
-    const pool = new ConnectionsPool<Overridden>();
+    const pool = new ConnectionsPool();
     const connection = new Overridden('1', 'default', new MemorySocket(false));
     await pool.newConnection(connection);
     void connection.close();

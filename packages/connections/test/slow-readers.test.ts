@@ -215,7 +215,7 @@ test('the end of an episode is told by the socket of a ws, without a timer', asy
   client.socket.pause();
   await stall(socket);
   const timers = vi.spyOn(globalThis, 'setTimeout');
-  onTestFinished(() => void timers.mockRestore());
+  onTestFinished(() => timers.mockRestore());
   await pool.broadcastMessage('default', 'dropped');
   const drained = once(connection, 'drain');
   client.socket.resume();
