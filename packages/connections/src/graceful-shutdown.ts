@@ -109,9 +109,8 @@ export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShut
 async function run(options: GracefulShutdownOptions, retryAfter: number): Promise<DrainReport> {
   const { server, pool, webSocketServer, readinessDelay = 0, drain = {} } = options;
   if (readinessDelay > 0) {
-    const { signal } = drain;
-    // Rejects for an abort alone, whose reason is then the same as if the drain had begun.
-    await delay(readinessDelay, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    // It rejects for an abort alone, which the drain then rejects with too, having begun nothing.
+    await delay(readinessDelay, undefined, { signal: drain.signal }).catch(() => undefined);
   }
   const reopen = refuseUpgrades(server, retryAfter);
   let report: DrainReport;

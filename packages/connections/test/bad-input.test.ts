@@ -85,7 +85,7 @@ const notMessages: readonly [title: string, value: unknown, received: string][] 
   ['null', null, 'got `null` (null)'],
   ['an object', { a: 1 }, 'got `Object` (object)'],
   ['an array', ['a'], 'got `Array` (object)'],
-  ['a function', () => undefined, '(function)'],
+  ['a function without a name', () => undefined, 'got `anonymous` (function)'],
   ['a symbol', Symbol('s'), 'got `Symbol(s)` (symbol)'],
   ['a BigInt', 10n, 'got `10` (bigint)'],
   ['an object that claims to be bytes', { byteLength: 3, buffer: {} }, 'got `Object` (object)'],
@@ -294,14 +294,20 @@ describe('new ConnectionsPool refuses', () => {
   const make = (options: unknown): unknown => Reflect.construct(ConnectionsPool, [options]);
   const times = ['idleTimeout', 'closeTimeout'];
   expectRefusals([
-    ['null', () => make(null), TypeError, 'object', 'got `null` (null)'],
-    ['a number', () => make(5), TypeError, 'object', 'got `5` (number)'],
-    ['a string', () => make('replace'), TypeError, 'object', 'got `replace` (string)'],
+    ['null', () => make(null), TypeError, 'the pool options to be an object', 'got `null` (null)'],
+    ['a number', () => make(5), TypeError, 'the pool options to be an object', 'got `5` (number)'],
+    [
+      'a string',
+      () => make('replace'),
+      TypeError,
+      'the pool options to be an object',
+      'got `replace` (string)',
+    ],
     [
       'a typo in onDuplicate',
       () => make({ onDuplicate: 'replce' }),
       TypeError,
-      'onDuplicate',
+      "onDuplicate to be 'reject' or 'replace'",
       'got `replce`',
     ],
     [
@@ -319,7 +325,13 @@ describe('new ConnectionsPool refuses', () => {
       'onDuplicate',
       '…`',
     ],
-    ['a typo in onSlow', () => make({ onSlow: 'ignore' }), TypeError, 'onSlow', 'got `ignore` (string)'],
+    [
+      'a typo in onSlow',
+      () => make({ onSlow: 'ignore' }),
+      TypeError,
+      "onSlow to be 'close' or 'drop'",
+      'got `ignore` (string)',
+    ],
     ['onSlow of null', () => make({ onSlow: null }), TypeError, 'onSlow', 'got `null` (null)'],
     ...times.flatMap((name): Refusal[] => [
       [`${name} in a string`, () => make({ [name]: '5' }), TypeError, name, 'got `5` (string)'],
@@ -370,7 +382,39 @@ describe('new ConnectionsPool refuses', () => {
       'timeout',
       'got `NaN`',
     ],
+    [
+      'compression of true',
+      () => make({ compression: true }),
+      TypeError,
+      'compression to be an object',
+      'got `true` (boolean)',
+    ],
+    [
+      'a compression history of a number',
+      () => make({ compression: { history: 8_192 } }),
+      TypeError,
+      'compression.history to be an object',
+      'got `8192` (number)',
+    ],
+    [
+      'a compression history in a string',
+      () => make({ compression: { history: { bytes: '8192' } } }),
+      TypeError,
+      'compression.history.bytes to be a number',
+      'got `8192` (string)',
+    ],
+    ...[511, 32_769, 1_000.5].map((bytes): Refusal => [
+      `a compression history of ${bytes} bytes`,
+      () => make({ compression: { history: { bytes } } }),
+      RangeError,
+      'compression.history.bytes to be an integer from 512 to 32768',
+      `got \`${bytes}\` (number)`,
+    ]),
   ]);
+
+  test.each([{ heartbeat: false }, { maxBufferedBytes: 1 }])('not %o', (options) => {
+    expect(() => make(options)).not.toThrow();
+  });
 });
 
 describe('a pool refuses', () => {
@@ -733,6 +777,15 @@ describe('hostile strings', () => {
     const huge = 'x'.repeat(2 ** 20);
     const error = await errorOf(() => connection.close(anything(huge)));
     expect((error as Error).message.length).toBeLessThan(200);
+  });
+
+  test.each([
+    [60, `got \`${'x'.repeat(60)}\` (string)`],
+    [61, `got \`${'x'.repeat(60)}…\` (string)`],
+  ])('an error repeats at most 60 characters, of %i', async (length, received) => {
+    const { connection } = connectInMemory();
+    const error = await errorOf(() => connection.close(anything('x'.repeat(length))));
+    expect((error as Error).message).toContain(received);
   });
 });
 

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool } from '../src/index.js';
+import { useFakeClock } from './support/fake-clock.js';
 import { Loopback } from './support/loopback.js';
+import { connectInMemory } from './support/memory-socket.js';
 import { connectMute } from './support/raw-client.js';
 import { watchUnhandled } from './support/unhandled.js';
 
@@ -24,6 +26,24 @@ function closesOf(connection: Connection): [number, string][] {
   connection.on('close', (...args) => closes.push(args));
   return closes;
 }
+
+// First in the file: the sockets of other tests may still hold the wheel, by the real clock, when they have ended.
+describe('a terminated socket that does not say that it is closed', () => {
+  useFakeClock();
+
+  test('is given up after a second, and not before', async () => {
+    const { connection, socket } = connectInMemory();
+    socket.terminate = () => undefined;
+    const closes = closesOf(connection);
+    connection.terminate();
+    const closed = connection.close();
+    await vi.advanceTimersByTimeAsync(999);
+    expect(closes).toEqual([]);
+    await vi.advanceTimersByTimeAsync(201);
+    expect(closes).toEqual([[1006, '']]);
+    await closed;
+  });
+});
 
 describe('codes and reasons', () => {
   test.each([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999])(
@@ -229,6 +249,22 @@ describe('terminate()', () => {
   });
 });
 
+describe('a slow reader in no pool', () => {
+  /** What may wait for a connection by default, in bytes. */
+  const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
+
+  test('is closed with 1013 when more than 16 MiB would wait for it', async () => {
+    const { connection, socket } = connectInMemory();
+    socket.bufferedAmount = MAX_BUFFERED_BYTES - 100;
+    expect(await connection.send('fits')).toBe(true);
+    socket.bufferedAmount = MAX_BUFFERED_BYTES;
+    expect(await connection.send('one too many')).toBe(false);
+    expect(connection.closed).toBe(true);
+    expect(socket.sent).toEqual(['fits']);
+    expect(socket.closes).toEqual([{ code: 1013, reason: 'Slow reader' }]);
+  });
+});
+
 describe('a close from the peer', () => {
   test.each([
     [undefined, 1005],
@@ -322,6 +358,23 @@ describe('sendThenClose and its kin', () => {
     await expect(connection.sendError('x', 1006)).rejects.toThrow(RangeError);
     expect(connection.closed).toBe(false);
     await client.exactly(0);
+  });
+
+  test('through a pool resolve false when nobody has the id', async () => {
+    const pool = new ConnectionsPool();
+    expect(await pool.sendThenClose('default', 'nobody', 'x')).toBe(false);
+    expect(await pool.sendJsonThenClose('default', 'nobody', {})).toBe(false);
+    expect(await pool.sendErrorThenClose('default', 'nobody', 'x')).toBe(false);
+  });
+
+  test('broadcastError with a code closes those who get it, without a reason of its own, and no exception', async () => {
+    const pool = new ConnectionsPool();
+    const [one, spared] = [connectInMemory('1'), connectInMemory('2')];
+    for (const { connection } of [one, spared]) await pool.newConnection(connection);
+    expect(await pool.broadcastError('default', 'fatal', 4000, undefined, ['2'])).toMatchObject({ sent: 1 });
+    expect([one, spared].map(({ socket }) => socket.sent)).toEqual([['fatal'], []]);
+    expect([one, spared].map(({ socket }) => socket.closes)).toEqual([[{ code: 4000, reason: '' }], []]);
+    expect(spared.connection.closed).toBe(false);
   });
 
   test('on a closed connection resolve false', async () => {

@@ -303,6 +303,17 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test('while the last answers are awaited it wakes up no more than once a second', async () => {
+    const pool = new ConnectionsPool();
+    await pool.newConnection(new Connection('1', 'default', new MemorySocket(false)));
+    const setTimer = vi.spyOn(globalThis, 'setTimeout');
+    const drained = pool.drainConnections(10);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(setTimer.mock.calls.length).toBeLessThanOrEqual(10);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await drained).toMatchObject({ terminated: 1 });
+  });
+
   test('those that are closing already are counted as left, and cost nothing of the rate', async () => {
     const { pool, sockets } = poolOfTimed(3, 1);
     // As when a peer has begun: its close event is still to come.

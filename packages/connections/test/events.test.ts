@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type ConnectionEvents, type PoolEvents } from '../src/index.js';
 import { Loopback, type Pair } from './support/loopback.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { onTestFinished } from './support/on-test-finished.js';
 import { watchUnhandled } from './support/unhandled.js';
 
 type Member = Pair & { readonly connection: Connection };
@@ -282,6 +283,20 @@ describe.each(failures)('a listener that %s', (_title, fail) => {
       await nextTurn();
       expect(calls).toBe(1);
     });
+  });
+
+  test('on error of a connection that is in no pool is told to nobody', async () => {
+    const { reasons, settle } = watchUnhandled();
+    const uncaught = vi.fn();
+    process.on('uncaughtException', uncaught);
+    onTestFinished(() => void process.off('uncaughtException', uncaught));
+    const { connection, socket } = connectInMemory();
+    connection.on('error', fail);
+    expect(() => socket.emit('error', new Error('socket failed'))).not.toThrow();
+    await settle();
+    expect(reasons).toEqual([]);
+    expect(uncaught).not.toHaveBeenCalled();
+    await expect(connection.send('x')).resolves.toBe(true);
   });
 
   const poolEvents: readonly [

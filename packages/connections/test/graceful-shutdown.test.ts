@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { constants } from 'node:os';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import {
   Connection,
@@ -11,6 +11,7 @@ import {
   type GracefulShutdown,
   type GracefulShutdownOptions,
 } from '../src/index.js';
+import { useFakeClock } from './support/fake-clock.js';
 import { Client } from './support/loopback.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
@@ -93,6 +94,15 @@ async function get(
   return { status: response.statusCode, body };
 }
 
+/** What the server says of the connection to a client that would keep it. */
+async function connectionHeader(port: number): Promise<string | undefined> {
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const request = http.get({ host: '127.0.0.1', port, agent });
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  return response.resume().headers.connection;
+}
+
 const isOpen = async (port: number): Promise<boolean> => {
   const socket = net.connect(port, '127.0.0.1');
   const outcome = await Promise.race([
@@ -159,6 +169,17 @@ describe('a shutdown', () => {
     expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
   });
 
+  // Node would emit `close` a second time, and whoever ends a database behind the server would do so twice.
+  test('of a server that its owner has closed already does not close it again', async () => {
+    const { server, shutdown } = await start(0);
+    let closes = 0;
+    server.on('close', () => closes++);
+    server.close();
+    await once(server, 'close');
+    await shutdown.shutdown();
+    expect(closes).toBe(1);
+  });
+
   // The pool took newcomers again, but none could come: their upgrades were refused for ever.
   test('rejects when the drain is aborted, and takes clients again', async () => {
     const abort = new AbortController();
@@ -174,10 +195,7 @@ describe('a shutdown', () => {
     expect(shutdown.isReady).toBe(true);
     await connect(port);
     expect(pool.stats().connections).toBe(3);
-    const agent = new http.Agent({ keepAlive: true });
-    onTestFinished(() => agent.destroy());
-    const [response] = (await once(http.get({ port, agent }), 'response')) as [IncomingMessage];
-    expect(response.resume().headers.connection).toBe('keep-alive');
+    expect(await connectionHeader(port)).toBe('keep-alive');
     await expect(shutdown.shutdown()).rejects.toBe('stay');
   });
 });
@@ -272,6 +290,13 @@ describe.concurrent('while it drains', () => {
     await done;
   });
 
+  test('requests are answered for the last time on their connection', async () => {
+    const { port, shutdown } = await start(2, SLOW);
+    const done = shutdown.shutdown();
+    expect(await connectionHeader(port)).toBe('close');
+    await done;
+  });
+
   test('clients whose turn has not come talk on', async () => {
     const { pool, clients, shutdown } = await start(2, SLOW);
     const left = once(pool, 'disconnection');
@@ -304,6 +329,25 @@ describe.concurrent('connections that would keep a server open', () => {
     response.end('late');
     expect(await answered).toEqual({ status: 200, body: 'late' });
     await done;
+  });
+
+  // Nothing tells its client to close the connection: it has to be found idle.
+  test('a request that was running does not, once it has finished', { timeout: 15_000 }, async () => {
+    const { server, port, shutdown } = await start(1);
+    server.keepAliveTimeout = 0;
+    server.removeAllListeners('request');
+    const agent = new http.Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
+    const answered = get(port, agent);
+    const [, response] = await asked;
+    const cutOff = vi.spyOn(server, 'closeAllConnections');
+    const done = shutdown.shutdown();
+    while (server.listening) await new Promise((resolve) => setImmediate(resolve));
+    response.end('late');
+    expect(await answered).toEqual({ status: 200, body: 'late' });
+    await done;
+    expect(cutOff).not.toHaveBeenCalled();
   });
 
   test('a request that never finishes, or never begins, does not for long', { timeout: 15_000 }, async () => {
@@ -397,13 +441,17 @@ test.each<[string, object, ErrorConstructor]>([
 ])('%s is refused at once', (_, wrong, error) => {
   const options = { server: createServer(), pool: new ConnectionsPool(), ...wrong };
   expect(() => gracefulShutdown(options)).toThrow(error);
+  const [name] = Object.keys(wrong);
+  expect(() => gracefulShutdown(options)).toThrow(new RegExp(`^Expected ${name} to .*, got `));
 });
 
 describe('signals', () => {
   test('none are listened to unless asked', async () => {
-    const before = process.listenerCount('SIGTERM') + process.listenerCount('SIGINT');
+    const listeners = (): unknown[] =>
+      process.eventNames().map((name) => [name, process.listenerCount(name)]);
+    const before = listeners();
     await start(0);
-    expect(process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')).toBe(before);
+    expect(listeners()).toEqual(before);
   });
 
   test('a failed shutdown is told to onError once, and the next signal begins another', async () => {
@@ -421,5 +469,54 @@ describe('signals', () => {
     process.emit('SIGUSR2');
     await new Promise((resolve) => setImmediate(resolve));
     expect(errors).toEqual(['stay', 'stay']);
+  });
+
+  test('a failed shutdown is an unhandled rejection where nobody listens to errors', async () => {
+    // Those of Vitest would fail the run.
+    const others = process.rawListeners('unhandledRejection') as NodeJS.UnhandledRejectionListener[];
+    process.removeAllListeners('unhandledRejection');
+    onTestFinished(() => {
+      process.removeAllListeners('SIGUSR2');
+      for (const other of others) process.on('unhandledRejection', other);
+    });
+    await start(0, { signals: ['SIGUSR2'], drain: { signal: AbortSignal.abort('stay') } });
+    const rejection = once(process, 'unhandledRejection');
+    process.emit('SIGUSR2', 'SIGUSR2');
+    expect((await rejection)[0]).toBe('stay');
+  });
+
+  describe('by a fake clock', () => {
+    useFakeClock();
+
+    /** Both signals start a shutdown that does not end; returns what would end the process. */
+    function listenToBoth() {
+      const drainConnections = () => new Promise<never>(() => undefined);
+      gracefulShutdown({
+        server: createServer(),
+        pool: { drainConnections },
+        signals: ['SIGUSR2', 'SIGHUP'],
+      });
+      onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
+      return vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
+    }
+
+    test('the same signal is the same one for half a second, and ends the process after that', () => {
+      const exit = listenToBoth();
+      process.emit('SIGUSR2', 'SIGUSR2');
+      process.emit('SIGUSR2', 'SIGUSR2');
+      vi.advanceTimersByTime(500);
+      process.emit('SIGUSR2', 'SIGUSR2');
+      expect(exit).not.toHaveBeenCalled();
+      vi.advanceTimersByTime(1);
+      process.emit('SIGUSR2', 'SIGUSR2');
+      expect(exit.mock.calls).toEqual([[128 + constants.signals.SIGUSR2]]);
+    });
+
+    test('another signal ends the process at once', () => {
+      const exit = listenToBoth();
+      process.emit('SIGUSR2', 'SIGUSR2');
+      process.emit('SIGHUP', 'SIGHUP');
+      expect(exit.mock.calls).toEqual([[129]]);
+    });
   });
 });

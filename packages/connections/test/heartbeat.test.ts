@@ -62,6 +62,23 @@ describe('one heartbeat', () => {
     expect(heartbeat.beat(START_MS + TIMEOUT_MS, START_MS - 1)).toBe('dead');
   });
 
+  // A ping that went out late is still unanswered when the next one would be due: another would only make it wait
+  // longer for the verdict.
+  test('does not ping again while an answer is awaited', () => {
+    const heartbeat = new Heartbeat(INTERVAL_MS, INTERVAL_MS, START_MS, 0);
+    const pingedMs = START_MS + 150;
+    expect(heartbeat.beat(pingedMs, 0)).toBe('ping');
+    expect(heartbeat.beat(START_MS + INTERVAL_MS, 0)).toBe('wait');
+    expect(heartbeat.dueAtMs).toBe(pingedMs + INTERVAL_MS);
+    expect(heartbeat.beat(pingedMs + INTERVAL_MS, 0)).toBe('dead');
+  });
+
+  test('gets no more time when it is looked at as late as the wheel may be', () => {
+    const heartbeat = newHeartbeat();
+    heartbeat.beat(START_MS, START_MS - 1);
+    expect(heartbeat.beat(START_MS + TIMEOUT_MS + 200, START_MS - 1)).toBe('dead');
+  });
+
   // Behind a stall of the event loop, timers run before anything is read: the answer may be there, unread.
   test('gets a little more time, once, when it is looked at much too late', () => {
     const heartbeat = newHeartbeat();
@@ -167,6 +184,16 @@ describe('by a fake clock', () => {
     }
     expect(pool.stats().pings).toBe(sockets.reduce((sum, { pingedAtMs }) => sum + pingedAtMs.length, 0));
     expect(pool.stats().heartbeatsLost).toBe(0);
+  });
+
+  // They lie beside each other in memory too: pinged together, they cost less.
+  test('those who joined behind each other are pinged together, thirty-two at a time', async () => {
+    const sockets = joinMany(newPool(), 96);
+    await vi.advanceTimersByTimeAsync(INTERVAL_MS + 200);
+    const firstMs = sockets.map(({ pingedAtMs }) => pingedAtMs[0]!);
+    const groups = [firstMs.slice(0, 32), firstMs.slice(32, 64), firstMs.slice(64)];
+    for (const group of groups) expect(new Set(group).size).toBe(1);
+    expect(new Set(firstMs).size).toBe(3);
   });
 
   test('they stay spread when some leave and others join', async () => {
@@ -296,6 +323,28 @@ describe('by a fake clock', () => {
     void pool.getConnection('default', '1')!.close();
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
     expect(socket.pingedAtMs).toEqual([]);
+  });
+
+  test('a peer that has begun to close is not pinged any more', async () => {
+    const pool = newPool();
+    const socket = join(pool, new PingSocket());
+    socket.readyState = 2;
+    await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
+    expect(socket.pingedAtMs).toEqual([]);
+    expect(pool.stats()).toMatchObject({ pings: 0, heartbeatsLost: 0 });
+  });
+
+  test('a close that waits for its answer is not cut short where a heartbeat would have come before', async () => {
+    const pool = newPool({ closeTimeout: 2 * INTERVAL_MS });
+    const socket = join(pool, new PingSocket(false));
+    const connection = pool.getConnection('default', '1')!;
+    const codes: number[] = [];
+    connection.on('close', (code) => codes.push(code));
+    void connection.close(4000);
+    await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS - 1);
+    expect([socket.readyState, codes]).toEqual([2, []]);
+    await vi.advanceTimersByTimeAsync(201);
+    expect([socket.readyState, codes]).toEqual([3, [1006]]);
   });
 
   test('a ping that throws is an error event, and the peer is given its time all the same', async () => {

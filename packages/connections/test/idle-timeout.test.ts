@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
-import { kDueSlot } from '../src/timing-wheel.js';
+import { kDueSlot, kOnDeadline } from '../src/timing-wheel.js';
+import { useFakeClock } from './support/fake-clock.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';
 import { onTestFinished } from './support/on-test-finished.js';
@@ -39,6 +40,23 @@ async function whileWitnessDies(
 async function expectIdleClose(client: Client): Promise<void> {
   expect(await client.closed).toEqual({ code: 4408, reason: 'Idle timeout' });
 }
+
+// First in the file: the sockets of other tests may still hold the wheel, by the real clock, when they have ended.
+describe('by a fake clock', () => {
+  useFakeClock();
+
+  test('updateTimeout() outside of a pool means 120 s of silence', async () => {
+    const { connection, socket } = connectInMemory();
+    const looks = vi.spyOn(connection, kOnDeadline);
+    connection.updateTimeout();
+    await vi.advanceTimersByTimeAsync(119_999);
+    expect(socket.closes).toEqual([]);
+    await vi.advanceTimersByTimeAsync(201);
+    expect(socket.closes).toEqual([{ code: 4408, reason: 'Idle timeout' }]);
+    // Nor was it looked at before its time.
+    expect(looks).toHaveBeenCalledTimes(1);
+  });
+});
 
 describe('a silent connection', () => {
   test('is closed with 4408 and not before its limit, leaves the pool and is counted', async () => {
@@ -149,6 +167,15 @@ describe('updateTimeout() and clearTimeout()', () => {
 });
 
 describe('what it costs', () => {
+  test('a connection without limits asks no clock about a message', () => {
+    const { connection } = connectInMemory();
+    const clock = vi.spyOn(performance, 'now');
+    onTestFinished(() => void vi.restoreAllMocks());
+    connection.handleMessage('in');
+    connection.handlePong();
+    expect(clock).not.toHaveBeenCalled();
+  });
+
   // The original made one timer object per message and connection.
   test('no timer is made per message, and none per connection', async () => {
     const { client, connection, loopback, pool } = await connectIdle();

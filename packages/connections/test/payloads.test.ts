@@ -78,6 +78,60 @@ describe('what goes out', () => {
   });
 });
 
+describe('what comes in', () => {
+  function connectRecorded() {
+    const { connection } = connectInMemory();
+    const received: unknown[][] = [];
+    connection.on('message', (...args) => received.push(args));
+    return { connection, received };
+  }
+
+  test.each<[string, unknown]>([
+    ['a Buffer', Buffer.from([2, 3, 4, 5])],
+    ['an ArrayBuffer', ascending.slice(2, 6).buffer],
+    ['a Uint16Array with an offset', new Uint16Array(ascending.buffer, 2, 2)],
+    ['a DataView with an offset', new DataView(ascending.buffer, 2, 4)],
+    ['fragments', [Buffer.from([2, 3]), Buffer.from([4, 5])]],
+  ])('%s is the bytes of a message, as binary or as text', (_, data) => {
+    const { connection, received } = connectRecorded();
+    connection.handleMessage(data, true);
+    connection.handleMessage(data, false);
+    expect(received).toEqual([
+      [Buffer.from([2, 3, 4, 5]), true],
+      ['\u0002\u0003\u0004\u0005', false],
+    ]);
+  });
+
+  test('bytes are handed on as they are', () => {
+    const { connection, received } = connectRecorded();
+    const bytes = Uint8Array.of(1, 2);
+    connection.handleMessage(bytes);
+    expect(received[0]![0]).toBe(bytes);
+  });
+
+  test('a message that nobody listens for is not even read', () => {
+    const { connection } = connectInMemory();
+    const unreadable = new Blob(['x']);
+    expect(() => connection.handleMessage(unreadable)).not.toThrow();
+    connection.on('message', () => undefined);
+    expect(() => connection.handleMessage(unreadable)).toThrow(TypeError);
+  });
+
+  test.each<[string, unknown, string]>([
+    ['text', 'bye', 'bye'],
+    ['a Buffer', Buffer.from('bye'), 'bye'],
+    ['an ArrayBuffer', Uint8Array.from(Buffer.from('bye')).buffer, 'bye'],
+    ['null', null, ''],
+    ['something else', 1, ''],
+  ])('the reason of a close may be %s', (_, reason, text) => {
+    const { connection } = connectInMemory();
+    const closes: unknown[][] = [];
+    connection.on('close', (...args) => closes.push(args));
+    connection.handleClose(4000, reason);
+    expect(closes).toEqual([[4000, text]]);
+  });
+});
+
 describe('a buffer that the caller uses again', () => {
   // Frames are written at the end of the turn: what the caller wrote into the buffer meanwhile went out instead.
   test.each([1, 125, 126, 65_535, COPIED_BYTES])('%i bytes go out as they were', async (length) => {

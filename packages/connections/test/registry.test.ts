@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
@@ -54,6 +54,102 @@ describe('identity', () => {
     socket.end();
     expect([...members.keys()]).toEqual(['2']);
     expect([...connections.keys()]).toEqual(['a']);
+  });
+});
+
+describe('a connection that is in another pool', () => {
+  test('loses nothing when it is removed from one that it is not in', async () => {
+    // Also where that pool has a member of the same namespace and id, which stays.
+    for (const ids of [[], ['1']]) {
+      const [pool, other] = [new ConnectionsPool(), new ConnectionsPool()];
+      const { connection, socket } = connectInMemory('1');
+      await pool.newConnection(connection);
+      for (const id of ids) await other.newConnection(connectInMemory(id).connection);
+      const told = record(other);
+      const onEmpty = vi.fn();
+
+      const results = [pool.broadcastMessage('default', 'before')];
+      await other.removeConnection(connection, onEmpty);
+      results.push(pool.broadcastMessage('default', 'after'));
+      void connection.send('private');
+
+      for (const result of results) expect(await result).toMatchObject({ recipients: 1, sent: 1 });
+      expect(socket.sent).toEqual(['before', 'after', 'private']);
+      expect(pool.getConnection('default', '1')).toBe(connection);
+      expect(other.stats().connections).toBe(ids.length);
+      expect(told).toEqual([]);
+      expect(onEmpty).not.toHaveBeenCalled();
+    }
+  });
+});
+
+describe('a connection that is removed while it is being removed', () => {
+  // What waits for it is delivered first, to handlers that may remove it as well.
+  test.each([
+    ['alone', []],
+    ['beside another', ['2']],
+  ])('%s in its namespace, leaves once', async (_, others) => {
+    const pool = new ConnectionsPool();
+    const onEmpty = vi.fn();
+    const sent: unknown[] = [];
+    const connection = new Connection('1', 'default', new MemorySocket(), {
+      send: (message) => {
+        sent.push(message);
+        void pool.removeConnection(connection, onEmpty);
+      },
+      close: () => undefined,
+    });
+    await pool.newConnection(connection);
+    for (const id of others) await pool.newConnection(connectInMemory(id).connection);
+    const told = record(pool);
+
+    const results = ['a', 'b'].map((message) => pool.broadcastMessage('default', message));
+    await pool.removeConnection(connection, onEmpty);
+
+    const recipients = 1 + others.length;
+    for (const result of results) expect(await result).toMatchObject({ recipients, sent: recipients });
+    expect(sent).toEqual(['a', 'b']);
+    expect([...pool.namespace('default').keys()]).toEqual(others);
+    expect(pool.stats()).toMatchObject({ connections: others.length, namespaces: others.length });
+    const isEmptied = others.length === 0;
+    expect(told).toEqual(['- default/1 undefined', ...(isEmptied ? ['0 default'] : [])]);
+    expect(onEmpty).toHaveBeenCalledTimes(isEmptied ? 1 : 0);
+  });
+});
+
+describe('a refusal tells who or what was refused, and why:', () => {
+  test('a connection of another pool', async () => {
+    const { connection } = connectInMemory('1');
+    await new ConnectionsPool().newConnection(connection);
+    await expect(new ConnectionsPool().newConnection(connection)).rejects.toMatchObject({
+      code: 'ERR_CONNECTION_IN_USE',
+      message: 'Connection "1" of namespace "default" is in another pool',
+    });
+    expect(connection.closed).toBe(false);
+  });
+
+  test('a newcomer of a pool that drains, who is told the reason too', async () => {
+    const pool = new ConnectionsPool();
+    await pool.drainConnections();
+    const { connection, socket } = connectInMemory('1');
+    await expect(pool.newConnection(connection)).rejects.toMatchObject({
+      code: 'ERR_POOL_DRAINING',
+      message: 'The pool is draining: Connection "1" of namespace "default" was refused',
+    });
+    expect(socket.closes).toEqual([{ code: 1013, reason: 'Draining' }]);
+  });
+
+  test('a second drain beside the first', async () => {
+    const pool = new ConnectionsPool();
+    const { connection, socket } = connectInMemory('1', 'default', new MemorySocket(false));
+    await pool.newConnection(connection);
+    const drained = pool.drainConnections();
+    await expect(pool.drainConnections()).rejects.toMatchObject({
+      code: 'ERR_POOL_DRAINING',
+      message: 'The pool is draining already',
+    });
+    socket.end();
+    await drained;
   });
 });
 
@@ -118,6 +214,29 @@ describe("onDuplicate 'replace'", () => {
     await old.client.closed;
     expect(old.client.inbox).toEqual(['before']);
     expect(await next.client.exactly(1)).toEqual(['after']);
+  });
+
+  /** Ways in which the holder can be closing already, and what was said to its peer. */
+  const closings: readonly [title: string, begin: (holder: Known) => void, closes: object[]][] = [
+    ['we', ({ connection }) => void connection.close(4000, 'bye'), [{ code: 4000, reason: 'bye' }]],
+    ['its peer', ({ socket }) => (socket.readyState = 2), []],
+  ];
+
+  test.each(closings)('closes nobody again whom %s had begun to close', async (_, begin, closes) => {
+    const pool = new ConnectionsPool({ onDuplicate: 'replace' });
+    const holder = connectInMemory('1', 'default', new MemorySocket(false));
+    await pool.newConnection(holder.connection);
+    begin(holder);
+    const told: unknown[][] = [];
+    pool.on('disconnection', (...args) => told.push(args));
+
+    const next = connectInMemory('1');
+    await pool.newConnection(next.connection);
+    holder.socket.end();
+
+    expect(told).toStrictEqual([[holder.connection, undefined, '']]);
+    expect(holder.socket.closes).toEqual(closes);
+    expect(pool.getConnection('default', '1')).toBe(next.connection);
   });
 
   test('replaces as often as a client comes back', async () => {

@@ -1,10 +1,12 @@
 import { EventEmitter, once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type WebSocketMessage } from '../src/index.js';
 import { BunSocket, UwsSocket } from './support/callback-sockets.js';
 import { EventTargetSocket } from './support/event-target-socket.js';
 import { Loopback } from './support/loopback.js';
+import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { watchUnhandled } from './support/unhandled.js';
 
 type Received = [message: string | Uint8Array, isBinary: boolean];
@@ -159,6 +161,20 @@ describe('a Node emitter', () => {
     expect(await closed).toEqual([4000, 'bye']);
   });
 
+  // A closure per listener and connection would cost more than the rest of the connection.
+  test('the listeners of two sockets are the same functions', () => {
+    const [one, two] = [connectInMemory('1'), connectInMemory('2')];
+    for (const event of ['message', 'close', 'error', 'ping', 'pong']) {
+      expect(one.socket.listeners(event)).toHaveLength(1);
+      expect(one.socket.listeners(event)).toEqual(two.socket.listeners(event));
+    }
+  });
+
+  test('sockets that can do the same share what is known of them', () => {
+    const [one, two] = [connectInMemory('1'), connectInMemory('2')];
+    expect(one.connection.capabilities).toBe(two.connection.capabilities);
+  });
+
   // `ws` with binaryType 'blob': the listener threw into the receiver of `ws`, from where it ended the process.
   test('a message in a form that cannot be read is an error event and breaks nothing', () => {
     const socket = Object.assign(new EventEmitter(), { send: () => undefined, close: () => undefined });
@@ -255,6 +271,14 @@ describe('an event target', () => {
     expect([...(received[0]![0] as Uint8Array)]).toEqual([1, 2]);
     expect(received.map(([, isBinary]) => isBinary)).toEqual([true, false]);
     expect(received[1]![0]).toBe('text');
+  });
+
+  test('is told to give its bytes as ArrayBuffers, where it has a say in that', async () => {
+    const { target } = await connect();
+    expect(target.binaryType).toBe('arraybuffer');
+    const plain = Object.assign(new EventTarget(), { send: () => undefined, close: () => undefined });
+    expect(new Connection('1', 'default', plain).capabilities.events).toBe('event-target');
+    expect(plain).not.toHaveProperty('binaryType');
   });
 
   test('sends text as text and bytes as binary', async () => {
@@ -420,6 +444,17 @@ describe('a socket of uWebSockets.js', () => {
     }
     expect(socket.sent.map(({ message }) => message)).toEqual(['message 1', 'message 2', 'message 3']);
     expect(socket.corks).toBe(1);
+    expect(socket.sentCorked).toBe(3);
+  });
+
+  test('one message alone needs no cork', async () => {
+    const { socket, connection } = wrap();
+    const pool = new ConnectionsPool<string | Uint8Array | ArrayBuffer, typeof connection>();
+    await pool.newConnection(connection);
+    await pool.broadcastMessage('default', 'to all');
+    await connection.send('private');
+    expect(socket.sent.map(({ message }) => message)).toEqual(['to all', 'private']);
+    expect(socket.corks).toBe(0);
   });
 
   // Its end() calls the close callback before it returns, and any use of the socket after that throws.
@@ -533,8 +568,26 @@ describe('a socket of Bun', () => {
     expect(events).toEqual([['close', 4000, 'bye']]);
   });
 
+  test('the broadcasts of a turn go out in one cork', async () => {
+    const { socket, connection } = wrap();
+    const pool = new ConnectionsPool<string | Uint8Array, typeof connection>();
+    await pool.newConnection(connection);
+    await Promise.all([1, 2, 3].map((n) => pool.broadcastMessage('default', `message ${n}`)));
+    expect(socket.sent.map(({ message }) => message)).toEqual(['message 1', 'message 2', 'message 3']);
+    expect(socket.corks).toBe(1);
+    expect(socket.sentCorked).toBe(3);
+  });
+
   test('terminate() ends it with 1006', () => {
     const { socket, connection, events } = wrap();
+    connection.terminate();
+    expect(socket.readyState).toBe(3);
+    expect(events).toEqual([['close', 1006, '']]);
+  });
+
+  test('terminate() frees our side at once, also where the owner does not tell of the end', () => {
+    const { socket, connection, events } = wrap();
+    socket.onClose = undefined;
     connection.terminate();
     expect(socket.readyState).toBe(3);
     expect(events).toEqual([['close', 1006, '']]);
@@ -563,6 +616,8 @@ describe('a socket of Bun', () => {
     expect(await connection.send(Buffer.from('bytes'))).toBe(false);
     socket.answer = undefined;
     expect(await connection.send('')).toBe(true);
+    expect(await connection.send(Buffer.alloc(0))).toBe(true);
+    expect(socket.sent.map(({ isBinary }) => isBinary)).toEqual([false, true]);
   });
 });
 
@@ -603,6 +658,46 @@ describe('a plain object with send and close', () => {
       ['close', 4000, 'bye'],
     ]);
     expect(events).toEqual([['close', 4000, 'bye']]);
+  });
+
+  test('handleClose() without arguments is a close without a code', () => {
+    const { connection, events } = wrap();
+    connection.handleClose();
+    expect(events).toEqual([['close', 1005, '']]);
+  });
+
+  test('what its owner passes on after the close is no event', () => {
+    const { connection, events } = wrap();
+    connection.handleClose(1000, '');
+    connection.handleMessage('late');
+    connection.handleClose(4000, 'again');
+    expect(events).toEqual([['close', 1000, '']]);
+  });
+
+  test('a close that answers with a promise is done when its owner says so, not when that settles', async () => {
+    const { connection, events } = wrap({ close: () => Promise.resolve() });
+    const closed = connection.close(4000, 'bye');
+    await nextTurn();
+    expect(events).toEqual([]);
+    connection.handleClose(4001, 'from the owner');
+    await closed;
+    expect(events).toEqual([['close', 4001, 'from the owner']]);
+  });
+
+  test('may be a function that has both', async () => {
+    const calls: unknown[][] = [];
+    const socket = Object.assign(() => undefined, {
+      send: (...args: unknown[]) => void calls.push(['send', ...args]),
+      close: (...args: unknown[]) => void calls.push(['close', ...args]),
+    });
+    const connection = new Connection('1', 'default', socket);
+    expect(await connection.send('x')).toBe(true);
+    void connection.close(4000, 'bye');
+    connection.handleClose(4000, 'bye');
+    expect(calls).toEqual([
+      ['send', 'x'],
+      ['close', 4000, 'bye'],
+    ]);
   });
 
   test('terminate() closes our side at once, as nobody else can tell', () => {
@@ -713,6 +808,20 @@ describe('handlers', () => {
     expect(calls[0]![1]).toBe(command);
   });
 
+  test('get the broadcasts of a turn, and the socket that they replace is not even corked', async () => {
+    const socket = new UwsSocket();
+    const sent: string[] = [];
+    const connection = new Connection<string, string, UwsSocket>('1', 'default', socket, {
+      send: (message: string) => sent.push(message),
+      close: () => undefined,
+    });
+    const pool = new ConnectionsPool<string, typeof connection>();
+    await pool.newConnection(connection);
+    await Promise.all(['a', 'b'].map((message) => pool.broadcastMessage('default', message)));
+    expect(sent).toEqual(['a', 'b']);
+    expect(socket.corks).toBe(0);
+  });
+
   test('a send that throws, rejects or answers false is a message not sent', async () => {
     const unhandled = watchUnhandled();
     const failure = new Error('handler');
@@ -759,6 +868,45 @@ describe('handlers', () => {
     release.get('slow')!();
     await closed;
     expect(calls.map(([name]) => name)).toEqual(['send', 'send', 'done', 'done', 'close']);
+  });
+
+  test('get nothing that is sent while the close waits', async () => {
+    const releases: (() => void)[] = [];
+    const { connection, calls } = await connect(
+      () => new Promise<void>((resolve) => void releases.push(resolve)),
+    );
+    const first = connection.send({ type: 'first' });
+    const closed = connection.close(4000);
+    const late = connection.send({ type: 'late' });
+    for (const release of releases) release();
+    await closed;
+    expect(await Promise.all([first, late])).toEqual([true, false]);
+    expect(calls).toEqual([
+      ['send', { type: 'first' }],
+      ['close', 4000, ''],
+    ]);
+  });
+
+  const endings: readonly [title: string, end: (socket: MemorySocket, connection: Connection) => void][] = [
+    ['the socket closes', (socket) => socket.end(4001)],
+    ['the connection is terminated', (_, connection) => connection.terminate()],
+  ];
+
+  test.each(endings)('their close is not called any more when %s while it waits', async (_, end) => {
+    let release!: () => void;
+    const socket = new MemorySocket();
+    const close = vi.fn();
+    const connection = new Connection('1', 'default', socket, {
+      send: () => new Promise<void>((resolve) => (release = resolve)),
+      close,
+    });
+    void connection.send('slow');
+    const closed = connection.close(4000);
+    end(socket, connection);
+    await closed;
+    release();
+    await nextTurn();
+    expect(close).not.toHaveBeenCalled();
   });
 
   test('the close comes also behind sends that reject', async () => {
@@ -821,6 +969,29 @@ describe('handlers', () => {
     expect(events).toEqual([['close', 4000, 'bye']]);
   });
 
+  test('over an object that tells nothing, the close has happened when a handler that answers nothing returns', async () => {
+    const connection = new Connection('1', 'default', {}, { send: () => undefined, close: () => undefined });
+    const events = record(connection);
+    void connection.close(4000, 'bye');
+    await nextTurn();
+    expect(events).toEqual([['close', 4000, 'bye']]);
+  });
+
+  test('over a socket that tells of its close, that counts and not when the handler settles', async () => {
+    const socket = new MemorySocket();
+    const connection = new Connection('1', 'default', socket, {
+      send: () => undefined,
+      close: () => Promise.resolve(),
+    });
+    const events = record(connection);
+    const closed = connection.close(4000, 'bye');
+    await nextTurn();
+    expect(events).toEqual([]);
+    socket.end(4001, 'from the peer');
+    await closed;
+    expect(events).toEqual([['close', 4001, 'from the peer']]);
+  });
+
   test.each([null, {}, { send: () => undefined }, { close: () => undefined }, 'x'])(
     'handlers that lack one of the two are refused: %o',
     (handlers) => {
@@ -846,6 +1017,20 @@ describe('odd sockets', () => {
     connection.terminate();
     expect(errors).toEqual(['cannot be ended']);
     expect(codes).toEqual([1006]);
+  });
+
+  test('one that tells of its close, and whose terminate() throws, frees our side at once as well', () => {
+    const { connection, socket } = connectInMemory();
+    const events = record(connection);
+    const failure = new Error('cannot be ended');
+    socket.terminate = () => {
+      throw failure;
+    };
+    connection.terminate();
+    expect(events).toEqual([
+      ['error', failure],
+      ['close', 1006, ''],
+    ]);
   });
 
   test('a ping that an event target tells of counts as life', async () => {

@@ -68,7 +68,8 @@ describe('a subclass of Connection', () => {
     expect(lobby.getConnection('game', 7)).toBe(player);
     expect(lobby.getConnection('game', 7)?.score).toBe(12);
     expect(player.toRemote('node-1')).toEqual({ id: 7, namespace: 'game', instanceId: 'node-1', score: 12 });
-    expect(player.toRemote()).toEqual({ id: 7, namespace: 'game', score: 12 });
+    // Strictly: data for other nodes has no key without a value.
+    expect(player.toRemote()).toStrictEqual({ id: 7, namespace: 'game', score: 12 });
     expect(player).toBeInstanceOf(Connection);
   });
 
@@ -211,6 +212,23 @@ describe('an overridden send', () => {
     await lobby.broadcastMessage('game', 'all');
     await player.send('one');
     expect(sent).toEqual(['<all>', '<one>']);
+  });
+
+  test('sends nothing that comes from within the last messages before a close', async () => {
+    const loopback = await Loopback.start();
+    const { socket } = await loopback.pair();
+    const outcomes: Promise<boolean>[] = [];
+    const player: Player = new Player(1, 'game', socket, {
+      send: (message) => {
+        if (message === '<second>') outcomes.push(player.send('too late'));
+        if (message !== '<first>') return;
+        outcomes.push(player.send('second'));
+        void player.close(4000);
+      },
+      close: () => undefined,
+    });
+    outcomes.unshift(player.send('first'));
+    expect(await Promise.all(outcomes)).toEqual([true, true, false]);
   });
 });
 

@@ -92,6 +92,20 @@ describe('by a fake clock', () => {
     expect(entry.calledAtMs).toHaveLength(2);
   });
 
+  // Were its slot left and entered again, the timer would be stopped and started for that, and never tick.
+  test('an entry that is scheduled for the same time again and again is called then', () => {
+    const wheel = new TimingWheel();
+    const entry = new Entry();
+    const dueAtMs = wheel.nowMs + 300;
+    const startMs = performance.now();
+    wheel.schedule(entry, dueAtMs);
+    for (let step = 0; step < 10; step++) {
+      vi.advanceTimersByTime(90);
+      if (entry.calls === 0) wheel.schedule(entry, dueAtMs);
+    }
+    expect(entry.calledAtMs[0]! - startMs).toBeLessThanOrEqual(300 + LATEST_MS);
+  });
+
   test('a deadline that moves closer is kept', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
@@ -132,6 +146,24 @@ describe('by a fake clock', () => {
     expect(perTurn).toEqual([200, 200, 200, 200, 200]);
     vi.advanceTimersByTime(1_000);
     expect(entries.every(({ calls }) => calls === 1)).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a tick that comes while a full slot is being worked off speeds nothing up', () => {
+    const intervals = vi.spyOn(globalThis, 'setInterval');
+    const wheel = new TimingWheel();
+    let called = 0;
+    for (let count = 0; count < 600; count++) wheel.schedule(new Entry(() => called++), wheel.nowMs + 50);
+    const tick = intervals.mock.calls[0]![0];
+    intervals.mockRestore();
+    while (called === 0) vi.advanceTimersToNextTimer();
+    expect(called).toBe(200);
+    // The ticks and one turn.
+    expect(vi.getTimerCount()).toBe(2);
+    tick();
+    expect(vi.getTimerCount()).toBe(2);
+    vi.advanceTimersByTime(LATEST_MS);
+    expect(called).toBe(600);
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -190,6 +222,33 @@ describe('by a fake clock', () => {
     wheel.schedule(two, wheel.nowMs + 200);
     vi.advanceTimersByTime(200 + LATEST_MS);
     expect([two.calls, vi.getTimerCount()]).toEqual([1, 0]);
+  });
+
+  test('the slots that pass while it stands still are not looked through when it turns again', () => {
+    const wheel = new TimingWheel();
+    const startMs = wheel.nowMs;
+    // Its clock goes on where somebody reads it.
+    for (let second = 0; second < 1_000; second++) {
+      vi.advanceTimersByTime(1_000);
+      expect(wheel.nowMs - startMs).toBe((second + 1) * 1_000);
+    }
+    const entry = new Entry();
+    wheel.schedule(entry, wheel.nowMs + 50);
+    const looks = vi.spyOn(Map.prototype, 'get');
+    vi.advanceTimersByTime(LATEST_MS);
+    const count = looks.mock.calls.length;
+    looks.mockRestore();
+    expect(entry.calls).toBe(1);
+    expect(count).toBeLessThan(100);
+  });
+
+  test('a step of a second counts in full, and a longer one as a slot', () => {
+    const wheel = new TimingWheel();
+    const startMs = wheel.nowMs;
+    vi.advanceTimersByTime(1_000);
+    expect(wheel.nowMs - startMs).toBe(1_000);
+    vi.advanceTimersByTime(1_001);
+    expect(wheel.nowMs - startMs).toBe(1_000 + SLOT_MS);
   });
 
   // A laptop that wakes, a container that is thawed: every peer would seem to have been silent for an hour.

@@ -19,6 +19,8 @@ export class UwsSocket {
   readonly sent: Sent[] = [];
   readonly ended: { code: number; reason: string }[] = [];
   corks = 0;
+  /** Messages that were sent from within `cork`. */
+  sentCorked = 0;
   pings = 0;
   buffered = 0;
   /** What `send` answers: 1 sent, 0 waits in the buffer, 2 dropped over the limit of the app. */
@@ -26,10 +28,12 @@ export class UwsSocket {
   /** The `close` callback of the app. */
   onClose: ((code: number, message: ArrayBuffer) => void) | undefined;
   #isClosed = false;
+  #isCorked = false;
 
   /** Messages are text unless told otherwise, whatever their type. */
   send(message: string | ArrayBuffer | Uint8Array, isBinary = false): number {
     this.#assertOpen();
+    if (this.#isCorked) this.sentCorked++;
     if (this.answer !== 2) this.sent.push({ message: copyOf(message), isBinary });
     return this.answer;
   }
@@ -49,7 +53,9 @@ export class UwsSocket {
   cork(callback: () => void): this {
     this.#assertOpen();
     this.corks++;
+    this.#isCorked = true;
     callback();
+    this.#isCorked = false;
     return this;
   }
 
@@ -90,13 +96,17 @@ export class BunSocket {
   readonly closes: { code: number; reason: string }[] = [];
   readyState = 1;
   corks = 0;
+  /** Messages that were sent from within `cork`. */
+  sentCorked = 0;
   /** What `send` answers instead of the length: -1 waits in the buffer, 0 dropped. */
   answer: -1 | 0 | undefined;
   /** The `close` callback of the server. */
   onClose: ((code: number, reason: string) => void) | undefined;
+  #isCorked = false;
 
   send(message: string | ArrayBuffer | Uint8Array): number {
     if (this.readyState !== 1) return 0;
+    if (this.#isCorked) this.sentCorked++;
     if (this.answer !== 0)
       this.sent.push({ message: copyOf(message), isBinary: typeof message !== 'string' });
     return this.answer ?? Buffer.byteLength(message);
@@ -119,7 +129,9 @@ export class BunSocket {
 
   cork(callback: () => void): void {
     this.corks++;
+    this.#isCorked = true;
     callback();
+    this.#isCorked = false;
   }
 
   ping(): number {
