@@ -13,7 +13,7 @@ import type { SlowDecision } from './options.js';
 import { Outbox } from './outbox.js';
 import { kDrained, kFailed, kHand, kSlow } from './outbox-owner.js';
 import { frameFor, Outgoing } from './outgoing.js';
-import { kJoined, kLeft, kOutbox, kPool, kWasTerminated, type PoolLink } from './pool-link.js';
+import { kJoined, kLeft, kOutbox, kPool, kTerminate, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
 import { Heartbeat } from './heartbeat.js';
 import { driverOf, ReadyState, type SocketDriver } from './socket-driver.js';
@@ -327,6 +327,16 @@ export class Connection<
     return decision;
   }
 
+  /** @internal An overridden `terminate` is asked first. Where it fails, or ends nothing, this ends it. */
+  [kTerminate](): void {
+    try {
+      this.terminate();
+    } catch (error) {
+      this[kFailed](error);
+    }
+    Connection.prototype.terminate.call(this);
+  }
+
   /** @internal */
   [kDrained](): void {
     this.#emit('drain');
@@ -344,7 +354,7 @@ export class Connection<
     if (this.#state === ReadyState.Closing) {
       if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
       else if (this[kWasTerminated]) this.handleClose(CloseCode.Abnormal, '');
-      else this.terminate();
+      else this[kTerminate]();
       return;
     }
     this.#beat(nowMs);
@@ -355,7 +365,7 @@ export class Connection<
     const beat = this.#heartbeat?.beat(nowMs, this.#heardAtMs);
     if (beat === 'dead') {
       if (this[kPool]) this[kPool].counters.heartbeatsLost++;
-      this.terminate();
+      this[kTerminate]();
     } else if (beat === 'ping') {
       this.#ping();
     }
@@ -406,7 +416,7 @@ export class Connection<
       if (answer instanceof Promise || handlers !== undefined) void this.#awaitHandler(answer, code, reason);
     } catch (error) {
       this[kFailed](error);
-      this.terminate();
+      this[kTerminate]();
     }
   }
 
@@ -417,7 +427,7 @@ export class Connection<
       if (this.capabilities.events === 'owner' && this.handlers) this.handleClose(code, reason);
     } catch (error) {
       this[kFailed](error);
-      this.terminate();
+      this[kTerminate]();
     }
   }
 

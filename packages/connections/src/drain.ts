@@ -1,6 +1,6 @@
 import { closeReported, type AnyConnection } from './connection.js';
 import type { DrainPlan } from './drain-options.js';
-import { kWasTerminated } from './pool-link.js';
+import { kTerminate, kWasTerminated } from './pool-link.js';
 import { RateLimiter } from './rate-limiter.js';
 
 /**
@@ -195,7 +195,7 @@ export class Drain {
   #terminate(connection: AnyConnection): void {
     this.#asked.add(connection);
     this.#overdueAtMs.delete(connection);
-    connection.terminate();
+    connection[kTerminate]();
   }
 
   /** Until the time is up, the last connection is gone or the drain is aborted. */

@@ -1,6 +1,7 @@
 import type { Counters } from './counters.js';
 import type { SlowDecision } from './options.js';
 import type { Outgoing } from './outgoing.js';
+import type { kTerminate } from './pool-link.js';
 
 export const kHand = Symbol('hand');
 export const kFailed = Symbol('failed');
@@ -13,8 +14,7 @@ export interface OutboxOwner {
   [kHand](message: unknown, taker: 'handlers' | 'override'): unknown;
   /** A socket or handler failed. Never throws. */
   [kFailed](error: unknown): void;
-  /** Ends the connection. Never throws. */
-  terminate(): void;
+  [kTerminate](): void;
   /** A message would exceed the bound. `isNew`: the first of this episode. Never throws. */
   [kSlow](outgoing: Outgoing, isNew: boolean): SlowDecision;
   /** The episode is over: what waited has left. Never throws. */

@@ -8,6 +8,7 @@ import { Run } from './history.js';
 import { DEFAULT_MAX_BUFFERED_BYTES } from './options.js';
 import { kDrained, kFailed, kHand, kSlow, type OutboxContext, type OutboxOwner } from './outbox-owner.js';
 import type { Outgoing } from './outgoing.js';
+import { kTerminate } from './pool-link.js';
 import { ReadyState, type SocketDriver } from './socket-driver.js';
 import * as ws from './ws-socket.js';
 
@@ -477,7 +478,7 @@ export class Outbox {
     // Not at once: listeners may do anything, and here the members of a namespace are being walked through.
     queueMicrotask(() => {
       this.#owner[kFailed](error);
-      if (isBroken) this.#owner.terminate();
+      if (isBroken) this.#owner[kTerminate]();
     });
   }
 

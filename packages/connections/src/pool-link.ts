@@ -22,5 +22,7 @@ export const kJoined = Symbol('joined');
 export const kLeft = Symbol('left');
 /** Everything that leaves a connection. */
 export const kOutbox = Symbol('outbox');
+/** Ends a connection of the library's own accord. Never throws. */
+export const kTerminate = Symbol('terminate');
 /** Whether a connection was ended without a closing handshake. */
 export const kWasTerminated = Symbol('wasTerminated');

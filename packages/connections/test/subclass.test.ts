@@ -382,6 +382,56 @@ describe('an overridden close that is wrong', () => {
   });
 });
 
+/** Ways in which an overridden terminate can be wrong. */
+class Undying extends Player {
+  override terminate(): void {
+    throw new Error('terminate failed');
+  }
+}
+class Reluctant extends Player {
+  override terminate(): void {
+    // Ends nothing.
+  }
+}
+
+describe('an overridden terminate that is wrong', () => {
+  /** Peers that answer nothing; the second one is behind the first in everything. */
+  async function joinMute(lobby: Lobby, PlayerOf: PlayerClass) {
+    const bad = await join(lobby, 1, PlayerOf);
+    const other = await join(lobby, 2);
+    const errors: string[] = [];
+    bad.player.on('error', ({ message }) => errors.push(message));
+    const closed = [bad, other].map(({ client, player }) => {
+      client.socket.pause();
+      // Not `once`, which rejects for an error event.
+      return new Promise((resolve) => player.on('close', (...args) => resolve(args)));
+    });
+    return { players: [bad.player, other.player], errors, closed: Promise.all(closed) };
+  }
+
+  // It threw out of the timer that all connections of the process share, which never called those behind it again.
+  test.each<[string, PlayerClass, string[]]>([
+    ['throws', Undying, ['terminate failed']],
+    ['ends nothing', Reluctant, []],
+  ])('because it %s is ended all the same, and so are the others', async (_title, PlayerOf, expected) => {
+    const { players, errors, closed } = await joinMute(new Lobby({ closeTimeout: 50 }), PlayerOf);
+    for (const player of players) void player.close(4000);
+    const ended = [1006, ''];
+    expect(await closed).toEqual([ended, ended]);
+    expect(errors).toEqual(expected);
+  });
+
+  test.each<[string, PlayerClass]>([
+    ['throws', Undying],
+    ['ends nothing', Reluctant],
+  ])('because it %s does not fail a drain', async (_title, PlayerOf) => {
+    const lobby = new Lobby();
+    const { closed } = await joinMute(lobby, PlayerOf);
+    expect(await lobby.drainConnections({ deadline: 100 })).toMatchObject({ terminated: 2 });
+    await closed;
+  });
+});
+
 describe('a subclass of ConnectionsPool', () => {
   test('decides in an overridden newConnection who joins', async () => {
     const lobby = new Lobby();
