@@ -272,7 +272,7 @@ export class Outbox {
   /** The owner of the socket has a fragmented message open, which no other may be sent within. */
   get #isHeld(): boolean {
     const socket = this.#ws;
-    if (socket === undefined || this.#isEnded || this.#taker !== 'socket') return false;
+    if (socket === undefined || this.#isEnded) return false;
     return socket.readyState === ReadyState.Open && ws.isInsideMessage(socket);
   }
 

@@ -266,6 +266,16 @@ describe('whatever takes the messages', () => {
     expect(await pool.broadcastMessage('default', 'x')).toEqual(ONE_FAILED);
   });
 
+  test.each([null, undefined, 0, 'ok', { then: 'not a function' }])(
+    'a handler that answers %o has sent it',
+    async (answer) => {
+      const pool = new ConnectionsPool();
+      const handlers = { send: () => answer, close: () => undefined };
+      await pool.newConnection(new Connection('1', 'default', new MemorySocket(), handlers));
+      expect(await pool.broadcastMessage('default', 'x')).toEqual(ONE_SENT);
+    },
+  );
+
   test('handlers over an object that tells no state get nothing behind their close', async () => {
     const pool = new ConnectionsPool();
     const got: unknown[] = [];

@@ -247,6 +247,43 @@ describe('the end of an episode of a socket that does not tell', () => {
   });
 });
 
+describe('what waits for a reader that has stalled', () => {
+  async function stalled(pool: ConnectionsPool, loopback: Loopback, id: string) {
+    const { client, socket } = await WireClient.connect(loopback);
+    client.pause();
+    const connection = new Connection(id, 'default', socket);
+    await pool.newConnection(connection);
+    await stall(socket);
+    return { socket, connection };
+  }
+
+  // A slab of Node's pool would stay as long as the smallest message in it.
+  test('keeps no more memory than its own', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 2 * MORE_THAN_KERNEL });
+    const { socket, connection } = await stalled(pool, await Loopback.start(), '1');
+    void connection.send('private');
+    await nextTurn();
+    expect(waitingIn(socket).at(-1)?.buffer.byteLength).toBe(9);
+  });
+
+  test('is one buffer for all of them also where only a part of a turn still fits', async () => {
+    const maxBufferedBytes = MORE_THAN_KERNEL + 10_000;
+    const pool = new ConnectionsPool({ maxBufferedBytes, onSlow: 'drop' });
+    const loopback = await Loopback.start();
+    const readers = [await stalled(pool, loopback, '1'), await stalled(pool, loopback, '2')];
+    const buffered = readers.map(({ socket }) => socket.bufferedAmount);
+    const fits = 'x'.repeat(maxBufferedBytes - Math.max(...buffered) - 1_000);
+    const results = [
+      pool.broadcastMessage('default', fits),
+      pool.broadcastMessage('default', 'y'.repeat(2_000)),
+    ];
+    expect((await Promise.all(results)).map(({ sent }) => sent)).toEqual([2, 0]);
+    const [one, other] = readers.map(({ socket }) => waitingIn(socket).at(-1)?.buffer);
+    expect(one?.byteLength).toBeGreaterThan(0);
+    expect(other).toBe(one);
+  });
+});
+
 test('a hundred stalled readers keep one buffer between them', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: 2 * MORE_THAN_KERNEL });
   const loopback = await Loopback.start();
