@@ -7,7 +7,7 @@ import { constants, deflateRawSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type * as ws from 'ws';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
-import { tcpOf } from './support/engine.js';
+import { spyWrites, tcpOf } from './support/engine.js';
 import { HistoryModel, type HistoryModelOptions } from './support/history-model.js';
 import { StrictInflater } from './support/inflate.js';
 import { Loopback } from './support/loopback.js';
@@ -486,6 +486,7 @@ describe('those who are behind', () => {
     const a = await room.member('a');
     for (const text of records(20)) await room.broadcast(text);
     const b = await room.member('b');
+    const [toA, toB] = [spyWrites(a.socket), spyWrites(b.socket)];
     let held = 0;
     for (const text of records(20, 20)) {
       const { compressions } = room.pool.stats();
@@ -498,8 +499,11 @@ describe('those who are behind', () => {
       expect(room.pool.stats().compressions - compressions).toBe(variants);
       held += text.length;
     }
-    await expectMessages(a, records(40));
-    await expectMessages(b, records(20, 20));
+    void room.pool.broadcastMessage('default', record(40));
+    await room.broadcast(record(41));
+    expect(toB.at(-1)).toBe(toA.at(-1));
+    await expectMessages(a, records(42));
+    await expectMessages(b, records(22, 20));
   });
 
   test('one that joins takes nothing from those who are nearly in step', async () => {
@@ -616,6 +620,21 @@ describe('those who are behind', () => {
     expect(ofA.reachBytes).toBeGreaterThan(0);
     await expectMessages(a, [...records(20), large, large]);
     await expectMessages(b, [large]);
+  });
+
+  test('are not those who take part in no history: a large message is not compressed for them', async () => {
+    const room = await Room.open();
+    const a = await room.member('a');
+    await room.broadcast(record(0));
+    const plain = await room.member('plain', { perMessageDeflate: false });
+    const large = [records(200).join(), records(300).join()] as const;
+    await room.broadcast(large[0]);
+    expect(room.pool.stats().compressions).toBe(2);
+    await room.broadcast(record(1), ['plain']);
+    await room.broadcast(large[1]);
+    expect(room.pool.stats().compressions).toBe(4);
+    await expectMessages(a, [record(0), large[0], record(1), large[1]]);
+    await expectMessages(plain, large);
   });
 
   test('one that is sent something private in the middle of a turn stays in step', async () => {
