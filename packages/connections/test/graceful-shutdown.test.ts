@@ -15,16 +15,7 @@ import { useFakeClock } from './support/fake-clock.js';
 import { Client } from './support/loopback.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
-
-const UPGRADE = [
-  'GET / HTTP/1.1',
-  'Host: 127.0.0.1',
-  'Connection: Upgrade',
-  'Upgrade: websocket',
-  'Sec-WebSocket-Version: 13',
-  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-  '\r\n',
-].join('\r\n');
+import { upgradeRequest } from './support/raw-client.js';
 
 interface Running {
   readonly server: Server;
@@ -77,7 +68,7 @@ async function upgradeRaw(port: number, client = net.connect(port, '127.0.0.1'))
   client.on('error', () => undefined);
   let answer = '';
   client.on('data', (chunk) => (answer += chunk.toString()));
-  client.write(UPGRADE);
+  client.write(upgradeRequest());
   await once(client, 'end');
   return answer;
 }
@@ -279,7 +270,7 @@ describe.concurrent('while it drains', () => {
     const done = shutdown.shutdown();
     const client = net.connect(port, '127.0.0.1');
     await once(client, 'connect');
-    client.write(UPGRADE, () => client.resetAndDestroy());
+    client.write(upgradeRequest(), () => client.resetAndDestroy());
     expect(await done).toMatchObject({ closed: 2 });
   });
 

@@ -4,6 +4,24 @@ import type { WebSocket } from 'ws';
 import type { Loopback } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
 
+/**
+ * What a client sends to upgrade (RFC 6455 §4.1).
+ *
+ * @param extensions what it offers, e.g. `permessage-deflate; server_no_context_takeover`
+ */
+export function upgradeRequest(extensions = ''): string {
+  return [
+    'GET / HTTP/1.1',
+    'Host: 127.0.0.1',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ...(extensions === '' ? [] : [`Sec-WebSocket-Extensions: ${extensions}`]),
+    '\r\n',
+  ].join('\r\n');
+}
+
 /** A client that upgrades and from then on ignores whatever comes: it never answers a close frame. */
 export interface MutePair {
   readonly client: net.Socket;
@@ -17,17 +35,7 @@ export async function connectMute({ server }: Loopback): Promise<MutePair> {
   client.on('error', () => undefined);
   onTestFinished(() => void client.destroy());
   client.resume();
-  client.write(
-    [
-      'GET / HTTP/1.1',
-      'Host: 127.0.0.1',
-      'Connection: Upgrade',
-      'Upgrade: websocket',
-      'Sec-WebSocket-Version: 13',
-      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-      '\r\n',
-    ].join('\r\n'),
-  );
+  client.write(upgradeRequest());
   const [socket] = await accepted;
   return { client, socket };
 }

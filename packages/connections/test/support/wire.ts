@@ -3,6 +3,7 @@ import net, { type AddressInfo } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Loopback } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
+import { upgradeRequest } from './raw-client.js';
 
 /** One frame as it was on the wire (RFC 6455 §5.2). */
 export interface WireFrame {
@@ -29,24 +30,13 @@ export class WireClient {
     this.socket = socket;
   }
 
-  /** @param extensions what it offers, e.g. `permessage-deflate; server_no_context_takeover` */
+  /** @param extensions what it offers */
   static async connect({ server }: Loopback, extensions = ''): Promise<WireClient> {
     const accepted = once(server, 'connection') as Promise<[WebSocket]>;
     const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
     client.on('error', () => undefined);
     onTestFinished(() => void client.destroy());
-    client.write(
-      [
-        'GET / HTTP/1.1',
-        'Host: 127.0.0.1',
-        'Connection: Upgrade',
-        'Upgrade: websocket',
-        'Sec-WebSocket-Version: 13',
-        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-        ...(extensions === '' ? [] : [`Sec-WebSocket-Extensions: ${extensions}`]),
-        '\r\n',
-      ].join('\r\n'),
-    );
+    client.write(upgradeRequest(extensions));
     const [[socket]] = await Promise.all([accepted, once(client, 'readable')]);
     const wire = new WireClient(client, socket);
     wire.#skipHandshake();
