@@ -8,7 +8,7 @@ import { connectInMemory } from './support/memory-socket.js';
 import { onTestFinished } from './support/on-test-finished.js';
 
 /** Long enough that a busy machine is not taken for a silent client. */
-const IDLE_MS = 300;
+const IDLE_MS = 500;
 
 /** A member of a pool with a short idle limit. Its client's close tells when the limit has passed. */
 async function connectIdle() {
