@@ -223,6 +223,17 @@ test('the end of an episode is told by the socket of a ws, without a timer', asy
   expect(timers).not.toHaveBeenCalled();
 });
 
+// A stream tells only that it has drained when it was full.
+test('the end of an episode comes also when one message alone was too large', async () => {
+  const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
+  const { client, connection } = await member(pool, await Loopback.start(), '1');
+  const drained = once(connection, 'drain');
+  expect(await connection.send('x'.repeat(1_000))).toBe(false);
+  await drained;
+  expect(await connection.send('y')).toBe(true);
+  expect(await client.exactly(1)).toEqual(['y']);
+});
+
 describe('the end of an episode of a socket that does not tell', () => {
   useFakeClock();
 
