@@ -15,7 +15,7 @@ import { kDrained, kFailed, kHand, kSlow } from './outbox-owner.js';
 import { frameFor, Outgoing } from './outgoing.js';
 import { kJoined, kLeft, kOutbox, kPool, kTerminate, kWasTerminated, type PoolLink } from './pool-link.js';
 import type { RemoteConnection } from './remote-connection.js';
-import { Heartbeat } from './heartbeat.js';
+import { Heartbeat, nextMoment } from './heartbeat.js';
 import { driverOf, ReadyState, type SocketDriver } from './socket-driver.js';
 import { kHeard, listen } from './socket-events.js';
 import { kDueSlot, kOnDeadline, wheel } from './timing-wheel.js';
@@ -284,7 +284,7 @@ export class Connection<
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
     if (heartbeat === undefined || !this.capabilities.ping) return;
-    this.#heartbeat = new Heartbeat(heartbeat.interval, heartbeat.timeout, wheel.nowMs, pool.nextPhase());
+    this.#heartbeat = new Heartbeat(heartbeat.interval, heartbeat.timeout, wheel.nowMs, nextMoment());
     wheel.schedule(this, this.#heartbeat.dueAtMs);
   }
 
@@ -329,12 +329,17 @@ export class Connection<
 
   /** @internal An overridden `terminate` is asked first. Where it fails, or ends nothing, this ends it. */
   [kTerminate](): void {
+    this.#attempt(() => this.terminate());
+    this.#attempt(() => Connection.prototype.terminate.call(this));
+  }
+
+  #attempt(end: () => unknown): void {
     try {
-      this.terminate();
+      const answer = end();
+      if (answer instanceof Promise) answer.catch((error: unknown) => this[kFailed](error));
     } catch (error) {
       this[kFailed](error);
     }
-    Connection.prototype.terminate.call(this);
   }
 
   /** @internal */

@@ -28,13 +28,6 @@ import { kJoined, kLeft, kOutbox, kPool, type PoolLink } from './pool-link.js';
 import { Registry } from './registry.js';
 import { Turn } from './turn.js';
 
-const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;
-/**
- * Connections that joined behind each other lie beside each other in memory, here and in the kernel: pinged behind
- * each other, the heartbeats of a large pool cost a fifth less.
- */
-const PINGED_TOGETHER = 32;
-
 const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
 
 /**
@@ -59,7 +52,6 @@ export class ConnectionsPool<
   #draining = false;
   #drain: Drain | undefined;
   #drainGraceMs: number | undefined;
-  #joined = 0;
 
   /**
    * @throws {TypeError | RangeError} an option has the wrong type or is out of range
@@ -81,8 +73,6 @@ export class ConnectionsPool<
       get closeTimeoutMs() {
         return graceMs();
       },
-      // Multiples of the golden ratio: however many come, their pings stay evenly spread.
-      nextPhase: () => (Math.floor(this.#joined++ / PINGED_TOGETHER) * GOLDEN_RATIO) % 1,
       onClosed: (connection, code, reason) => {
         if (this.#leave(connection as ConnectionType, code, reason))
           this.#emptiedBy.add(connection as ConnectionType);

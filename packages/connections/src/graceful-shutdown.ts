@@ -1,4 +1,5 @@
 import type { Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,7 +22,7 @@ const IDLE_CHECK_MS = 50;
 const SAME_SIGNAL_MS = 500;
 
 export interface GracefulShutdownOptions {
-  /** The HTTP server that takes the upgrades. */
+  /** The HTTP or HTTPS server that takes the upgrades. One shutdown each. */
   readonly server: Server;
   /** What is drained. */
   readonly pool: { drainConnections(options: DrainOptions): Promise<DrainReport> };
@@ -38,7 +39,11 @@ export interface GracefulShutdownOptions {
    * @default 0: refused from the first instant
    */
   readonly readinessDelay?: number;
-  /** How to drain. @default `{}`: 1,000 connections per second, in slices of 100 */
+  /**
+   * How to drain. Its `signal` aborts the shutdown that is running then: one that begins later does not look at it.
+   *
+   * @default `{}`: 1,000 connections per second, in slices of 100
+   */
   readonly drain?: DrainOptions;
   /** `Retry-After` of refused upgrades, in seconds. Range: a whole number, 0 or more. @default 5 */
   readonly retryAfter?: number;
@@ -50,7 +55,7 @@ export interface GracefulShutdownOptions {
    */
   readonly signals?: readonly NodeJS.Signals[];
   /**
-   * Called when a shutdown that a signal has started fails.
+   * Called when a shutdown that a signal has started fails. To be aborted is not to fail.
    *
    * @default the failure is an unhandled rejection, which ends the process
    */
@@ -64,12 +69,15 @@ export interface GracefulShutdown {
    */
   readonly isReady: boolean;
   /**
-   * Refuses upgrades with 503 and `Retry-After`, drains the pool, then closes the servers. Called again, it
-   * returns the same promise.
+   * Refuses upgrades with 503 and `Retry-After` (after the `readinessDelay`), drains the pool, then closes the servers.
+   * What still holds them open 5 s after that is cut off: requests that do not end, sockets that are in no pool.
+   * Called again, it returns the same promise.
    *
    * @returns what came of the drain, when the servers have closed
    * @throws (rejects) the reason with which `drain.signal` was aborted: upgrades are accepted again then, and the
    * shutdown may be called again
+   * @throws {ConnectionsError} (rejects) `ERR_POOL_DRAINING`: the pool is drained by somebody else, to whom the rest is
+   * left; upgrades stay refused
    */
   shutdown(): Promise<DrainReport>;
 }
@@ -78,26 +86,26 @@ export interface GracefulShutdown {
  * Ties a rolling deploy together for an `http.Server` with `ws`: no client is accepted that would be sent away at
  * once, and none is sent away faster than the other nodes can take.
  *
- * @throws {TypeError} `server` or `pool` is missing
+ * @throws {TypeError} `server` or `pool` is missing or of another kind, or a signal is unknown
  * @throws {TypeError | RangeError} an option of the drain is wrong, or `retryAfter` or `readinessDelay` out of range
  */
 export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShutdown {
-  const { server, pool, retryAfter = DEFAULT_RETRY_AFTER_SECONDS, readinessDelay = 0 } = options;
-  assertMethod('server', server, 'close');
-  assertMethod('pool', pool, 'drainConnections');
-  if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
-    throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
-  }
-  if (readinessDelay !== 0) assertMs('readinessDelay', readinessDelay);
-  // Now, and not when it is too late to mend.
-  planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
+  assertOptions(options);
+  const sockets = socketsOf(options.server);
   let running: Promise<DrainReport> | undefined;
-  const shutdown = (): Promise<DrainReport> =>
-    (running ??= run(options, retryAfter).catch((error: unknown) => {
-      running = undefined;
+  const begin = async (): Promise<DrainReport> => {
+    const drain = drainOf(options);
+    // Not at once: what the drain calls finds `running` set.
+    await Promise.resolve();
+    try {
+      return await run(options, drain, sockets);
+    } catch (error) {
+      if (drain.signal?.aborted) running = undefined;
       throw error;
-    }));
-  listenTo(options.signals ?? [], shutdown, options.onError);
+    }
+  };
+  const shutdown = (): Promise<DrainReport> => (running ??= begin());
+  listenTo(options, shutdown);
   return {
     get isReady() {
       return running === undefined;
@@ -106,24 +114,64 @@ export function gracefulShutdown(options: GracefulShutdownOptions): GracefulShut
   };
 }
 
-async function run(options: GracefulShutdownOptions, retryAfter: number): Promise<DrainReport> {
-  const { server, pool, webSocketServer, readinessDelay = 0, drain = {} } = options;
-  if (readinessDelay > 0) {
-    // It rejects for an abort alone, which the drain then rejects with too, having begun nothing.
-    await delay(readinessDelay, undefined, { signal: drain.signal }).catch(() => undefined);
+/** Now, and not when it is too late to mend. */
+function assertOptions(options: GracefulShutdownOptions): void {
+  const { server, pool, webSocketServer, retryAfter = 0, readinessDelay = 0 } = options;
+  assertMethod('server', server, 'close');
+  // An HTTP/2 server has none, and its sessions would hold it open.
+  assertMethod('server', server, 'closeAllConnections');
+  assertMethod('pool', pool, 'drainConnections');
+  if (webSocketServer !== undefined) assertMethod('webSocketServer', webSocketServer, 'close');
+  if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
+    throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
   }
-  const reopen = refuseUpgrades(server, retryAfter);
+  if (readinessDelay !== 0) assertMs('readinessDelay', readinessDelay);
+  planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
+  assertSignals(options.signals ?? []);
+  if (options.onError !== undefined && typeof options.onError !== 'function') {
+    throw new TypeError(expected('onError to be a function', options.onError));
+  }
+}
+
+/** The open sockets of a server, those included that were upgraded, or have not said anything yet. */
+function socketsOf(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  function onClose(this: Socket): void {
+    sockets.delete(this);
+  }
+  server.on('connection', (socket: Socket) => void sockets.add(socket.once('close', onClose)));
+  return sockets;
+}
+
+/** Whose signal has aborted an earlier shutdown does not abort this one: nothing could ever end the process. */
+function drainOf({ drain = {} }: GracefulShutdownOptions): DrainOptions {
+  const { signal, ...rest } = drain;
+  return signal?.aborted ? rest : drain;
+}
+
+async function run(
+  options: GracefulShutdownOptions,
+  drain: DrainOptions,
+  sockets: ReadonlySet<Socket>,
+): Promise<DrainReport> {
+  const { server, pool, webSocketServer, readinessDelay = 0 } = options;
+  if (readinessDelay > 0) {
+    const { signal } = drain;
+    // Rejects for an abort alone, whose reason is then the same as if the drain had begun.
+    await delay(readinessDelay, undefined, { signal }).catch(() => signal?.throwIfAborted());
+  }
+  const reopen = refuseUpgrades(server, options.retryAfter ?? DEFAULT_RETRY_AFTER_SECONDS);
   let report: DrainReport;
   try {
     report = await pool.drainConnections(drain);
   } catch (error) {
-    reopen();
+    if (drain.signal?.aborted) reopen();
     throw error;
   }
   // Those that are in no pool have nobody else who would close them.
   for (const socket of webSocketServer?.clients ?? []) socket.terminate();
   webSocketServer?.close();
-  await closeServer(server);
+  await closeServer(server, sockets);
   return report;
 }
 
@@ -155,37 +203,54 @@ function refuse(socket: Duplex, retryAfter: number): void {
   );
 }
 
-async function closeServer(server: Server): Promise<void> {
-  if (!server.listening) return;
-  const overdue = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
+/** Also waits for one that its owner is closing. */
+async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  // Not `size`: a socket that is destroyed may tell so behind the server's own `close`.
+  if (!server.listening && [...sockets].every(({ destroyed }) => destroyed)) return;
+  const closed = new Promise((resolve) => server.once('close', resolve));
+  if (server.listening) server.close();
+  const overdue = setTimeout(() => {
+    server.closeAllConnections();
+    // It does not know of those that were upgraded, or have not finished their TLS handshake.
+    for (const socket of sockets) socket.destroy();
+  }, REQUEST_GRACE_MS);
   // Those whose request was running are idle later.
   const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  await new Promise<void>((resolve) => server.close(() => resolve()));
+  await closed;
   clearInterval(idle);
   clearTimeout(overdue);
 }
 
-function listenTo(
-  signals: readonly NodeJS.Signals[],
-  shutdown: () => Promise<unknown>,
-  onError: ((error: unknown) => void) | undefined,
-): void {
+function listenTo(options: GracefulShutdownOptions, shutdown: () => Promise<unknown>): void {
   let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
+  const begin = async (): Promise<void> => {
+    const { signal } = drainOf(options);
+    try {
+      await shutdown();
+    } catch (error) {
+      // The next signal is a first one again.
+      if (signal?.aborted) first = undefined;
+      else if (options.onError) options.onError(error);
+      else throw error;
+    }
+  };
   const onSignal = (signal: NodeJS.Signals): void => {
     const atMs = performance.now();
     if (first === undefined) {
       first = { signal, atMs };
-      void shutdown().catch((error: unknown) => {
-        // The next signal is a first one again.
-        first = undefined;
-        if (onError === undefined) throw error;
-        onError(error);
-      });
+      void begin();
     } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
       process.exit(128 + constants.signals[signal]);
     }
   };
-  for (const signal of signals) process.on(signal, onSignal);
+  for (const signal of options.signals ?? []) process.on(signal, onSignal);
+}
+
+function assertSignals(signals: unknown): void {
+  const isKnown = (name: unknown): boolean =>
+    typeof name === 'string' && Object.hasOwn(constants.signals, name);
+  if (Array.isArray(signals) && signals.every(isKnown)) return;
+  throw new TypeError(expected("signals to be names such as 'SIGTERM'", signals));
 }
 
 function assertMethod(name: string, value: unknown, method: string): void {

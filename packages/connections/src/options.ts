@@ -91,8 +91,8 @@ export interface ConnectionsPoolOptions<C = unknown> {
    * Finds peers that are gone without a word: one ping per connection and `interval`; a peer from which nothing
    * at all, pong or message, arrives for `timeout` after it is terminated and reports 1006. `true` means every
    * 30 s, with 10 s to answer. Both in ms; range: 1 to 2147483647, and `timeout` at most
-   * `interval`; noticed within about 100 ms. The pings of all connections are spread evenly over the interval, in
-   * thirty groups.
+   * `interval`; noticed within about 100 ms, so that intervals below 300 ms are not kept exactly. The pings of all
+   * connections are spread evenly over the interval, at thirty moments.
    * Sockets that cannot ping (`capabilities.ping`) have no heartbeat: give them an `idleTimeout`.
    *
    * @default false

@@ -14,6 +14,7 @@ export interface OutboxOwner {
   [kHand](message: unknown, taker: 'handlers' | 'override'): unknown;
   /** A socket or handler failed. Never throws. */
   [kFailed](error: unknown): void;
+  /** Ends the connection. Never throws. */
   [kTerminate](): void;
   /** A message would exceed the bound. `isNew`: the first of this episode. Never throws. */
   [kSlow](outgoing: Outgoing, isNew: boolean): SlowDecision;

@@ -8,8 +8,6 @@ export interface PoolLink<C> {
   readonly counters: Counters;
   /** Grace period of a close in ms: that of a running drain, or the pool's. */
   readonly closeTimeoutMs: number;
-  /** Where in its interval a new heartbeat begins, 0 to 1. */
-  nextPhase(): number;
   /** The connection has closed. Called before its listeners hear of it. */
   onClosed(connection: C, code: number, reason: string): void;
   onFailure(connection: C, error: Error): void;

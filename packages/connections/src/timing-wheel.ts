@@ -108,8 +108,15 @@ export class TimingWheel {
       // Cancelled, or moved to a later slot, since its own slot passed.
       if (entry[kDueSlot] === 0 || entry[kDueSlot] > this.#passedSlot) continue;
       entry[kDueSlot] = 0;
-      // Not the time of the tick: those before it may have taken long.
-      entry[kOnDeadline](this.nowMs);
+      try {
+        // Not the time of the tick: those before it may have taken long.
+        entry[kOnDeadline](this.nowMs);
+      } catch (error) {
+        // For the process to hear of, but not instead of those behind it.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
     if (this.#due.length > 0) setImmediate(this.#handleDue);
     else this.#stopWhenEmpty();

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
+import { createServer as createSecureServer } from 'node:https';
 import net, { type AddressInfo } from 'node:net';
 import { constants } from 'node:os';
 import { describe, expect, test, vi } from 'vitest';
@@ -16,6 +18,8 @@ import { Client } from './support/loopback.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 import { upgradeRequest } from './support/raw-client.js';
+import { tlsFixture } from './support/tls-fixture.js';
+import { watchUnhandled } from './support/unhandled.js';
 
 interface Running {
   readonly server: Server;
@@ -35,6 +39,7 @@ async function start(count: number, options: Partial<GracefulShutdownOptions> = 
   webSocketServer.on('connection', (socket) => {
     void pool.newConnection(new Connection(String(joined++), 'default', socket));
   });
+  const shutdown = gracefulShutdown({ server, webSocketServer, pool, ...options });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
@@ -45,14 +50,7 @@ async function start(count: number, options: Partial<GracefulShutdownOptions> = 
   const { port } = server.address() as AddressInfo;
   const clients: Client[] = [];
   while (clients.length < count) clients.push(await connect(port));
-  return {
-    server,
-    webSocketServer,
-    pool,
-    clients,
-    port,
-    shutdown: gracefulShutdown({ server, webSocketServer, pool, ...options }),
-  };
+  return { server, webSocketServer, pool, clients, port, shutdown };
 }
 
 async function connect(port: number): Promise<Client> {
@@ -187,7 +185,32 @@ describe('a shutdown', () => {
     await connect(port);
     expect(pool.stats().connections).toBe(3);
     expect(await connectionHeader(port)).toBe('keep-alive');
-    await expect(shutdown.shutdown()).rejects.toBe('stay');
+    // That signal has done its work: looked at once more, it would keep the process from ever ending.
+    expect(await shutdown.shutdown()).toMatchObject({ closed: 3 });
+    expect(server.listening).toBe(false);
+  });
+
+  // The first slice is closed before the call returns: `isReady` was still true, and a second drain was begun.
+  test('is one also for what is called from within its first slice', async () => {
+    const seen: unknown[] = [];
+    const { shutdown } = await start(2, {
+      drain: { maxPerSecond: 2, onProgress: () => seen.push(shutdown.isReady, shutdown.shutdown()) },
+    });
+    const done = shutdown.shutdown();
+    expect(await done).toMatchObject({ closed: 2 });
+    expect(seen.slice(0, 2)).toEqual([false, done]);
+    expect(seen[1]).toBe(done);
+    expect(shutdown.isReady).toBe(false);
+  });
+
+  test('is left to whoever drains the pool already, and takes no clients meanwhile', async () => {
+    const { server, pool, port, shutdown } = await start(2);
+    const drained = pool.drainConnections(1);
+    await expect(shutdown.shutdown()).rejects.toMatchObject({ code: 'ERR_POOL_DRAINING' });
+    expect(shutdown.isReady).toBe(false);
+    expect(await upgradeRaw(port)).toContain('503');
+    expect(await drained).toMatchObject({ closed: 2 });
+    expect(server.listening).toBe(true);
   });
 });
 
@@ -218,6 +241,21 @@ describe('with a delay for the readiness probe', () => {
     expect(shutdown.isReady).toBe(true);
     await connect(port);
     expect(pool.stats()).toMatchObject({ connections: 2, drains: 0 });
+  });
+
+  test('an abort ends it also where the pool is drained by code that knows no signals', async () => {
+    const abort = new AbortController();
+    const drainConnections = vi.fn();
+    const { port, shutdown } = await start(0, {
+      readinessDelay: 2_147_483_647,
+      drain: { signal: abort.signal },
+      pool: { drainConnections },
+    });
+    const done = shutdown.shutdown();
+    abort.abort('stay');
+    await expect(done).rejects.toBe('stay');
+    expect(drainConnections).not.toHaveBeenCalled();
+    await connect(port);
   });
 });
 
@@ -341,6 +379,61 @@ describe.concurrent('connections that would keep a server open', () => {
     expect(cutOff).not.toHaveBeenCalled();
   });
 
+  // Once its upgrade has begun, the server itself does not know of a socket any more.
+  test(
+    'an upgrade that nobody answers, and a socket in no pool, do not for long',
+    { timeout: 15_000 },
+    async () => {
+      const { server, port, shutdown } = await start(1, { webSocketServer: { close: () => undefined } });
+      const strangers = new WebSocketServer({ noServer: true });
+      server.removeAllListeners('upgrade');
+      server.on('upgrade', (request, socket, head) => {
+        if (request.url === '/strangers') strangers.handleUpgrade(request, socket, head, () => undefined);
+      });
+      const stranger = new Client(new WebSocket(`ws://127.0.0.1:${port}/strangers`));
+      await once(stranger.socket, 'open');
+      const hanging = once(server, 'upgrade');
+      const unanswered = upgradeRaw(port);
+      await hanging;
+      expect(await shutdown.shutdown()).toMatchObject({ closed: 1 });
+      expect((await stranger.closed).code).toBe(1006);
+      expect(await unanswered).toBe('');
+      expect(server.listening).toBe(false);
+    },
+  );
+
+  // The probe of a load balancer is such a one.
+  test('a TLS handshake that never begins does not for long', { timeout: 15_000 }, async () => {
+    const pool = new ConnectionsPool();
+    const server = createSecureServer(tlsFixture);
+    const shutdown = gracefulShutdown({ server, pool });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const probe = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+    onTestFinished(() => void probe.destroy());
+    probe.on('error', () => undefined);
+    const cut = once(probe, 'close');
+    await once(server, 'connection');
+    await shutdown.shutdown();
+    await cut;
+    expect(server.listening).toBe(false);
+  });
+
+  test('a server that its owner is closing is waited for', async () => {
+    const { server, port, shutdown } = await start(1);
+    server.removeAllListeners('request');
+    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
+    const answered = get(port);
+    const [, response] = await asked;
+    let isClosed = false;
+    server.close(() => (isClosed = true));
+    const done = shutdown.shutdown();
+    setTimeout(() => response.end('late'), 200);
+    await done;
+    expect(isClosed).toBe(true);
+    expect(await answered).toEqual({ status: 200, body: 'late' });
+  });
+
   test('a request that never finishes, or never begins, does not for long', { timeout: 15_000 }, async () => {
     const { server, port, shutdown } = await start(1);
     const silent = net.connect(port, '127.0.0.1');
@@ -422,6 +515,11 @@ test.each<[string, object, ErrorConstructor]>([
   ['a server that is none', { server: {} }, TypeError],
   ['no pool', { pool: null }, TypeError],
   ['a pool that is none', { pool: {} }, TypeError],
+  ['an HTTP/2 server', { server: createHttp2Server() }, TypeError],
+  ['a webSocketServer that is none', { webSocketServer: {} }, TypeError],
+  ['signals that are no list', { signals: 'SIGTERM' }, TypeError],
+  ['a signal that does not exist', { signals: ['SIGTERM', 'SIGFOO'] }, TypeError],
+  ['onError that is no function', { onError: 'log' }, TypeError],
   ['retryAfter -1', { retryAfter: -1 }, RangeError],
   ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
   ['retryAfter NaN', { retryAfter: NaN }, RangeError],
@@ -445,35 +543,67 @@ describe('signals', () => {
     expect(listeners()).toEqual(before);
   });
 
-  test('a failed shutdown is told to onError once, and the next signal begins another', async () => {
-    const errors: unknown[] = [];
-    await start(0, {
-      signals: ['SIGUSR2'],
-      onError: (error) => errors.push(error),
-      drain: { signal: AbortSignal.abort('stay') },
+  const broken = {
+    signals: ['SIGUSR2', 'SIGHUP'],
+    pool: { drainConnections: () => Promise.reject(new Error('broken')) },
+  } as const;
+
+  /** Both listeners of `broken`, and those that Vitest has for `event` and would fail the run with. */
+  function restore(event?: 'unhandledRejection'): void {
+    const others = event === undefined ? [] : process.rawListeners(event);
+    if (event !== undefined) process.removeAllListeners(event);
+    onTestFinished(() => {
+      process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP');
+      for (const other of others) process.on(event!, other as NodeJS.UnhandledRejectionListener);
     });
-    onTestFinished(() => void process.removeAllListeners('SIGUSR2'));
-    process.emit('SIGUSR2');
-    process.emit('SIGUSR2');
+  }
+
+  test('a failed shutdown is told to onError, and the next signal ends the process', async () => {
+    restore();
+    const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
+    onTestFinished(() => exit.mockRestore());
+    const errors: unknown[] = [];
+    const { port, shutdown } = await start(0, { ...broken, onError: (error) => errors.push(error) });
+    process.emit('SIGUSR2', 'SIGUSR2');
+    process.emit('SIGUSR2', 'SIGUSR2');
     await new Promise((resolve) => setImmediate(resolve));
-    expect(errors).toEqual(['stay']);
-    process.emit('SIGUSR2');
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(errors).toEqual(['stay', 'stay']);
+    expect(errors).toEqual([new Error('broken')]);
+    expect(shutdown.isReady).toBe(false);
+    expect(await upgradeRaw(port)).toContain('503');
+    expect(exit).not.toHaveBeenCalled();
+    process.emit('SIGHUP', 'SIGHUP');
+    expect(exit.mock.calls).toEqual([[129]]);
   });
 
   test('a failed shutdown is an unhandled rejection where nobody listens to errors', async () => {
-    // Those of Vitest would fail the run.
-    const others = process.rawListeners('unhandledRejection') as NodeJS.UnhandledRejectionListener[];
-    process.removeAllListeners('unhandledRejection');
-    onTestFinished(() => {
-      process.removeAllListeners('SIGUSR2');
-      for (const other of others) process.on('unhandledRejection', other);
-    });
-    await start(0, { signals: ['SIGUSR2'], drain: { signal: AbortSignal.abort('stay') } });
+    restore('unhandledRejection');
+    await start(0, broken);
     const rejection = once(process, 'unhandledRejection');
     process.emit('SIGUSR2', 'SIGUSR2');
-    expect((await rejection)[0]).toBe('stay');
+    expect((await rejection)[0]).toEqual(new Error('broken'));
+  });
+
+  // It ended the process, and with it all the clients that were to stay.
+  test('an aborted one is no failure, and the next signal begins another', async () => {
+    restore();
+    const { reasons, settle } = watchUnhandled();
+    const abort = new AbortController();
+    const { server, port, shutdown } = await start(1, {
+      signals: ['SIGUSR2'],
+      readinessDelay: 200,
+      drain: { signal: abort.signal },
+    });
+    process.emit('SIGUSR2', 'SIGUSR2');
+    expect(shutdown.isReady).toBe(false);
+    abort.abort('stay');
+    await settle();
+    expect(reasons).toEqual([]);
+    expect(shutdown.isReady).toBe(true);
+    await connect(port);
+    process.emit('SIGUSR2', 'SIGUSR2');
+    expect(shutdown.isReady).toBe(false);
+    expect(await shutdown.shutdown()).toMatchObject({ closed: 2 });
+    expect(server.listening).toBe(false);
   });
 
   describe('by a fake clock', () => {

@@ -388,6 +388,13 @@ class Undying extends Player {
     throw new Error('terminate failed');
   }
 }
+class Late extends Player {
+  // eslint-disable-next-line @typescript-eslint/no-misused-promises -- TypeScript alone lets it pass
+  override async terminate(): Promise<void> {
+    await Promise.resolve();
+    throw new Error('terminate failed');
+  }
+}
 class Reluctant extends Player {
   override terminate(): void {
     // Ends nothing.
@@ -412,6 +419,7 @@ describe('an overridden terminate that is wrong', () => {
   // It threw out of the timer that all connections of the process share, which never called those behind it again.
   test.each<[string, PlayerClass, string[]]>([
     ['throws', Undying, ['terminate failed']],
+    ['rejects', Late, ['terminate failed']],
     ['ends nothing', Reluctant, []],
   ])('because it %s is ended all the same, and so are the others', async (_title, PlayerOf, expected) => {
     const { players, errors, closed } = await joinMute(new Lobby({ closeTimeout: 50 }), PlayerOf);
@@ -423,6 +431,7 @@ describe('an overridden terminate that is wrong', () => {
 
   test.each<[string, PlayerClass]>([
     ['throws', Undying],
+    ['rejects', Late],
     ['ends nothing', Reluctant],
   ])('because it %s does not fail a drain', async (_title, PlayerOf) => {
     const lobby = new Lobby();

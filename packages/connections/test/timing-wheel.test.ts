@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { kDueSlot, kOnDeadline, SLOT_MS, TimingWheel, type Timed } from '../src/timing-wheel.js';
 
@@ -164,6 +165,28 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(2);
     vi.advanceTimersByTime(LATEST_MS);
     expect(called).toBe(600);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  // They were never called any more, and nothing else either once a slot had been full.
+  test('an entry that throws is an uncaught exception, and holds up none of those behind it', async () => {
+    const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[];
+    process.removeAllListeners('uncaughtException');
+    onTestFinished(() => {
+      process.removeAllListeners('uncaughtException');
+      for (const other of others) process.on('uncaughtException', other);
+    });
+    const uncaught = once(process, 'uncaughtException');
+    const wheel = new TimingWheel();
+    let called = 0;
+    const fail = (): never => {
+      throw new Error('entry failed');
+    };
+    wheel.schedule(new Entry(fail), wheel.nowMs + 50);
+    for (let count = 0; count < 600; count++) wheel.schedule(new Entry(() => called++), wheel.nowMs + 50);
+    vi.advanceTimersByTime(LATEST_MS);
+    expect(called).toBe(600);
+    expect((await uncaught)[0]).toEqual(new Error('entry failed'));
     expect(vi.getTimerCount()).toBe(0);
   });
 
