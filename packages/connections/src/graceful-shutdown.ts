@@ -22,7 +22,7 @@ const IDLE_CHECK_MS = 50;
 const SAME_SIGNAL_MS = 500;
 
 export interface GracefulShutdownOptions {
-  /** The HTTP or HTTPS server that takes the upgrades. One shutdown each. */
+  /** The HTTP or HTTPS server that takes the upgrades: one shutdown each, made before it listens. */
   readonly server: Server;
   /** What is drained. */
   readonly pool: { drainConnections(options: DrainOptions): Promise<DrainReport> };
