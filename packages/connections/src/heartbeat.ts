@@ -81,7 +81,7 @@ export class Heartbeat {
    * the peer gets a little more time, once.
    */
   #verdict(nowMs: number): Beat {
-    const isLate = nowMs - this.dueAtMs > LATE_MS && this.#reprievedUntilMs < this.#pingedAtMs;
+    const isLate = nowMs - this.dueAtMs > LATE_MS && this.#reprievedUntilMs <= this.#pingedAtMs;
     if (!isLate) return 'dead';
     this.#reprievedUntilMs = nowMs + REPRIEVE_MS;
     return 'wait';

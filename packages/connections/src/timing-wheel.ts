@@ -100,7 +100,6 @@ export class TimingWheel {
     }
     // Behind the poll phase: what arrived during a stall is read before anybody is held to have been silent.
     if (idle && this.#due.length > 0) setImmediate(this.#handleDue);
-    else if (idle) this.#stopWhenEmpty();
   }
 
   #handleDue = (): void => {
