@@ -295,11 +295,13 @@ describe.concurrent('while it drains', () => {
     'a refused client that keeps its side open does not hold up the end',
     { timeout: 15_000 },
     async () => {
-      const { port, shutdown } = await start(2, SLOW);
+      const { server, port, shutdown } = await start(2, SLOW);
       const done = shutdown.shutdown();
       const stubborn = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
       expect(await upgradeRaw(port, stubborn)).toContain('503');
+      const cutOff = vi.spyOn(server, 'closeAllConnections');
       await done;
+      expect(cutOff).not.toHaveBeenCalled();
     },
   );
 
