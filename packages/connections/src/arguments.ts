@@ -19,6 +19,12 @@ export function assertNamespace(namespace: unknown): void {
   throw new TypeError(expected('namespace to be a string', namespace));
 }
 
+/** For an option or argument that may be left out. */
+export function assertFunction(name: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw new TypeError(expected(`${name} to be a function`, value));
+}
+
 /** Longest time: what a Node timer can hold (2^31 - 1 ms, about 24.8 days). */
 const MAX_MS = 2_147_483_647;
 

@@ -329,17 +329,8 @@ export class Connection<
 
   /** @internal An overridden `terminate` is asked first. Where it fails, or ends nothing, this ends it. */
   [kTerminate](): void {
-    this.#attempt(() => this.terminate());
-    this.#attempt(() => Connection.prototype.terminate.call(this));
-  }
-
-  #attempt(end: () => unknown): void {
-    try {
-      const answer = end();
-      if (answer instanceof Promise) answer.catch((error: unknown) => this[kFailed](error));
-    } catch (error) {
-      this[kFailed](error);
-    }
+    void reported(this, () => this.terminate());
+    void reported(this, () => Connection.prototype.terminate.call(this));
   }
 
   /** @internal */
@@ -475,12 +466,14 @@ export type AnyConnection = Connection<unknown, never, unknown>;
 
 /** A close of the library's own accord: an overridden `close` that fails is reported like any other failure. */
 export function closeReported(connection: AnyConnection, code: number, reason: string): Promise<void> {
+  return reported(connection, () => connection.close(code, reason));
+}
+
+/** Calls what may be overridden, at once. Never rejects: a failure is one of the connection. */
+async function reported(connection: AnyConnection, call: () => unknown): Promise<void> {
   try {
-    return Promise.resolve(connection.close(code, reason)).catch((error: unknown) =>
-      connection[kFailed](error),
-    );
+    await call();
   } catch (error) {
     connection[kFailed](error);
-    return Promise.resolve();
   }
 }

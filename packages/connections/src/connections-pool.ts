@@ -1,6 +1,6 @@
 /* eslint-disable max-lines -- the public surface of a pool: a method for each way to send, most of them one line */
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
-import { assertNamespace, toIds } from './arguments.js';
+import { assertFunction, assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { closeReported, Connection, type AnyConnection } from './connection.js';
 import type { PoolEvents, PoolStats } from './connections-pool-types.js';
@@ -144,9 +144,7 @@ export class ConnectionsPool<
    */
   async removeConnection(connection: ConnectionType, onEmptyNamespace?: () => unknown): Promise<void> {
     assertConnection(connection);
-    if (onEmptyNamespace !== undefined && typeof onEmptyNamespace !== 'function') {
-      throw new TypeError(expected('onEmptyNamespace to be a function', onEmptyNamespace));
-    }
+    assertFunction('onEmptyNamespace', onEmptyNamespace);
     const hasEmptied = this.#leave(connection, undefined, '');
     const isClaimed = this.#emptiedBy.delete(connection) && !this.hasNamespace(connection.namespace);
     if (hasEmptied || isClaimed) await onEmptyNamespace?.();

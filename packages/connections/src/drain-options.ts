@@ -1,4 +1,4 @@
-import { assertMaxPerSecond, assertMs } from './arguments.js';
+import { assertFunction, assertMaxPerSecond, assertMs } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import type { DrainProgress } from './drain.js';
 import { expected } from './errors.js';
@@ -94,9 +94,7 @@ export function planDrain(options: DrainOptions, closeTimeoutMs: number): DrainP
   assertJitter(jitter);
   assertCloseArguments(code, reason);
   assertSignal(signal);
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new TypeError(expected('onProgress to be a function', onProgress));
-  }
+  assertFunction('onProgress', onProgress);
   const common = { jitter, code, reason, graceMs: grace, signal, onProgress };
   if (deadline !== undefined) {
     if (maxPerSecond !== undefined) throw new TypeError('Expected maxPerSecond or deadline, got both');

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { assertMs } from './arguments.js';
+import { assertFunction, assertMs } from './arguments.js';
 import { expected } from './errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
 import type { DrainReport } from './drain.js';
@@ -128,9 +128,7 @@ function assertOptions(options: GracefulShutdownOptions): void {
   if (readinessDelay !== 0) assertMs('readinessDelay', readinessDelay);
   planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
   assertSignals(options.signals ?? []);
-  if (options.onError !== undefined && typeof options.onError !== 'function') {
-    throw new TypeError(expected('onError to be a function', options.onError));
-  }
+  assertFunction('onError', options.onError);
 }
 
 /** The open sockets of a server, those included that were upgraded, or have not said anything yet. */
