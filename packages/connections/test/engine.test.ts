@@ -7,7 +7,16 @@ import * as zlib from 'node:zlib';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Connection, ConnectionsPool, type NativeWebsocket, type WebSocketMessage } from '../src/index.js';
-import { digest, member, members, spySystemWrites, spyWrites, tcpOf, type Member } from './support/engine.js';
+import {
+  digest,
+  endTurn,
+  member,
+  members,
+  spySystemWrites,
+  spyWrites,
+  tcpOf,
+  type Member,
+} from './support/engine.js';
 import { Client, Loopback } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';
 import { tlsFixture } from './support/tls-fixture.js';
@@ -63,8 +72,7 @@ describe('one write per socket and turn', () => {
     void pool.broadcastMessage('default', '1');
     void a.connection.send('private');
     void pool.broadcastMessage('default', '2');
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     expect(ofA.count).toBe(1);
     expect(ofB.length).toBe(1);
     expect(await a.client.exactly(3)).toEqual(['1', 'private', '2']);
@@ -179,8 +187,7 @@ describe('flush', () => {
     const writes = spyWrites(socket);
     const text = 'x'.repeat(20_000);
     void pool.broadcastMessage('default', text);
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     expect(writes).toHaveLength(0);
     pool.flush();
     expect(writes).toHaveLength(1);
@@ -414,11 +421,9 @@ describe("an open fragmented message of the socket's owner", () => {
     socket.send('a', { fin: false });
     void pool.broadcastMessage('default', '1');
     void connection.send('2');
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     void pool.broadcastMessage('default', '3');
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     socket.send('b', { fin: true });
     expect(await client.exactly(4)).toEqual(['ab', '1', '2', '3']);
   });
@@ -448,8 +453,7 @@ describe("an open fragmented message of the socket's owner", () => {
     for (const value of [1, 2]) {
       void pool.broadcastMessage('default', bytes.fill(value));
       bytes.fill(0);
-      await nextTurn();
-      await nextTurn();
+      await endTurn();
     }
     socket.send('b', { fin: true });
     expect(await client.exactly(3)).toEqual(['ab', Buffer.alloc(6, 1), Buffer.alloc(6, 2)]);
@@ -462,8 +466,7 @@ describe("an open fragmented message of the socket's owner", () => {
     await pool.newConnection(new Shouting('1', 'default', socket));
     socket.send('A', { fin: false });
     for (const text of ['x', 'y', 'z']) void pool.broadcastMessage('default', text);
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     socket.send('B', { fin: true });
     expect(await client.exactly(4)).toEqual(['AB', 'X', 'Y', 'Z']);
   });
@@ -486,8 +489,7 @@ describe("an open fragmented message of the socket's owner", () => {
     const results = [];
     for (let i = 0; i < 10; i++) {
       results.push(pool.broadcastMessage('default', 'x'.repeat(30_000)));
-      await nextTurn();
-      await nextTurn();
+      await endTurn();
     }
     expect(connection.bufferedAmount).toBeLessThan(200_000);
     const counts = (await Promise.all(results)).map(({ sent, dropped }) => `${sent}${dropped}`);
@@ -543,8 +545,7 @@ describe('user code on the way', () => {
     void pool.broadcastMessage('default', '2');
     void (isMixed ? connection.send('3') : pool.broadcastMessage('default', '3'));
     void pool.broadcastMessage('default', '4');
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     return seen;
   }
 
@@ -652,8 +653,7 @@ describe('sockets without the direct path', () => {
     const writes = spyWrites(socket);
     const large = Buffer.alloc(1_000_000, 5);
     for (const text of ['1', '2', '3']) void pool.broadcastMessage('default', text);
-    await nextTurn();
-    await nextTurn();
+    await endTurn();
     expect(writes).toHaveLength(1);
     void pool.broadcastMessage('default', large);
     void connection.send('private');

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ServerOptions } from 'ws';
 import {
@@ -7,7 +6,15 @@ import {
   type ConnectionsPoolOptions,
   type WebSocketMessage,
 } from '../src/index.js';
-import { member, members, spySystemWrites, spyWrites, tcpOf, type Member } from './support/engine.js';
+import {
+  endTurn,
+  member,
+  members,
+  spySystemWrites,
+  spyWrites,
+  tcpOf,
+  type Member,
+} from './support/engine.js';
 import { Loopback } from './support/loopback.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { isCompressed, WireClient } from './support/wire.js';
@@ -32,12 +39,6 @@ const modes: Record<string, Mode> = {
 };
 
 const text = (serial: number): string => `message ${serial}, not the shortest one`;
-
-/** The end of this turn, and what it has the next one do. */
-async function endTurn(): Promise<void> {
-  await nextTurn();
-  await nextTurn();
-}
 
 describe('one buffer', () => {
   describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) => {

@@ -13,6 +13,14 @@ import { Loopback } from './support/loopback.js';
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
+async function expectCollected(refs: readonly WeakRef<object>[]): Promise<void> {
+  await vi.waitFor(async () => {
+    await nextTurn();
+    collect();
+    expect(refs.map((ref) => ref.deref() === undefined)).toEqual(refs.map(() => true));
+  });
+}
+
 type End = 'closed' | 'terminated' | 'removed' | 'gone';
 
 /** Uses a connection in every way, ends it, and keeps only a weak hold of it. */
@@ -49,11 +57,8 @@ describe.each(modes)('%s', (_, options) => {
       const loopback = await Loopback.start(options);
       const { client } = await member(pool, loopback, 'stays');
       const refs = await useAndEnd(pool, loopback, end);
-      await vi.waitFor(async () => {
-        await nextTurn();
-        collect();
-        expect(refs.map((ref) => ref.deref() === undefined)).toEqual([true, true]);
-      });
+      expect(refs).toHaveLength(2);
+      await expectCollected(refs);
       // The pool and its namespace are still in use.
       expect((await pool.broadcastMessage('default', 'end')).sent).toBe(1);
       expect((await client.exactly(4)).at(-1)).toBe('end');
@@ -75,9 +80,6 @@ test('a socket of a server that is to be shut down is not retained when it has c
     const [response] = (await once(get({ host: '127.0.0.1', port }), 'response')) as [IncomingMessage];
     await once(response.resume(), 'close');
   }
-  await vi.waitFor(async () => {
-    await nextTurn();
-    collect();
-    expect(refs.map((ref) => ref.deref() === undefined)).toEqual([true, true, true]);
-  });
+  expect(refs).toHaveLength(3);
+  await expectCollected(refs);
 });

@@ -19,7 +19,7 @@ import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 import { upgradeRequest } from './support/raw-client.js';
 import { tlsFixture } from './support/tls-fixture.js';
-import { watchUnhandled } from './support/unhandled.js';
+import { watchUnhandled, withhold } from './support/unhandled.js';
 
 interface Running {
   readonly server: Server;
@@ -83,11 +83,24 @@ async function get(
   return { status: response.statusCode, body };
 }
 
-/** What the server says of the connection to a client that would keep it. */
-async function connectionHeader(port: number): Promise<string | undefined> {
+function keepAliveAgent(): http.Agent {
   const agent = new http.Agent({ keepAlive: true });
   onTestFinished(() => agent.destroy());
-  const request = http.get({ host: '127.0.0.1', port, agent });
+  return agent;
+}
+
+/** A request that the server has got and not answered; `answered` is for its client. */
+async function pendingRequest({ server, port }: Running, agent?: http.Agent) {
+  server.removeAllListeners('request');
+  const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
+  const answered = get(port, agent);
+  const [, response] = await asked;
+  return { response, answered };
+}
+
+/** What the server says of the connection to a client that would keep it. */
+async function connectionHeader(port: number): Promise<string | undefined> {
+  const request = http.get({ host: '127.0.0.1', port, agent: keepAliveAgent() });
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   return response.resume().headers.connection;
 }
@@ -343,18 +356,14 @@ describe.concurrent('while it drains', () => {
 describe.concurrent('connections that would keep a server open', () => {
   test('a keep-alive connection without a request does not', async () => {
     const { port, shutdown } = await start(1);
-    const agent = new http.Agent({ keepAlive: true });
-    onTestFinished(() => agent.destroy());
-    expect(await get(port, agent)).toEqual({ status: 200, body: 'hello' });
+    expect(await get(port, keepAliveAgent())).toEqual({ status: 200, body: 'hello' });
     await shutdown.shutdown();
   });
 
   test('a request that is running may finish', async () => {
-    const { server, port, shutdown } = await start(1);
-    server.removeAllListeners('request');
-    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
-    const answered = get(port);
-    const [, response] = await asked;
+    const running = await start(1);
+    const { server, shutdown } = running;
+    const { response, answered } = await pendingRequest(running);
     const done = shutdown.shutdown();
     while (server.listening) await new Promise((resolve) => setImmediate(resolve));
     response.end('late');
@@ -364,14 +373,10 @@ describe.concurrent('connections that would keep a server open', () => {
 
   // Nothing tells its client to close the connection: it has to be found idle.
   test('a request that was running does not, once it has finished', { timeout: 15_000 }, async () => {
-    const { server, port, shutdown } = await start(1);
+    const running = await start(1);
+    const { server, shutdown } = running;
     server.keepAliveTimeout = 0;
-    server.removeAllListeners('request');
-    const agent = new http.Agent({ keepAlive: true });
-    onTestFinished(() => agent.destroy());
-    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
-    const answered = get(port, agent);
-    const [, response] = await asked;
+    const { response, answered } = await pendingRequest(running, keepAliveAgent());
     const cutOff = vi.spyOn(server, 'closeAllConnections');
     const done = shutdown.shutdown();
     while (server.listening) await new Promise((resolve) => setImmediate(resolve));
@@ -422,11 +427,9 @@ describe.concurrent('connections that would keep a server open', () => {
   });
 
   test('a server that its owner is closing is waited for', async () => {
-    const { server, port, shutdown } = await start(1);
-    server.removeAllListeners('request');
-    const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
-    const answered = get(port);
-    const [, response] = await asked;
+    const running = await start(1);
+    const { server, shutdown } = running;
+    const { response, answered } = await pendingRequest(running);
     let isClosed = false;
     server.close(() => (isClosed = true));
     const done = shutdown.shutdown();
@@ -550,18 +553,13 @@ describe('signals', () => {
     pool: { drainConnections: () => Promise.reject(new Error('broken')) },
   } as const;
 
-  /** Both listeners of `broken`, and those that Vitest has for `event` and would fail the run with. */
-  function restore(event?: 'unhandledRejection'): void {
-    const others = event === undefined ? [] : process.rawListeners(event);
-    if (event !== undefined) process.removeAllListeners(event);
-    onTestFinished(() => {
-      process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP');
-      for (const other of others) process.on(event!, other as NodeJS.UnhandledRejectionListener);
-    });
+  /** What listens to signals does so until the test has ended. */
+  function forgetSignals(): void {
+    onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
   }
 
   test('a failed shutdown is told to onError, and the next signal ends the process', async () => {
-    restore();
+    forgetSignals();
     const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
     onTestFinished(() => exit.mockRestore());
     const errors: unknown[] = [];
@@ -578,7 +576,8 @@ describe('signals', () => {
   });
 
   test('a failed shutdown is an unhandled rejection where nobody listens to errors', async () => {
-    restore('unhandledRejection');
+    forgetSignals();
+    withhold('unhandledRejection');
     await start(0, broken);
     const rejection = once(process, 'unhandledRejection');
     process.emit('SIGUSR2', 'SIGUSR2');
@@ -587,7 +586,7 @@ describe('signals', () => {
 
   // It ended the process, and with it all the clients that were to stay.
   test('an aborted one is no failure, and the next signal begins another', async () => {
-    restore();
+    forgetSignals();
     const { reasons, settle } = watchUnhandled();
     const abort = new AbortController();
     const { server, port, shutdown } = await start(1, {
@@ -619,7 +618,7 @@ describe('signals', () => {
         pool: { drainConnections },
         signals: ['SIGUSR2', 'SIGHUP'],
       });
-      onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
+      forgetSignals();
       return vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
     }
 

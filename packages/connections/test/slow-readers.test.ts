@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type SlowDecision } from '../src/index.js';
-import { digest, member, tcpOf } from './support/engine.js';
+import { digest, endTurn, member, tcpOf } from './support/engine.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { Loopback } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';
@@ -308,8 +308,7 @@ test('a hundred stalled readers keep one buffer between them', async () => {
   }
   await pool.broadcastMessage('default', filler);
   for (const text of ['1', '2']) void pool.broadcastMessage('default', text);
-  await nextTurn();
-  await nextTurn();
+  await endTurn();
   const waiting = sockets.map((socket) => waitingIn(socket).at(-1)?.buffer);
   expect(waiting[0]?.byteLength).toBe(6);
   expect(new Set(waiting).size).toBe(1);

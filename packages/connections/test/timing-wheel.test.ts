@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { kDueSlot, kOnDeadline, SLOT_MS, TimingWheel, type Timed } from '../src/timing-wheel.js';
+import { withhold } from './support/unhandled.js';
 
 /** Notes when it is called, by the real clock (which is faked here). */
 class Entry implements Timed {
@@ -170,12 +171,7 @@ describe('by a fake clock', () => {
 
   // They were never called any more, and nothing else either once a slot had been full.
   test('an entry that throws is an uncaught exception, and holds up none of those behind it', async () => {
-    const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[];
-    process.removeAllListeners('uncaughtException');
-    onTestFinished(() => {
-      process.removeAllListeners('uncaughtException');
-      for (const other of others) process.on('uncaughtException', other);
-    });
+    withhold('uncaughtException');
     const uncaught = once(process, 'uncaughtException');
     const wheel = new TimingWheel();
     let called = 0;

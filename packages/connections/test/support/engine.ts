@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { WebSocket } from 'ws';
 import { Connection, type ConnectionsPool } from '../../src/index.js';
 import type { Loopback, Pair } from './loopback.js';
@@ -7,6 +8,12 @@ import type { Loopback, Pair } from './loopback.js';
 /** The TCP or TLS socket below a `ws` socket. */
 export function tcpOf(socket: WebSocket): Socket {
   return (socket as unknown as { _socket: Socket })._socket;
+}
+
+/** The end of this turn, and what it has the next one do. */
+export async function endTurn(): Promise<void> {
+  await nextTurn();
+  await nextTurn();
 }
 
 export interface Member extends Pair {

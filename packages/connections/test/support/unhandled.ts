@@ -1,6 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { onTestFinished } from './on-test-finished.js';
 
+/** Keeps what would end the process from Vitest, which would fail the run for it, until the test has ended. */
+export function withhold(event: 'unhandledRejection' | 'uncaughtException'): void {
+  const others = process.rawListeners(event) as NodeJS.UnhandledRejectionListener[];
+  process.removeAllListeners(event);
+  onTestFinished(() => {
+    process.removeAllListeners(event);
+    for (const other of others) process.on(event, other);
+  });
+}
+
 /** Collects what would end the process; `settle` gives rejections the turns that they need to be reported. */
 export function watchUnhandled(): { readonly reasons: unknown[]; settle: () => Promise<unknown[]> } {
   const reasons: unknown[] = [];
