@@ -1,5 +1,5 @@
 import { expected } from './errors.js';
-import type { NativeConnectionHandlers } from './native-websocket.js';
+import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
 
 export function assertId(id: unknown): void {
   if (typeof id === 'string' || typeof id === 'bigint') return;
@@ -19,6 +19,24 @@ export function assertNamespace(namespace: unknown): void {
   throw new TypeError(expected('namespace to be a string', namespace));
 }
 
+/**
+ * Finds typing errors in the names of options, which JavaScript would ignore.
+ *
+ * @throws {TypeError} not an object, or it has a key that does not exist
+ */
+export function assertKeys(name: string, options: unknown, known: readonly string[]): void {
+  assertObject(name, options);
+  for (const key of Object.keys(options as object)) {
+    if (known.includes(key)) continue;
+    throw new TypeError(`Unknown option \`${key}\` in ${name}. Valid options: ${known.join(', ')}`);
+  }
+}
+
+export function assertObject(name: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null) return;
+  throw new TypeError(expected(`${name} to be an object`, value));
+}
+
 /** For an option or argument that may be left out. */
 export function assertFunction(name: string, value: unknown): void {
   if (value === undefined || typeof value === 'function') return;
@@ -29,8 +47,8 @@ export function assertFunction(name: string, value: unknown): void {
 const MAX_MS = 2_147_483_647;
 
 /**
- * @throws {TypeError} no number
- * @throws {RangeError} below 1, or above the maximum: Node's timers know no less than a millisecond
+ * @throws {TypeError} not a number
+ * @throws {RangeError} below 1 (Node's timers have no shorter time) or above the maximum
  */
 export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
   if (typeof ms !== 'number') throw new TypeError(expected(`${name} to be a number of milliseconds`, ms));
@@ -39,7 +57,7 @@ export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
   }
 }
 
-/** @throws {TypeError} no iterable, or a string, which would be taken apart into characters */
+/** @throws {TypeError} not an iterable, or a string, which would be taken apart into characters */
 export function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
   if (exceptions === undefined) return [];
   // From JavaScript anything may come.
@@ -50,7 +68,7 @@ export function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
 }
 
 /**
- * @throws {TypeError} no number
+ * @throws {TypeError} not a number
  * @throws {RangeError} 0, negative, NaN, infinite or fractional
  */
 export function assertMaxPerSecond(rate: unknown): void {

@@ -1,39 +1,33 @@
-/* eslint-disable max-lines -- the public surface of a pool: a method for each way to send, most of them one line */
-import { captureRejectionSymbol, EventEmitter } from 'node:events';
+import type { InspectOptions } from 'node:util';
 import { assertFunction, assertNamespace, toIds } from './arguments.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
-import { closeReported, Connection, type AnyConnection } from './connection.js';
-import type { PoolEvents, PoolStats } from './connections-pool-types.js';
-import { newCounters } from './counters.js';
-import { Drain, type DrainReport } from './drain.js';
-import {
-  DEFAULT_MAX_PER_SECOND,
-  planBatches,
-  planDrain,
-  type DrainOptions,
-  type DrainPlan,
-} from './drain-options.js';
+import { Connection, coreOf, type AnyConnection } from './connection.js';
+import type { Facade, PoolLink } from './user-code.js';
+import { newCounters, type PoolStats } from './counters.js';
 import { trace } from './diagnostics.js';
-import { ConnectionsError, expected, show, toError } from './errors.js';
-import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './message.js';
+import { Drains } from './drain/drains.js';
+import { planFrom, type DrainOptions } from './drain/drain-options.js';
+import type { DrainReport } from './drain/drain-report.js';
+import { expected, toError } from './errors.js';
+import { Membership } from './membership.js';
 import {
   resolveOptions,
   type ConnectionsPoolOptions,
   type PoolSettings,
   type SlowDecision,
 } from './options.js';
-import { Outgoing, type BroadcastResult } from './outgoing.js';
-import type { Outbox } from './outbox.js';
-import { kJoined, kLeft, kOutbox, kPool, type PoolLink } from './pool-link.js';
-import { Registry } from './registry.js';
-import { Turn } from './turn.js';
+import { PoolSends } from './pool-sends.js';
+import type { BroadcastResult } from './sending/delivery.js';
+import { EndOfTurn } from './sending/end-of-turn.js';
+import { Envelope } from './sending/envelope.js';
+import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
 
 const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
 
 /**
  * All connections of a process: namespace -> id -> connection.
  *
- * Made to be extended. Everything that a call changes has changed when it returns; its promise tells the outcome.
+ * Made to be extended. Whatever a call changes has changed when it returns; its promise tells the outcome.
  *
  * @typeParam Message what may be sent
  * @typeParam ConnectionType class of the connections
@@ -41,58 +35,66 @@ const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped:
 export class ConnectionsPool<
   Message = WebSocketMessage,
   ConnectionType extends AnyConnection = Connection<string, Message>,
-> extends EventEmitter<PoolEvents<ConnectionType>> {
-  readonly #turn = new Turn();
+> extends PoolSends<Message, ConnectionType> {
+  readonly #endOfTurn: EndOfTurn;
   readonly #settings: PoolSettings<ConnectionType>;
   readonly #counters = newCounters();
-  readonly #link: PoolLink<AnyConnection>;
-  /** Connections whose closing emptied their namespace and whose `removeConnection` may still come for it. */
-  readonly #emptiedBy = new WeakSet<ConnectionType>();
-  readonly #registry: Registry<ConnectionType>;
-  #draining = false;
-  #drain: Drain | undefined;
-  #drainGraceMs: number | undefined;
+  readonly #members: Membership<ConnectionType>;
+  readonly #drains: Drains;
 
   /**
-   * @throws {TypeError | RangeError} an option has the wrong type or is out of range
+   * @throws {TypeError} an option is unknown or has the wrong type
+   * @throws {RangeError} a number is out of range
    */
   constructor(options: ConnectionsPoolOptions<NoInfer<ConnectionType>> = {}) {
-    // A rejected async listener is an `error` event, as a throwing one is.
-    super({ captureRejections: true });
+    super();
     this.#settings = resolveOptions(options);
-    const { maxBufferedBytes, historyBytes } = this.#settings;
-    this.#registry = new Registry(this.#turn, { maxBufferedBytes, historyBytes, counters: this.#counters });
-    this.#link = this.#makeLink();
+    this.#endOfTurn = new EndOfTurn(this.#settings.maxFlushMs);
+    this.#members = new Membership(this.#endOfTurn, this.#settings, this.#counters, this.#makeLink(), {
+      joined: (connection) => this.emitSafely('connection', connection),
+      left: (connection, code, reason) => {
+        this.#drains.onGone(connection);
+        this.emitSafely('disconnection', connection, code, reason);
+      },
+      refused: (connection, error) => this.emitSafely('refused', connection, error),
+      emptied: (namespace) => this.emitSafely('emptyNamespace', namespace),
+    });
+    this.#drains = new Drains({
+      all: () => this.#members.all(),
+      began: () => {
+        this.#members.isClosed = true;
+        this.#counters.drains++;
+      },
+      ended: (report) => this.emitSafely('drain', report),
+      aborted: () => (this.#members.isClosed = false),
+      failed: (error) => this.reportError(error, undefined),
+    });
   }
 
-  #makeLink(): PoolLink<AnyConnection> {
-    const graceMs = (): number => this.#drainGraceMs ?? this.#settings.closeTimeout;
+  #makeLink(): PoolLink {
+    const own = (connection: Facade): ConnectionType => connection as unknown as ConnectionType;
     return {
       settings: this.#settings,
       counters: this.#counters,
-      get closeTimeoutMs() {
-        return graceMs();
-      },
-      onClosed: (connection, code, reason) => {
-        if (this.#leave(connection as ConnectionType, code, reason))
-          this.#emptiedBy.add(connection as ConnectionType);
-      },
-      onFailure: (connection, error) => this.#reportError(error, connection as ConnectionType),
-      onSlow: (connection, outgoing, isNew) => this.#decide(connection as ConnectionType, outgoing, isNew),
+      onGone: (connection, code, reason) => this.#members.onGone(own(connection), code, reason),
+      onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
+      onSlow: (connection, byteLength, isNew) => this.#decide(own(connection), byteLength, isNew),
     };
   }
 
-  /** The connections, live. To be read: what is added or deleted here is unknown to the pool. */
+  // ---------------------------------------------------------------- who is connected
+
+  /** The connections, live. Read it only: the pool does not notice what is added or deleted here. */
   get connections(): Map<string, Map<ConnectionType['id'], ConnectionType>> {
-    return this.#registry.connections;
+    return this.#members.namespaces;
   }
 
   /** The pool takes no newcomers: a drain has begun. It stays so when the drain is done. */
   get draining(): boolean {
-    return this.#draining;
+    return this.#members.isClosed;
   }
 
-  /** The connections of a namespace, live; an empty map of nobody's when there is no such namespace. */
+  /** The connections of a namespace, live; a new empty map if the namespace does not exist. */
   namespace(namespace: string): Map<ConnectionType['id'], ConnectionType> {
     return this.connections.get(namespace) ?? new Map<ConnectionType['id'], ConnectionType>();
   }
@@ -103,118 +105,48 @@ export class ConnectionsPool<
   }
 
   /** The connection that has the id in the namespace now. */
-  getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
-    return this.#registry.find(namespace, id);
+  override getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
+    return this.#members.find(namespace, id);
   }
 
   /**
-   * Adds a connection, at once; from then on the pool removes it by itself when it closes. One that has closed
-   * already is not added, and one that is in the pool already stays.
+   * Adds a connection at once; the pool removes it by itself when it closes.
    *
-   * A refusal that nobody awaits is no unhandled rejection: which clients come twice is not in the caller's hands.
+   * The connection is refused, and closed with 1013, if the pool is draining, if its id is taken (`onDuplicate:
+   * 'reject'`) or if it has closed already. That is the network's doing, so the promise still resolves: a `refused`
+   * event tells the reason, and `connection.closed` is `true`.
    *
-   * @throws {TypeError} (rejects) no `Connection`
-   * @throws {ConnectionsError} (rejects) `ERR_DUPLICATE_CONNECTION`: the id is taken, nothing has changed;
-   * `ERR_POOL_DRAINING`: the pool is draining, the connection is being closed with 1013;
-   * `ERR_CONNECTION_IN_USE`: it is in another pool
+   * @throws {TypeError} (rejects) not a `Connection`
+   * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool
    */
   newConnection(connection: ConnectionType): Promise<void> {
     try {
       assertConnection(connection);
+      this.#members.add(connection);
+      return Promise.resolve();
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    const refusal = this.#refusalOf(connection);
-    if (refusal === undefined) {
-      this.#join(connection);
-      return Promise.resolve();
-    }
-    this.#counters.refused++;
-    const refused: Promise<void> = Promise.reject(refusal);
-    refused.catch(() => undefined);
-    return refused;
   }
 
   /**
-   * Removes this connection, at once; another that has taken its id stays. It is not closed.
+   * Removes exactly this connection at once; it stays open, and another one that has its id stays in the pool.
    *
-   * @param onEmptyNamespace called once, when this was the last connection of its namespace: also when the pool
-   * had removed it by itself because it closed, as long as nobody has joined the namespace since
+   * @param onEmptyNamespace called once if this was the last connection of its namespace; also if the pool had removed
+   * it already because it closed, unless somebody has joined the namespace since
    * @returns resolves when the callback has; rejects with what it throws
    */
   async removeConnection(connection: ConnectionType, onEmptyNamespace?: () => unknown): Promise<void> {
     assertConnection(connection);
     assertFunction('onEmptyNamespace', onEmptyNamespace);
-    const hasEmptied = this.#leave(connection, undefined, '');
-    const isClaimed = this.#emptiedBy.delete(connection) && !this.hasNamespace(connection.namespace);
-    if (hasEmptied || isClaimed) await onEmptyNamespace?.();
+    if (this.#members.remove(connection)) await onEmptyNamespace?.();
   }
 
-  /** `Connection.send` to one connection. @returns `false` also when there is none */
-  async send<M extends Message = Message>(
-    namespace: string,
-    id: ConnectionType['id'],
-    message: M,
-  ): Promise<boolean> {
-    return this.#find(namespace, id)?.send(message) ?? false;
-  }
-
-  /** `Connection.sendJson` to one connection. @returns `false` also when there is none */
-  async sendJson<M = unknown>(namespace: string, id: ConnectionType['id'], value: M): Promise<boolean> {
-    return this.#find(namespace, id)?.sendJson(value) ?? false;
-  }
-
-  /** `Connection.sendError` to one connection. @returns `false` also when there is none */
-  async sendError<M = unknown>(
-    namespace: string,
-    id: ConnectionType['id'],
-    message: M,
-    code?: number,
-    reason?: string,
-  ): Promise<boolean> {
-    return this.#find(namespace, id)?.sendError(message, code, reason) ?? false;
-  }
-
-  /** `Connection.sendThenClose` to one connection. @returns `false` also when there is none */
-  async sendThenClose<M extends Message = Message>(
-    namespace: string,
-    id: ConnectionType['id'],
-    message: M,
-    code?: number,
-    reason?: string,
-  ): Promise<boolean> {
-    return this.#find(namespace, id)?.sendThenClose(message, code, reason) ?? false;
-  }
-
-  /** `Connection.sendJsonThenClose` to one connection. @returns `false` also when there is none */
-  async sendJsonThenClose<M = unknown>(
-    namespace: string,
-    id: ConnectionType['id'],
-    value: M,
-    code?: number,
-    reason?: string,
-  ): Promise<boolean> {
-    return this.#find(namespace, id)?.sendJsonThenClose(value, code, reason) ?? false;
-  }
-
-  /** `Connection.sendErrorThenClose` to one connection. @returns `false` also when there is none */
-  async sendErrorThenClose<M = unknown>(
-    namespace: string,
-    id: ConnectionType['id'],
-    message: M,
-    code?: number,
-    reason?: string,
-  ): Promise<boolean> {
-    return this.#find(namespace, id)?.sendErrorThenClose(message, code, reason) ?? false;
-  }
-
-  /** `Connection.close` of one connection; nothing where there is none. */
-  async close(namespace: string, id: ConnectionType['id'], code?: number, reason?: string): Promise<void> {
-    await this.#find(namespace, id)?.close(code, reason);
-  }
+  // ---------------------------------------------------------------- many connections
 
   /**
-   * Closes all connections of a namespace, at once: see `drainConnections` for many. Resolves when all have closed.
+   * Closes all connections of a namespace at once; `drainConnections` paces the closing of many. Resolves when all
+   * have closed.
    *
    * @throws {TypeError | RangeError} (rejects) code or reason cannot be sent; nothing has changed then
    */
@@ -222,39 +154,49 @@ export class ConnectionsPool<
     assertNamespace(namespace);
     assertCloseArguments(code, reason);
     const connections = [...this.namespace(namespace).values()];
-    await Promise.all(connections.map((connection) => closeReported(connection, code, reason)));
+    await Promise.all(connections.map((connection) => coreOf(connection).closeReported(code, reason)));
   }
 
   /**
-   * Sends a message to all connections of a namespace, encoded once. It is written at the end of this turn of the
-   * event loop, together with whatever else is broadcast there in the turn.
+   * Sends a message to all connections of a namespace. It is encoded once, and written at the end of this turn of the
+   * event loop together with everything else that the turn broadcasts there.
    *
-   * Binary of more than 64 KiB is not copied: do not change it afterwards.
+   * Binary messages of more than 64 KiB are not copied: do not change them afterwards.
    *
    * @param exceptions ids that do not get it
    * @returns the counts, when every copy has been handed over or refused
-   * @throws {TypeError} (rejects) the message is of no type that a WebSocket takes, and somebody needs it to be
+   * @throws {TypeError} (rejects) a WebSocket cannot send the message, and no connection with handlers or an
+   * overridden `send` has ever joined the pool
    */
   async broadcastMessage<M extends Message = Message>(
     namespace: string,
     message: M,
     exceptions?: Iterable<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    return this.#broadcast(namespace, message, exceptions);
+    assertNamespace(namespace);
+    const ids = toIds(exceptions);
+    this.assertMessage(message);
+    const target = this.#members.namespaces.get(namespace);
+    if (target === undefined) return NOBODY;
+    const envelope = new Envelope(message);
+    const delivery = target.fanOut.broadcast(envelope, target.outboxesOf(ids));
+    if (delivery.recipients > 0) this.#counters.broadcasts++;
+    trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
+    return delivery.result();
   }
 
-  /** As `broadcastMessage`, of a value as JSON text. @throws {TypeError} (rejects) JSON cannot express it */
+  /** `broadcastMessage` of a value as JSON text. @throws {TypeError} (rejects) JSON cannot express it */
   async broadcastJsonMessage<M = unknown>(
     namespace: string,
     value: M,
     exceptions?: Iterable<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    return this.#broadcast(namespace, encodeJson(value), exceptions);
+    return this.broadcastMessage(namespace, encodeJson(value) as Message, exceptions);
   }
 
   /**
-   * Broadcasts an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and those
-   * who get it are closed behind it; the promise does not wait for that.
+   * Broadcasts an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and every
+   * recipient is closed after it; the promise does not wait for that.
    *
    * @throws {TypeError | RangeError} (rejects) as `broadcastMessage` and `close` do; nothing is sent then
    */
@@ -265,207 +207,84 @@ export class ConnectionsPool<
     reason = '',
     exceptions?: Iterable<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    if (code === undefined) return this.#broadcast(namespace, encodeError(message), exceptions);
+    if (code === undefined)
+      return this.broadcastMessage(namespace, encodeError(message) as Message, exceptions);
     assertCloseArguments(code, reason);
     const excepted = new Set(toIds(exceptions));
-    const result = this.#broadcast(namespace, encodeError(message), excepted);
-    for (const connection of [...this.namespace(namespace).values()]) {
-      if (!excepted.has(connection.id)) void closeReported(connection, code, reason);
-    }
+    const recipients = [...this.namespace(namespace).values()].filter(({ id }) => !excepted.has(id));
+    const result = this.broadcastMessage(namespace, encodeError(message) as Message, excepted);
+    for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }
 
-  /** Writes what was broadcast in this turn, now. */
+  /** Writes everything that was broadcast in this turn now, however long it takes. */
   flush(): void {
-    this.#turn.flush();
+    this.#endOfTurn.flush();
   }
 
+  // ---------------------------------------------------------------- drain
+
   /**
-   * Closes every connection of every namespace: at most `maxPerSecond` now, the next a second later, and so on.
-   * From this instant the pool is `draining` and refuses newcomers.
+   * Closes every connection of every namespace: at most `maxPerSecond` now, the next a second later, and so on. From
+   * this instant the pool is `draining` and refuses newcomers. A call during a drain joins it.
    *
    * @param maxPerSecond connections closed in any one second, over all namespaces; an integer of at least 1
    * @param reason at most 123 bytes of UTF-8
-   * @param code default 1012 (Service Restart: come back); 1000 tells clients not to
-   * @returns what came of it, when the last socket has closed or was terminated
+   * @param code default 1012 (Service Restart: clients come back); 1000 tells clients not to
+   * @returns the report, when the last socket has closed or was terminated
    * @throws {TypeError | RangeError} (rejects) the rate, code or reason is out of range; nothing is closed then
-   * @throws {ConnectionsError} (rejects) `ERR_POOL_DRAINING`: a drain is running
    */
   drainConnections(maxPerSecond?: number, reason?: string, code?: number): Promise<DrainReport>;
   /** The same, with the pace in detail: a deadline, small slices, jitter, a signal. */
   drainConnections(options: DrainOptions): Promise<DrainReport>;
   async drainConnections(
-    rateOrOptions: number | DrainOptions = DEFAULT_MAX_PER_SECOND,
-    reason = '',
-    code: number = CloseCode.ServiceRestart,
+    rateOrOptions?: number | DrainOptions,
+    reason?: string,
+    code?: number,
   ): Promise<DrainReport> {
-    const { closeTimeout } = this.#settings;
-    const plan =
-      typeof rateOrOptions === 'object' && (rateOrOptions as DrainOptions | null) !== null
-        ? planDrain(rateOrOptions, closeTimeout)
-        : planBatches(rateOrOptions as number, reason, code, closeTimeout);
-    plan.signal?.throwIfAborted();
-    if (this.#drain !== undefined)
-      throw new ConnectionsError('ERR_POOL_DRAINING', 'The pool is draining already');
-    return this.#runDrain(plan);
+    const plan = planFrom(rateOrOptions, reason, code, this.#settings.closeTimeout);
+    return this.#drains.run(plan);
   }
 
-  /** A snapshot of what the pool holds and has done. Cheap: nothing is counted for it. */
+  // ---------------------------------------------------------------- observing
+
+  /** What the pool holds and has done. Cheap: nothing is counted for it. */
   stats(): PoolStats {
-    return { connections: this.#registry.size, namespaces: this.connections.size, ...this.#counters };
+    return { connections: this.#members.size, namespaces: this.connections.size, ...this.#counters };
   }
 
-  async #runDrain(plan: DrainPlan): Promise<DrainReport> {
-    this.#draining = true;
-    this.#counters.drains++;
-    this.#drainGraceMs = plan.graceMs;
-    this.#drain = new Drain(this.#registry.all(), { ...plan, onProgress: this.#guarded(plan.onProgress) });
-    try {
-      const report = await this.#drain.run();
-      this.#emit('drain', report);
-      return report;
-    } catch (error) {
-      this.#draining = false;
-      throw error;
-    } finally {
-      this.#drain = undefined;
-      this.#drainGraceMs = undefined;
-    }
+  /** What `util.inspect` and `console.log` show. */
+  [Symbol.for('nodejs.util.inspect.custom')](
+    _depth: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
+    const namespaces = new Map([...this.connections].map(([name, { size }]) => [name, size]));
+    const shown = { draining: this.draining, connections: this.#members.size, namespaces };
+    return `${this.constructor.name} ${inspect(shown, options)}`;
   }
 
-  /** A callback of the user's that cannot break what calls it. */
-  #guarded<T>(callback: ((value: T) => void) | undefined): ((value: T) => void) | undefined {
-    return (
-      callback &&
-      ((value) => {
-        try {
-          callback(value);
-        } catch (error) {
-          this.#reportError(toError(error), undefined);
-        }
-      })
-    );
+  // ---------------------------------------------------------------- inside
+
+  protected override assertMessage(message: unknown): void {
+    if (!this.#members.isLenient) assertWebSocketMessage(message);
   }
 
-  #find(namespace: string, id: ConnectionType['id']): Connection<unknown, Message> | undefined {
-    assertNamespace(namespace);
-    return this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
-  }
-
-  #refusalOf(connection: ConnectionType): ConnectionsError | undefined {
-    if (connection[kPool] !== undefined && connection[kPool] !== this.#link) {
-      return new ConnectionsError('ERR_CONNECTION_IN_USE', `${describe(connection)} is in another pool`);
-    }
-    if (this.#draining && connection[kPool] === undefined) {
-      void closeReported(connection, CloseCode.TryAgainLater, 'Draining');
-      return new ConnectionsError(
-        'ERR_POOL_DRAINING',
-        `The pool is draining: ${describe(connection)} was refused`,
-      );
-    }
-    const holder = this.#registry.find(connection.namespace, connection.id);
-    // One that is closing does not keep its client from coming back.
-    if (holder === undefined || holder === connection || holder.closed) return undefined;
-    if (this.#settings.onDuplicate === 'replace') return undefined;
-    return new ConnectionsError('ERR_DUPLICATE_CONNECTION', `${describe(connection)}: the id is taken`);
-  }
-
-  #join(connection: ConnectionType): void {
-    if (connection[kPool] === this.#link || connection.closed) return;
-    const replaced = this.#registry.add(connection);
-    connection[kJoined](this.#link);
-    if (replaced !== undefined) this.#replace(replaced);
-    this.#emit('connection', connection);
-  }
-
-  #replace(connection: ConnectionType): void {
-    const isLive = !connection.closed;
-    const [code, reason] = isLive ? [CloseCode.Replaced, 'Replaced by a newer connection'] : [undefined, ''];
-    if (code !== undefined) void closeReported(connection, code, reason);
-    connection[kLeft]();
-    this.#drain?.onGone(connection);
-    this.#emit('disconnection', connection, code, reason);
-  }
-
-  /** Takes out this very connection. `true`: it was the last one of its namespace. */
-  #leave(connection: ConnectionType, code: number | undefined, reason: string): boolean {
-    if (!this.#registry.remove(connection)) return false;
-    connection[kLeft]();
-    this.#drain?.onGone(connection);
-    const hasEmptied = !this.hasNamespace(connection.namespace);
-    this.#emit('disconnection', connection, code, reason);
-    // Unless one of those listeners had somebody join.
-    if (!hasEmptied || this.hasNamespace(connection.namespace)) return false;
-    this.#emit('emptyNamespace', connection.namespace);
-    return true;
-  }
-
-  /** The one place where a message goes to many. */
-  #broadcast(
-    namespace: string,
-    message: unknown,
-    exceptions: Iterable<ConnectionType['id']> | undefined,
-  ): Promise<BroadcastResult> {
-    assertNamespace(namespace);
-    const ids = toIds(exceptions);
-    const fanOut = this.#registry.fanOutOf(namespace);
-    if (fanOut === undefined) return Promise.resolve(NOBODY);
-    if (fanOut.isStrict) assertWebSocketMessage(message);
-    const excepted = new Set<Outbox>();
-    for (const id of ids) {
-      const connection = this.#registry.find(namespace, id);
-      if (connection !== undefined) excepted.add(connection[kOutbox]);
-    }
-    this.#counters.broadcasts++;
-    const outgoing = new Outgoing(message);
-    const result = fanOut.broadcast(outgoing, [...excepted]);
-    trace('broadcast', this, namespace, outgoing.byteLength, outgoing.recipients);
-    return result;
-  }
-
-  #decide(connection: ConnectionType, { byteLength }: Outgoing, isNew: boolean): SlowDecision {
-    if (isNew) this.#emit('slow', connection, connection.bufferedAmount);
+  #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
+    if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
     const { onSlow } = this.#settings;
     if (typeof onSlow !== 'function') return onSlow;
     try {
       return onSlow(connection, { byteLength });
     } catch (error) {
-      this.#reportError(toError(error), connection);
+      this.reportError(toError(error), connection);
       return 'close';
     }
   }
 
-  #reportError(error: Error, connection: ConnectionType | undefined): void {
+  protected override onError(): void {
     this.#counters.errors++;
-    trace('error', this, error, connection);
-    if (this.listenerCount('error') === 0) return;
-    try {
-      EventEmitter.prototype.emit.call(this, 'error', error, connection);
-    } catch {
-      // A listener for errors that fails has nobody left to tell; it is counted.
-      this.#counters.errors++;
-    }
   }
-
-  /** @internal */
-  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
-    if (event === 'error') this.#counters.errors++;
-    else this.#reportError(toError(error), undefined);
-  }
-
-  /** Listeners that throw break nothing: their error is an event like any other. */
-  #emit<E extends keyof PoolEvents<ConnectionType>>(event: E, ...args: PoolEvents<ConnectionType>[E]): void {
-    trace(event, this, ...args);
-    try {
-      EventEmitter.prototype.emit.call(this, event, ...args);
-    } catch (error) {
-      this.#reportError(toError(error), undefined);
-    }
-  }
-}
-
-function describe({ namespace, id }: AnyConnection): string {
-  return `Connection "${show(id)}" of namespace "${show(namespace)}"`;
 }
 
 function assertConnection(connection: unknown): void {

@@ -1,53 +1,82 @@
-/** What a pool has done since it was made. Every figure only grows. */
+/** How each figure of `PoolStats` is to be read: a counter only grows, a gauge tells how it is now. */
 export interface Counters {
-  /** Messages handed to sockets and handlers, one for each recipient. */
+  /** Messages handed to sockets and handlers, one for each recipient. Counter. */
   messagesSent: number;
-  /** Their bytes as frames, before compression. */
+  /** Size of those messages as frames, before compression, in bytes. Counter. */
   bytesSent: number;
-  /** Writes that carried broadcasts or private messages directly; one write can carry a whole turn. */
+  /**
+   * Bytes written for those messages, after the library's own compression. Messages that a socket compresses for
+   * itself count uncompressed, as the socket does not tell. Without TLS and TCP. Counter.
+   */
+  wireBytesSent: number;
+  /** Writes of whole frames; one write can carry all messages of a turn. Counter. */
   writes: number;
-  /** Calls of a broadcast method that reached a namespace with members. */
+  /** Broadcasts that had at least one recipient. Counter. */
   broadcasts: number;
-  /** Messages that the library itself compressed, once for many. */
+  /** Messages that were compressed once for many connections. Counter. */
   compressedMessages: number;
-  /** Compressions that took: one for each window size, and one more for members whose history is shorter. */
+  /** Compressions made for them: one per window size, and one more for members that lack some history. Counter. */
   compressions: number;
-  /** Payload bytes that went into them. */
+  /** Payload bytes before those compressions. Counter. */
   compressedBytesIn: number;
-  /** Payload bytes that came out of them. */
+  /** Payload bytes after those compressions. Counter. */
   compressedBytesOut: number;
-  /** Messages refused by the slow-reader policy, one for each recipient. */
+  /** Messages received from clients. Counter. */
+  messagesReceived: number;
+  /** Size of their payloads in bytes. Counter. */
+  bytesReceived: number;
+  /** Messages received and not delivered: closing had begun, or nobody ever listened. Counter. */
+  messagesIgnored: number;
+  /** Messages refused by the slow-reader policy, one for each recipient. Counter. */
   dropped: number;
-  /** Times that a connection became a slow reader. */
+  /** Times that a connection became a slow reader. Counter. */
   slowReaders: number;
-  /** Connections closed because their idle limit passed. */
+  /** Connections that are slow readers now. Gauge. */
+  slowNow: number;
+  /** Connections whose closing has begun and that are still in the pool. Gauge. */
+  closing: number;
+  /** Connections closed because their idle limit passed. Counter. */
   idleTimeouts: number;
-  /** Pings sent by the heartbeat. */
+  /** Pings sent by the heartbeat. Counter. */
   pings: number;
-  /** Connections terminated because their heartbeat was lost. */
+  /** Connections terminated because their heartbeat was lost. Counter. */
   heartbeatsLost: number;
-  /** Drains begun. */
+  /** Drains begun. Counter. */
   drains: number;
-  /** Connections refused: duplicate ids, and newcomers while draining. */
+  /** Connections refused: their id was taken, the pool was draining, or they had closed already. Counter. */
   refused: number;
-  /** Connections ended without a closing handshake. */
+  /** Connections ended without a closing handshake. Counter. */
   terminated: number;
-  /** Errors of sockets, handlers and listeners. */
+  /** Errors of sockets, handlers and listeners. Counter. */
   errors: number;
+}
+
+/** What a pool holds now, and what it has done since it was made. */
+export interface PoolStats extends Readonly<Counters> {
+  /** Connections in the pool. Gauge. */
+  readonly connections: number;
+  /** Namespaces that have connections. Gauge. */
+  readonly namespaces: number;
 }
 
 export function newCounters(): Counters {
   return {
     messagesSent: 0,
     bytesSent: 0,
+    wireBytesSent: 0,
     writes: 0,
     broadcasts: 0,
     compressedMessages: 0,
     compressions: 0,
     compressedBytesIn: 0,
     compressedBytesOut: 0,
+    messagesReceived: 0,
+    bytesReceived: 0,
+    messagesIgnored: 0,
     dropped: 0,
     slowReaders: 0,
+    slowNow: 0,
+    closing: 0,
     idleTimeouts: 0,
     pings: 0,
     heartbeatsLost: 0,

@@ -6,6 +6,8 @@ export interface DiagnosticsPayloads {
   connection: { readonly connection: unknown };
   /** A connection has left; without a code it was removed and may be open still. */
   disconnection: { readonly connection: unknown; readonly code: number | undefined; readonly reason: string };
+  /** A connection was not added, and is closed. */
+  refused: { readonly connection: unknown; readonly error: Error };
   /** The last connection of a namespace has left. */
   emptyNamespace: { readonly namespace: string };
   /** A message was broadcast; `byteLength` is that of one frame before compression. */
@@ -34,6 +36,7 @@ const topic = (name: Name, ...fields: readonly string[]): Topic => ({
 const topics: Readonly<Record<Name, Topic>> = {
   connection: topic('connection', 'connection'),
   disconnection: topic('disconnection', 'connection', 'code', 'reason'),
+  refused: topic('refused', 'connection', 'error'),
   emptyNamespace: topic('emptyNamespace', 'namespace'),
   broadcast: topic('broadcast', 'namespace', 'byteLength', 'recipients'),
   slow: topic('slow', 'connection', 'bufferedAmount'),

@@ -1,17 +1,19 @@
 /** Stable identifiers of the library's own errors: match on `code`, never on the text. */
 export type ConnectionsErrorCode =
-  /** Another live connection holds the id in that namespace (`onDuplicate: 'reject'`). */
+  /** Another live connection has the id in that namespace (`onDuplicate: 'reject'`). */
   | 'ERR_DUPLICATE_CONNECTION'
-  /** The connection is already a member of another pool. */
+  /** The connection is already in another pool. */
   | 'ERR_CONNECTION_IN_USE'
-  /** The pool is draining or drained: it takes no newcomers, and a second drain cannot start meanwhile. */
+  /** The connection had closed before it could be added. */
+  | 'ERR_CONNECTION_CLOSED'
+  /** The pool is draining or drained: it takes no newcomers. */
   | 'ERR_POOL_DRAINING';
 
 /**
- * A call that is well-formed but arrives in the wrong state.
+ * A well-formed call in the wrong state.
  *
- * Mistakes in the arguments themselves are a `TypeError` or a `RangeError`; faults of peers and networks are
- * returned outcomes (`false`, counts) or events, never exceptions.
+ * Mistakes in arguments are a `TypeError` or a `RangeError`. Faults of peers and networks are returned outcomes
+ * (`false`, counts) or events, never exceptions.
  */
 export class ConnectionsError extends Error {
   override readonly name = 'ConnectionsError';
@@ -34,11 +36,18 @@ export function expected(what: string, received: unknown): string {
 
 /** A value in the text of an error: short, whatever it is. */
 export function show(value: unknown): string {
-  if (typeof value === 'object' && value !== null) {
-    return Object.prototype.toString.call(value).slice('[object '.length, -1);
-  }
+  if (typeof value === 'object' && value !== null) return tagOf(value);
   const text = typeof value === 'function' ? value.name || 'anonymous' : String(value);
   return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+}
+
+function tagOf(value: object): string {
+  try {
+    return Object.prototype.toString.call(value).slice('[object '.length, -1);
+  } catch {
+    // Its `Symbol.toStringTag` throws.
+    return 'Object';
+  }
 }
 
 /** Anything can be thrown: what listeners of `error` get is always an `Error`. */

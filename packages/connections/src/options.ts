@@ -1,22 +1,24 @@
-import { assertMs } from './arguments.js';
+import { assertKeys, assertMs } from './arguments.js';
 import { expected } from './errors.js';
 
-/** Idle limit that `updateTimeout()` starts where the pool does not say otherwise, in ms. */
+/** Idle limit that `updateTimeout()` starts if the pool has none, in ms. */
 export const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
 /** Time a peer has to answer our close frame before it is terminated, in ms. */
 export const DEFAULT_CLOSE_TIMEOUT_MS = 10_000;
 /** Bytes that may wait for one connection before it counts as a slow reader. */
 export const DEFAULT_MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
+/** How long broadcasts may hold the event loop at a time, in ms. */
+const DEFAULT_MAX_FLUSH_MS = 8;
 /** What `compression: { history: true }` means. */
 const DEFAULT_HISTORY_BYTES = 8 * 1024;
-/** Below the smallest window (RFC 7692 §7.1.2.1) it gains nothing. */
+/** A history smaller than this gains nothing, in bytes. */
 const MIN_HISTORY_BYTES = 512;
 /** The largest window of permessage-deflate. */
 const MAX_HISTORY_BYTES = 32 * 1024;
 /** What `heartbeat: true` means, in ms. */
 const DEFAULT_HEARTBEAT = { interval: 30_000, timeout: 10_000 };
 
-/** What becomes of a message that would exceed `maxBufferedBytes`. */
+/** What becomes of a message that would exceed `maxBufferedBytes`: see `onSlow`. */
 export type SlowDecision = 'close' | 'drop' | 'send';
 
 /** Decides about one message for one slow connection. Called for each such message; must not throw. */
@@ -27,95 +29,116 @@ export interface ConnectionsPoolOptions<C = unknown> {
   /**
    * What happens when a connection joins under an id that a live one holds in that namespace.
    *
-   * `'reject'`: `newConnection` rejects with `ERR_DUPLICATE_CONNECTION` and nothing changes. `'replace'`: the new
-   * one takes the place at once and the old one is closed with 4409.
+   * `'reject'`: the newcomer is closed with 1013 and reported by `refused` with `ERR_DUPLICATE_CONNECTION`; nothing
+   * else changes. `'replace'`: the newcomer takes the place at once, and the old connection is closed with 4409.
    *
    * @default 'reject'
    */
-  readonly onDuplicate?: 'reject' | 'replace';
+  readonly onDuplicate?: 'reject' | 'replace' | undefined;
 
   /**
-   * Idle limit in ms for every connection of the pool, running from the moment it joins and again from each
-   * message or pong received. A connection that reaches it is closed with 4408. Range: more than 0, up to
-   * 2147483647; checked about every 100 ms.
+   * Idle limit in ms for every connection of the pool, from the moment it joins and again from each message, ping or
+   * pong received. Answers to our own heartbeat do not count; bytes of a message that is still arriving do. A
+   * connection that reaches the limit is closed with 4408. Range: 1 to 2147483647; noticed within about 100 ms.
    *
    * @default none: a connection has no idle limit until its `updateTimeout()` is called, which then means 120 s
    */
-  readonly idleTimeout?: number;
+  readonly idleTimeout?: number | undefined;
 
   /**
-   * Grace period in ms between our close frame and the end of a peer that does not answer it: the connection is
-   * then terminated and reports 1006. Range: 1 to 2147483647.
+   * How long a peer may take to answer our close frame before the connection is terminated and reports 1006, in ms.
+   * Also how long messages are held for a connection without `message` listener. Range: 1 to 2147483647.
    *
    * @default 10_000
    */
-  readonly closeTimeout?: number;
+  readonly closeTimeout?: number | undefined;
 
   /**
-   * Bytes that may wait for one connection, in its socket and in the current turn of the event loop together,
-   * before it counts as a slow reader: a message that would exceed them is not queued (see `onSlow`). A message
-   * larger than this is never sent. Range: an integer of at least 1. Without effect on a socket that does not
-   * tell its `bufferedAmount`.
+   * Memory that may wait for one connection, in its socket and in the current turn of the event loop, before it counts
+   * as a slow reader: a message that would exceed it is not queued (see `onSlow`). For `ws`, each write that waits
+   * counts 320 bytes beside its payload. A message larger than this is never sent. Range: an integer of at least 1.
+   * Without effect on sockets that do not tell their `bufferedAmount`.
    *
    * @default 16_777_216 (16 MiB)
    */
-  readonly maxBufferedBytes?: number;
+  readonly maxBufferedBytes?: number | undefined;
 
   /**
-   * What happens to a connection and a message that exceeds `maxBufferedBytes`.
+   * What happens when a message would exceed `maxBufferedBytes`.
    *
-   * `'close'`: the connection is closed with 1013, and terminated after `closeTimeout`, as a slow reader will
-   * not read the close frame either. `'drop'`: this message is not queued for it; later ones are, once there is
-   * room. A function decides for each message: `'close'`, `'drop'`, or `'send'` to queue it all the same.
+   * `'close'`: the connection is closed with 1013 and, because a slow reader will not read the close frame either,
+   * terminated after `closeTimeout`. `'drop'`: this message is not queued for it; later ones are, once there is room. A
+   * function decides for each message: `'close'`, `'drop'`, or `'send'` to queue it all the same.
    *
    * @default 'close'
    */
-  readonly onSlow?: 'close' | 'drop' | SlowPolicy<C>;
+  readonly onSlow?: 'close' | 'drop' | SlowPolicy<C> | undefined;
 
   /**
    * `history`: compresses each broadcast once for all `ws` clients of a namespace that negotiated permessage-deflate
-   * with context takeover, as browsers do by default, instead of once for each. The namespace keeps the last bytes
-   * of what it has broadcast, which every client's window ends with, as the dictionary of the next broadcast. `true`
-   * means 8 KiB; `{ bytes }` ranges from 512 to 32768.
+   * with context takeover, as browsers do by default, instead of once per client. The dictionary is the namespace's
+   * recent broadcasts, which every client already has. `true` means 8 KiB of them; `{ bytes }` ranges from 512 to
+   * 32768.
    *
-   * Its conditions: private messages to such clients go out uncompressed, and whatever is sent on a socket behind
-   * the library's back is compressed on its own. Needs `ws` 8; without it, and for clients that agreed to no
-   * context takeover, nothing changes.
+   * Private messages to such clients go out uncompressed, and messages that are sent on a socket directly are compressed
+   * on their own. Needs `ws` 8. Clients that negotiated no context takeover are not affected.
    *
-   * @default off: such sockets compress for themselves
+   * @default off: such sockets compress each message themselves
    * @see RFC 7692 §7.1.1.1, §7.2.1
    */
-  readonly compression?: { readonly history?: boolean | { readonly bytes?: number } };
+  readonly compression?:
+    { readonly history?: boolean | { readonly bytes?: number | undefined } | undefined } | undefined;
 
   /**
-   * Finds peers that are gone without a word: one ping per connection and `interval`; a peer from which nothing
-   * at all, pong or message, arrives for `timeout` after it is terminated and reports 1006. `true` means every
-   * 30 s, with 10 s to answer. Both in ms; range: 1 to 2147483647, and `timeout` at most
-   * `interval`; noticed within about 100 ms, so that intervals below 300 ms are not kept exactly. The pings of all
-   * connections are spread evenly over the interval, at thirty moments.
+   * Finds peers that have gone without a word: one ping per connection and `interval`. A peer from which nothing
+   * arrives for `timeout` after it, not even part of a frame, and which takes none of the bytes that wait for it, is
+   * terminated and reports 1006. `true` means every 30 s, with 10 s to answer. Both in ms; range: 1 to 2147483647, and
+   * `timeout` at most `interval`. Noticed within about 100 ms; intervals below 300 ms are not kept exactly. Pings are
+   * spread evenly over the interval. A connection whose `ws` socket is paused gets ten times the timeout.
+   *
    * Sockets that cannot ping (`capabilities.ping`) have no heartbeat: give them an `idleTimeout`.
    *
    * @default false
    * @see RFC 6455 §5.5.2
    */
-  readonly heartbeat?: boolean | HeartbeatOptions;
+  readonly heartbeat?: boolean | HeartbeatOptions | undefined;
+
+  /**
+   * How long broadcasts may hold the event loop before they let it go on and continue in its next turn, in ms. Range: 1
+   * to 2147483647.
+   *
+   * @default 8
+   */
+  readonly maxFlushMs?: number | undefined;
 }
 
 /** See `heartbeat` of the pool. */
 export interface HeartbeatOptions {
   /** From ping to ping, in ms. @default 30_000 */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
   /** From ping to termination when nothing arrives, in ms; at most `interval`. @default 10_000, or the interval if shorter */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 }
 
-/** `options` with the defaults filled in, checked. */
+const POOL_OPTIONS = [
+  'onDuplicate',
+  'idleTimeout',
+  'closeTimeout',
+  'maxBufferedBytes',
+  'onSlow',
+  'compression',
+  'heartbeat',
+  'maxFlushMs',
+] as const satisfies readonly (keyof ConnectionsPoolOptions)[];
+
+/** The options, checked, with their defaults. */
 export interface PoolSettings<C = never> {
   readonly maxBufferedBytes: number;
   readonly onSlow: 'close' | 'drop' | SlowPolicy<C>;
   readonly onDuplicate: 'reject' | 'replace';
   readonly idleTimeout: number | undefined;
   readonly closeTimeout: number;
+  readonly maxFlushMs: number;
   /** 0 for no shared history. */
   readonly historyBytes: number;
   readonly heartbeat: { readonly interval: number; readonly timeout: number } | undefined;
@@ -126,25 +149,40 @@ export interface PoolSettings<C = never> {
  * @throws {RangeError} a number is out of range
  */
 export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSettings<C> {
-  assertObject('the pool options', options);
-  const { onDuplicate = 'reject', onSlow = 'close', idleTimeout } = options;
+  assertKeys('the pool options', options, POOL_OPTIONS);
+  const {
+    onDuplicate = 'reject',
+    onSlow = 'close',
+    idleTimeout,
+    maxFlushMs = DEFAULT_MAX_FLUSH_MS,
+  } = options;
   const { closeTimeout = DEFAULT_CLOSE_TIMEOUT_MS, maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES } = options;
   assertOneOf('onDuplicate', ['reject', 'replace'], onDuplicate);
   if (typeof onSlow !== 'function') assertOneOf('onSlow', ['close', 'drop'], onSlow);
   if (idleTimeout !== undefined) assertMs('idleTimeout', idleTimeout);
   assertMs('closeTimeout', closeTimeout);
   assertBytes('maxBufferedBytes', maxBufferedBytes);
+  assertMs('maxFlushMs', maxFlushMs);
   const heartbeat = resolveHeartbeat(options.heartbeat);
   const historyBytes = resolveHistory(options.compression);
-  return { onDuplicate, onSlow, idleTimeout, closeTimeout, maxBufferedBytes, heartbeat, historyBytes };
+  return {
+    onDuplicate,
+    onSlow,
+    idleTimeout,
+    closeTimeout,
+    maxFlushMs,
+    maxBufferedBytes,
+    heartbeat,
+    historyBytes,
+  };
 }
 
 function resolveHistory(compression: ConnectionsPoolOptions['compression'] = {}): number {
-  assertObject('compression', compression);
+  assertKeys('compression', compression, ['history']);
   const { history = false } = compression;
   if (history === false) return 0;
   if (history === true) return DEFAULT_HISTORY_BYTES;
-  assertObject('compression.history', history);
+  assertKeys('compression.history', history, ['bytes']);
   const { bytes = DEFAULT_HISTORY_BYTES } = history;
   if (typeof bytes !== 'number')
     throw new TypeError(expected('compression.history.bytes to be a number', bytes));
@@ -156,18 +194,13 @@ function resolveHistory(compression: ConnectionsPoolOptions['compression'] = {})
 function resolveHeartbeat(heartbeat: boolean | HeartbeatOptions | undefined): PoolSettings['heartbeat'] {
   if (heartbeat === undefined || heartbeat === false) return undefined;
   if (heartbeat === true) return DEFAULT_HEARTBEAT;
-  assertObject('heartbeat', heartbeat);
+  assertKeys('heartbeat', heartbeat, ['interval', 'timeout']);
   const { interval = DEFAULT_HEARTBEAT.interval } = heartbeat;
   assertMs('heartbeat.interval', interval);
   const { timeout = Math.min(DEFAULT_HEARTBEAT.timeout, interval) } = heartbeat;
   // A ping is only sent when the last one has been answered or has cost the peer its connection.
   assertMs('heartbeat.timeout', timeout, interval);
   return { interval, timeout };
-}
-
-function assertObject(name: string, value: unknown): void {
-  if (typeof value === 'object' && value !== null) return;
-  throw new TypeError(expected(`${name} to be an object`, value));
 }
 
 function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {

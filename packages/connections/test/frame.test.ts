@@ -5,7 +5,7 @@ import type { Writable } from 'node:stream';
 import { constants, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
-import { compressedFrame, encodeFrame, type Frame } from '../src/frame.js';
+import { compressedFrame, encodeFrame, type Frame } from '../src/wire/frame.js';
 import { digest } from './support/engine.js';
 import { Loopback } from './support/loopback.js';
 import { Random } from './support/random.js';

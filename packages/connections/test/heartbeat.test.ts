@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions, type PoolStats } from '../src/index.js';
-import { Heartbeat, nextMoment } from '../src/heartbeat.js';
+import { Heartbeat, nextMoment } from '../src/liveness/heartbeat.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { Client, Loopback } from './support/loopback.js';
 import { MemorySocket } from './support/memory-socket.js';

@@ -318,7 +318,10 @@ describe('the owner of the socket', () => {
       await vi.waitUntil(() => a.client.inbox.includes(record(16)), { interval: 1 });
       const received = (await a.client.settled()).map(({ message }) => message.toString());
       expect(received).toEqual(a.client.inbox);
-      expect(received.filter((text) => text.length < 200)).toEqual(records(17));
+      // Inside the owner's message no other one may start: the broadcasts of that turn have failed for this member.
+      expect(received.filter((text) => text.length < 200)).toEqual(
+        end === undefined ? records(17) : [...records(10), ...records(4, 13)],
+      );
       expect(received.filter((text) => text === raw)).toHaveLength(2);
       await expectMessages(veteran, records(17));
     },

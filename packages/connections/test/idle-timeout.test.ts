@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
-import { kDueSlot, kOnDeadline } from '../src/timing-wheel.js';
+import { kDueSlot, kOnDeadline } from '../src/liveness/timing-wheel.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { kDueSlot, kOnDeadline, SLOT_MS, TimingWheel, type Timed } from '../src/timing-wheel.js';
+import { SLOT_MS, TimingWheel, type Timed } from '../src/liveness/timing-wheel.js';
 import { withhold } from './support/unhandled.js';
 
 /** Notes when it is called, by the real clock (which is faked here). */
 class Entry implements Timed {
-  [kDueSlot] = 0;
+  dueSlot = 0;
   readonly calledAtMs: number[] = [];
   readonly #onCall: (nowMs: number) => unknown;
 
@@ -13,7 +13,7 @@ class Entry implements Timed {
     this.#onCall = onCall;
   }
 
-  [kOnDeadline](nowMs: number): void {
+  onDeadline(nowMs: number): void {
     this.calledAtMs.push(performance.now());
     this.#onCall(nowMs);
   }
@@ -84,10 +84,10 @@ describe('by a fake clock', () => {
       if (nowMs < dueAtMs) wheel.schedule(entry, dueAtMs);
     });
     wheel.schedule(entry, dueAtMs);
-    const slot = entry[kDueSlot];
+    const slot = entry.dueSlot;
     const timers = vi.getTimerCount();
     for (let message = 0; message < 100; message++) wheel.schedule(entry, (dueAtMs += 10));
-    expect(entry[kDueSlot]).toBe(slot);
+    expect(entry.dueSlot).toBe(slot);
     expect(vi.getTimerCount()).toBe(timers);
 
     vi.advanceTimersByTime(5_000);

@@ -45,7 +45,8 @@ function translateSource(): string {
   mkdirSync(join(to, 'node_modules'));
   const ws = dirname(createRequire(import.meta.url).resolve('ws/package.json'));
   symlinkSync(ws, join(to, 'node_modules', 'ws'));
-  for (const file of readdirSync(join(PACKAGE, 'src'))) translate(join('src', file), to);
+  for (const file of readdirSync(join(PACKAGE, 'src'), { recursive: true, encoding: 'utf8' }))
+    if (file.endsWith('.ts')) translate(join('src', file), to);
   return to;
 }
 

@@ -1,0 +1,320 @@
+import { CloseCode } from './close-codes.js';
+import type { Counters } from './counters.js';
+import { Liveness, type LivenessOwner } from './liveness/liveness.js';
+import { wheel, type Timed } from './liveness/timing-wheel.js';
+import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
+import type { SlowDecision } from './options.js';
+import { Inbound } from './receiving/inbound.js';
+import { Outbox } from './sending/outbox.js';
+import { ReadyState, type Driver } from './sockets/driver.js';
+import { listen, listenerOf, unlisten, type SocketListener } from './sockets/events.js';
+import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
+import { driverOf } from './sockets/probe.js';
+import { UserCode, type Facade, type PoolLink } from './user-code.js';
+import { decodeReason } from './wire/message.js';
+
+/** How long a terminated socket may take to say that it is closed, in ms. */
+const TERMINATE_TIMEOUT_MS = 1_000;
+/** How much longer than its grace period a drained connection may take whose overridden `close` waits, in ms. */
+const OVERRIDDEN_CLOSE_MS = 1_000;
+
+/**
+ * The life of one connection, behind the public `Connection`: open, closing, closed; its deadlines, what it sends and
+ * what it receives.
+ */
+export class ConnectionCore extends UserCode implements SocketListener, LivenessOwner, Timed {
+  readonly driver: Driver;
+  readonly outbox: Outbox;
+  /** Only the timing wheel writes it. */
+  dueSlot = 0;
+  /** It was ended without a closing handshake. */
+  wasTerminated = false;
+  /** `Connection.prototype`, which tells what is overridden. */
+  readonly #base: Facade;
+  readonly #socket: unknown;
+  readonly #handlers: NativeConnectionHandlers<never> | undefined;
+  readonly #inbound: Inbound;
+  #state: number = ReadyState.Open;
+  #pool: PoolLink | undefined;
+  /** Heartbeat and idle limit, if it has any. */
+  #liveness: Liveness | undefined;
+  /** When a closing connection is terminated; 0 while nobody has asked it to close. */
+  #closeDeadlineMs = 0;
+  #isClosedAsSlow = false;
+  #whenClosed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+
+  constructor(
+    facade: Facade,
+    base: Facade,
+    socket: unknown,
+    handlers: NativeConnectionHandlers<never> | undefined,
+  ) {
+    super(facade);
+    this.#base = base;
+    this.#socket = socket;
+    this.#handlers = handlers;
+    this.driver = driverOf(socket, handlers);
+    this.outbox = new Outbox(socket, this.driver, this);
+    this.#inbound = new Inbound(facade, this, socket);
+    if (this.driver.readyState(socket) !== ReadyState.Closed) {
+      listen(socket, this.driver, this);
+      return;
+    }
+    // Its `close` event has been missed.
+    this.#state = ReadyState.Closing;
+    setImmediate(() => this.handleClose(CloseCode.Abnormal, ''));
+  }
+
+  // ---------------------------------------------------------------- state
+
+  get pool(): PoolLink | undefined {
+    return this.#pool;
+  }
+
+  get counters(): Counters | undefined {
+    return this.#pool?.counters;
+  }
+
+  /** Closing has begun, on either side. */
+  get isClosed(): boolean {
+    return this.#state !== ReadyState.Open || this.driver.readyState(this.#socket) > ReadyState.Open;
+  }
+
+  /** The socket has closed, or was released. */
+  get isGone(): boolean {
+    return this.#state === ReadyState.Closed;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#liveness?.roundTripMs;
+  }
+
+  get isOverridden(): boolean {
+    return this.facade.send !== this.#base.send;
+  }
+
+  get hasHandlers(): boolean {
+    return this.#handlers !== undefined;
+  }
+
+  /** Has joined a pool, which sets the limits of its connections. */
+  join(pool: PoolLink): void {
+    this.#pool = pool;
+    this.reportsTo = pool;
+    const { idleTimeout, heartbeat } = pool.settings;
+    if (idleTimeout !== undefined) this.updateTimeout();
+    if (heartbeat !== undefined && this.driver.capabilities.ping) this.#limits.startHeartbeat(heartbeat);
+  }
+
+  /** Has left the pool, and its limits. */
+  leave(): void {
+    if (this.#pool !== undefined && this.#state !== ReadyState.Open) this.#pool.counters.closing--;
+    this.#pool = undefined;
+    this.#liveness = undefined;
+  }
+
+  get #limits(): Liveness {
+    return (this.#liveness ??= new Liveness(this.#socket, this.driver, this));
+  }
+
+  // ---------------------------------------------------------------- sending
+
+  send(message: unknown): boolean | Promise<boolean> {
+    return this.outbox.post(message, this.isClosed);
+  }
+
+  /** Calls `send`, overridden or not; it has begun when this returns. The close that follows waits for its answer. */
+  async callSend(message: unknown): Promise<boolean> {
+    if (!this.isOverridden) return this.send(message);
+    return (await this.outbox.callOverride(message)) !== false;
+  }
+
+  // ---------------------------------------------------------------- closing
+
+  close(code: number, reason: string): Promise<void> {
+    if (this.#state === ReadyState.Open) this.#startClosing(code, reason);
+    if (this.#state === ReadyState.Closed) return Promise.resolve();
+    if (this.#whenClosed === undefined) {
+      let resolve!: () => void;
+      const promise = new Promise<void>((settle) => (resolve = settle));
+      this.#whenClosed = { promise, resolve };
+    }
+    return this.#whenClosed.promise;
+  }
+
+  /**
+   * Closes it for a drain: what the client sends before it sees the close is still delivered, and it is terminated
+   * after the grace period even if an overridden `close` does nothing.
+   */
+  drain(code: number, reason: string, graceMs: number): void {
+    this.#inbound.staysOpen = true;
+    const extraMs = this.facade.close === this.#base.close ? 0 : OVERRIDDEN_CLOSE_MS;
+    this.#closeDeadlineMs = wheel.nowMs + graceMs + extraMs;
+    wheel.schedule(this, this.#closeDeadlineMs);
+    void this.closeReported(code, reason);
+  }
+
+  #startClosing(code: number, reason: string): void {
+    this.#beginClosing();
+    if (this.#closeDeadlineMs === 0)
+      this.#closeDeadlineMs = wheel.nowMs + (this.#pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    wheel.schedule(this, this.#closeDeadlineMs);
+    this.outbox.end(() => this.#closeSocket(code, reason));
+  }
+
+  #beginClosing(): void {
+    this.#state = ReadyState.Closing;
+    this.#inbound.end();
+    if (this.#pool !== undefined) this.#pool.counters.closing++;
+  }
+
+  #closeSocket(code: number, reason: string): void {
+    if (this.#state === ReadyState.Closed || this.wasTerminated) return;
+    try {
+      const answer = this.driver.close(this.#socket, code, reason);
+      if (answer instanceof Promise || this.hasHandlers) void this.#awaitClose(answer, code, reason);
+    } catch (error) {
+      this.failed(error);
+      this.abort();
+    }
+  }
+
+  /** Handlers of a socket that tells nothing say by their promise that it is closed. */
+  async #awaitClose(answer: unknown, code: number, reason: string): Promise<void> {
+    try {
+      await answer;
+      if (this.driver.capabilities.events === 'owner' && this.hasHandlers) this.handleClose(code, reason);
+    } catch (error) {
+      this.failed(error);
+      this.abort();
+    }
+  }
+
+  terminate(): void {
+    if (this.#state === ReadyState.Closed || this.wasTerminated) return;
+    if (this.#state === ReadyState.Open) this.#beginClosing();
+    this.wasTerminated = true;
+    if (this.counters) this.counters.terminated++;
+    this.#closeDeadlineMs = wheel.nowMs + TERMINATE_TIMEOUT_MS;
+    wheel.schedule(this, this.#closeDeadlineMs);
+    this.outbox.abandon();
+    let isEnding = false;
+    try {
+      isEnding = this.driver.terminate(this.#socket);
+    } catch (error) {
+      this.failed(error);
+    }
+    // A socket that tells nobody, or cannot be ended: our side at least is freed.
+    if (!isEnding || this.driver.capabilities.events === 'owner') this.handleClose(CloseCode.Abnormal, '');
+  }
+
+  /** Ends it on the library's behalf. An overridden `terminate` is asked first; if it fails or does nothing, this does it. */
+  abort(): void {
+    void this.reported(() => this.facade.terminate());
+    this.terminate();
+  }
+
+  /** Lets go of the socket, which stays open and belongs to the caller again. */
+  release(): void {
+    if (this.#state === ReadyState.Closed) return;
+    wheel.cancel(this);
+    this.outbox.leave();
+    unlisten(this.#socket, this.driver, this);
+    this.#inbound.drop();
+    this.#pool?.onGone(this.facade, undefined, '');
+    this.#state = ReadyState.Closed;
+    this.outbox.abandon();
+    this.#whenClosed?.resolve();
+  }
+
+  // ---------------------------------------------------------------- what the socket tells
+
+  handleMessage(data: unknown, isBinary: boolean = typeof data !== 'string'): void {
+    if (this.#state === ReadyState.Closed) return;
+    this.#liveness?.heard();
+    this.#inbound.receive(data, isBinary);
+  }
+
+  handleClose(code: number = CloseCode.NoStatus, reason: unknown = ''): void {
+    if (this.#state === ReadyState.Closed) return;
+    this.#inbound.close();
+    // A `message` listener may have terminated it.
+    if (this.isGone) return;
+    if (this.#state === ReadyState.Open) this.#beginClosing();
+    this.#state = ReadyState.Closed;
+    wheel.cancel(this);
+    this.outbox.abandon();
+    const text = decodeReason(reason);
+    this.#pool?.onGone(this.facade, code, text);
+    this.emit('close', code, text);
+    this.#whenClosed?.resolve();
+  }
+
+  handlePing(): void {
+    this.#liveness?.heard();
+  }
+
+  handlePong(): void {
+    this.#liveness?.heardPong();
+    if (this.facade.listenerCount('pong') > 0) this.emit('pong');
+  }
+
+  // ---------------------------------------------------------------- deadlines
+
+  updateTimeout(): void {
+    if (this.isClosed) return;
+    this.#limits.startIdleLimit(this.#pool?.settings.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS);
+  }
+
+  clearTimeout(): void {
+    this.#liveness?.stopIdleLimit();
+  }
+
+  closeIdle(): void {
+    void this.closeReported(CloseCode.IdleTimeout, 'Idle timeout');
+  }
+
+  /** The slot of a deadline has come: held messages, closing, heartbeat or idle limit. */
+  onDeadline(nowMs: number): void {
+    this.#inbound.onDeadline(nowMs);
+    if (this.#state === ReadyState.Closed) return;
+    if (this.#closeDeadlineMs > 0) {
+      if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
+      else if (this.wasTerminated) this.handleClose(CloseCode.Abnormal, '');
+      else this.abort();
+      if (this.#state !== ReadyState.Open) return;
+    }
+    this.#liveness?.onDeadline(nowMs);
+  }
+
+  /** Has `onDeadline` called. */
+  schedule(atMs: number): void {
+    wheel.schedule(this, atMs);
+  }
+
+  // ---------------------------------------------------------------- what the outbox tells
+
+  sendOverridden(message: unknown): unknown {
+    return this.facade.send(message as never);
+  }
+
+  slow(byteLength: number, isNew: boolean): SlowDecision {
+    const decision = this.#pool?.onSlow(this.facade, byteLength, isNew) ?? 'close';
+    if (isNew) this.#isClosedAsSlow = false;
+    if (decision !== 'close' || this.#isClosedAsSlow) return decision;
+    // An overridden `close` may wait before it closes: it is called once, not for each message.
+    this.#isClosedAsSlow = true;
+    void this.closeReported(CloseCode.TryAgainLater, 'Slow reader');
+    return decision;
+  }
+
+  drained(): void {
+    this.emit('drain');
+  }
+}
+
+/** The connection that a socket belongs to, if there is one. */
+export function coreOfSocket(socket: unknown): ConnectionCore | undefined {
+  const listener = listenerOf(socket);
+  return listener instanceof ConnectionCore ? listener : undefined;
+}

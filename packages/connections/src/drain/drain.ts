@@ -1,0 +1,198 @@
+import { Connection, coreOf, type AnyConnection } from '../connection.js';
+import { coreOfSocket } from '../connection-core.js';
+import { inOwnContext } from '../own-context.js';
+import type { NativeWebsocket } from '../sockets/native-websocket.js';
+import type { DrainPlan } from './drain-options.js';
+import {
+  CountsByNamespace,
+  newCounts,
+  type DrainProgress,
+  type DrainReport,
+  type MutableCounts,
+} from './drain-report.js';
+import { RateLimiter } from './rate-limiter.js';
+
+/** Ending thousands of sockets at once would hold up the event loop. */
+const TERMINATIONS_PER_TURN = 200;
+
+/**
+ * Closes connections at a controlled pace.
+ *
+ * Example: 25 connections at 10 per second. In whole batches, 10 are closed now, 10 after a second and 5 after two.
+ * With an interval of 100 ms, one is closed now and one every 100 ms. Connections that leave by themselves shorten the
+ * plan.
+ */
+export class Drain {
+  readonly #plan: DrainPlan;
+  readonly #limiter: RateLimiter;
+  /** Not gone yet. */
+  readonly #open: Set<AnyConnection>;
+  /** Connections of sockets that are in no pool. They do not appear in the report. */
+  readonly #strangers = new Set<AnyConnection>();
+  /** Connections whose turn has not come, the next one last; some may have left by themselves. */
+  readonly #queue: AnyConnection[];
+  /** Connections that were asked to close and are not gone yet. */
+  readonly #asked = new Set<AnyConnection>();
+  /** Connections whose turn has come and that are not gone yet, closing already or asked to. */
+  readonly #passed = new Set<AnyConnection>();
+  readonly #counts = newCounts();
+  readonly #namespaces = new CountsByNamespace();
+  readonly #startedAtMs = performance.now();
+  /** A fraction of a connection that is still to be closed, if a deadline sets the pace. */
+  #owed = 0;
+  #wake: () => void = () => undefined;
+
+  constructor(connections: readonly AnyConnection[], plan: DrainPlan) {
+    this.#plan = plan;
+    this.#limiter = new RateLimiter(plan.maxPerSecond);
+    for (const { namespace } of connections) this.#namespaces.set(namespace, newCounts());
+    this.#open = new Set(connections);
+    this.#queue = connections.toReversed();
+    this.addSockets(plan.sockets);
+    if (plan.jitter > 0) shuffle(this.#queue);
+  }
+
+  /** Adds sockets that are in no pool; they come last. */
+  addSockets(sockets: Iterable<NativeWebsocket>): void {
+    for (const socket of sockets) this.#addSocket(socket);
+  }
+
+  #addSocket(socket: NativeWebsocket): void {
+    const known = coreOfSocket(socket);
+    if (known?.pool !== undefined) return;
+    // Its connection, if it has one, or else one that is made for it.
+    const connection = (known?.facade ?? new Connection('', '', socket)) as AnyConnection;
+    if (this.#strangers.has(connection)) return;
+    this.#strangers.add(connection);
+    this.#open.add(connection);
+    this.#queue.unshift(connection);
+    connection.once('close', () => this.onGone(connection));
+  }
+
+  /** A connection is gone, whoever closed it. */
+  onGone(connection: AnyConnection): void {
+    if (!this.#open.delete(connection)) return;
+    this.#passed.delete(connection);
+    const wasAsked = this.#asked.delete(connection);
+    if (!this.#strangers.has(connection)) {
+      const outcome = !wasAsked ? 'left' : coreOf(connection).wasTerminated ? 'terminated' : 'closed';
+      this.#counts[outcome]++;
+      (this.#namespaces.get(connection.namespace) as MutableCounts)[outcome]++;
+    }
+    if (this.#open.size === 0) this.#wake();
+  }
+
+  /** @throws the reason of the plan's signal, once it aborts */
+  async run(): Promise<DrainReport> {
+    const { signal, onProgress } = this.#plan;
+    const onAbort = (): void => this.#wake();
+    signal?.addEventListener('abort', onAbort);
+    try {
+      while (this.#open.size > 0) {
+        signal?.throwIfAborted();
+        const waitMs = this.#step(performance.now());
+        onProgress?.(this.#progress());
+        if (this.#open.size > 0 && !signal?.aborted) await this.#sleep(waitMs);
+      }
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+    return { ...this.#counts, tookMs: this.#elapsedMs, namespaces: this.#namespaces };
+  }
+
+  get #elapsedMs(): number {
+    return performance.now() - this.#startedAtMs;
+  }
+
+  #progress(): DrainProgress {
+    return { ...this.#counts, remaining: this.#open.size, elapsedMs: this.#elapsedMs };
+  }
+
+  /** Does what is due. @returns how long there is nothing to do, in ms */
+  #step(nowMs: number): number {
+    const untilDeadlineMs = this.#startedAtMs + (this.#plan.deadlineMs ?? Infinity) - nowMs;
+    if (untilDeadlineMs > 0) return Math.min(this.#closeSlice(nowMs), untilDeadlineMs);
+    this.#queue.length = 0;
+    return this.#terminateSome() ? 0 : this.#plan.intervalMs;
+  }
+
+  #closeSlice(nowMs: number): number {
+    const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
+    const untilNextMs = this.#plan.intervalMs * jitter;
+    if (this.#queue.length === 0) return untilNextMs;
+    const blockedMs = this.#limiter.waitMs(nowMs);
+    if (blockedMs > 0) return blockedMs;
+    const wanted = this.#sliceAt(nowMs);
+    const count = this.#closeSome(Math.min(wanted, this.#limiter.allowed(nowMs)));
+    // Recorded after the slice, so that the time it took does not shorten the pause.
+    this.#limiter.record(performance.now(), count);
+    return untilNextMs;
+  }
+
+  /** How many to close now, so that all have been asked in time for their answers. */
+  #sliceAt(nowMs: number): number {
+    const { deadlineMs, slice, intervalMs, graceMs } = this.#plan;
+    if (deadlineMs === undefined) return slice;
+    const askedByMs = this.#startedAtMs + deadlineMs - Math.min(graceMs, deadlineMs / 2);
+    const slices = Math.floor((askedByMs - nowMs) / intervalMs) + 1;
+    const waiting = this.#waiting;
+    if (slices <= 1) return waiting;
+    // The fraction is kept for the next slice: few connections in a long time are spread over all of it.
+    this.#owed += waiting / slices;
+    const count = Math.floor(this.#owed);
+    this.#owed -= count;
+    return count;
+  }
+
+  /** Connections whose turn has not come. */
+  get #waiting(): number {
+    return this.#open.size - this.#passed.size;
+  }
+
+  #closeSome(limit: number): number {
+    const { code, reason, graceMs } = this.#plan;
+    let count = 0;
+    while (count < limit) {
+      const connection = this.#queue.pop();
+      if (connection === undefined) break;
+      if (!this.#open.has(connection)) continue;
+      this.#passed.add(connection);
+      if (connection.closed) continue;
+      count++;
+      this.#asked.add(connection);
+      coreOf(connection).drain(code, reason, graceMs);
+    }
+    return count;
+  }
+
+  /** The deadline has passed. @returns whether some are left to be terminated */
+  #terminateSome(): boolean {
+    let count = 0;
+    for (const connection of this.#open) {
+      const core = coreOf(connection);
+      if (core.wasTerminated) continue;
+      if (++count > TERMINATIONS_PER_TURN) return true;
+      this.#asked.add(connection);
+      core.abort();
+    }
+    return false;
+  }
+
+  /** Until the time is up, the last connection is gone or the drain is aborted. */
+  async #sleep(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = inOwnContext(() => setTimeout(resolve, ms));
+    });
+    clearTimeout(timer);
+  }
+}
+
+/** Fisher-Yates. */
+function shuffle(items: unknown[]): void {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = Math.floor(Math.random() * (last + 1));
+    [items[last], items[other]] = [items[other], items[last]];
+  }
+}

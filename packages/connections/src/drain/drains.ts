@@ -1,0 +1,97 @@
+import type { AnyConnection } from '../connection.js';
+import { toError } from '../errors.js';
+import { Drain } from './drain.js';
+import type { DrainPlan } from './drain-options.js';
+import type { DrainReport } from './drain-report.js';
+
+/** The pool that is drained. */
+export interface DrainsOwner {
+  all(): readonly AnyConnection[];
+  /** A drain begins: no newcomers are taken. */
+  began(): void;
+  ended(report: DrainReport): void;
+  /** A drain was aborted: newcomers are taken again. */
+  aborted(): void;
+  failed(error: Error): void;
+}
+
+/** The drains of a pool. One runs at a time; a call in the meantime joins it. */
+export class Drains {
+  readonly #owner: DrainsOwner;
+  #running: { readonly drain: Drain; readonly report: Promise<DrainReport> } | undefined;
+
+  constructor(owner: DrainsOwner) {
+    this.#owner = owner;
+  }
+
+  /** A connection is gone, whoever closed it. */
+  onGone(connection: AnyConnection): void {
+    this.#running?.drain.onGone(connection);
+  }
+
+  /** Runs the drain, or joins the running one. @throws the reason of the plan's signal, once it aborts */
+  async run(plan: DrainPlan): Promise<DrainReport> {
+    plan.signal?.throwIfAborted();
+    while (this.#running !== undefined) {
+      this.#running.drain.addSockets(plan.sockets);
+      const report = await joined(this.#running.report, plan.signal);
+      if (report !== undefined) return report;
+      // The running drain was aborted by its own caller: this one goes on in its place.
+    }
+    const onProgress = plan.onProgress && this.#guarded(plan.onProgress);
+    const drain = new Drain(this.#owner.all(), { ...plan, onProgress });
+    let settle!: (report: Promise<DrainReport>) => void;
+    // Set first: what the drain calls at once finds it running.
+    const shared = new Promise<DrainReport>((resolve) => (settle = resolve));
+    // Nobody may have joined to hear that it was aborted.
+    shared.catch(() => undefined);
+    this.#running = { drain, report: shared };
+    this.#owner.began();
+    const report = this.#finish(drain);
+    settle(report);
+    return report;
+  }
+
+  async #finish(drain: Drain): Promise<DrainReport> {
+    try {
+      const report = await drain.run();
+      this.#running = undefined;
+      this.#owner.ended(report);
+      return report;
+    } catch (error) {
+      this.#running = undefined;
+      this.#owner.aborted();
+      throw error;
+    }
+  }
+
+  /** A callback of the user that cannot break the drain. */
+  #guarded<T>(callback: (value: T) => unknown): (value: T) => Promise<void> {
+    return async (value) => {
+      try {
+        await callback(value);
+      } catch (error) {
+        this.#owner.failed(toError(error));
+      }
+    };
+  }
+}
+
+/** @returns the report of a running drain; `undefined` if it was aborted @throws the reason of the caller's signal */
+async function joined(
+  running: Promise<DrainReport>,
+  signal: AbortSignal | undefined,
+): Promise<DrainReport | undefined> {
+  const report = running.catch(() => undefined);
+  if (signal === undefined) return report;
+  let onAbort!: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([report, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,38 @@
+import type { DrainReport } from './drain/drain-report.js';
+import type { ConnectionsError } from './errors.js';
+import type { ReceivedMessage } from './wire/message.js';
+
+/** Events of a connection and the arguments of their listeners. */
+export interface ConnectionEvents {
+  /** A message: text as a `string`, binary as a `Uint8Array` (a `Buffer` from `ws`). Not once closing has begun. */
+  message: [message: ReceivedMessage, isBinary: boolean];
+  /** The socket has closed. 1005: without a code; 1006: without a close frame. Emitted once. */
+  close: [code: number, reason: string];
+  /** The socket, a handler or a listener failed. Never thrown if nobody listens. */
+  error: [error: Error];
+  /** A slow reader has room again: its socket is empty or, if it does not tell, half of the bound is free. */
+  drain: [];
+  /** A pong arrived. */
+  pong: [];
+}
+
+/** Events of a pool and the arguments of their listeners. */
+export interface PoolEvents<C> {
+  /** A connection has joined. */
+  connection: [connection: C];
+  /** A connection has left. `code` is `undefined` if it was removed or released and may still be open. */
+  disconnection: [connection: C, code: number | undefined, reason: string];
+  /**
+   * A connection was not added, and is closed: `ERR_POOL_DRAINING`, `ERR_DUPLICATE_CONNECTION` or
+   * `ERR_CONNECTION_CLOSED`.
+   */
+  refused: [connection: C, error: ConnectionsError];
+  /** The last connection of a namespace has left. */
+  emptyNamespace: [namespace: string];
+  /** A connection has become a slow reader; once until its `drain`. */
+  slow: [connection: C, bufferedAmount: number];
+  /** A drain is done. */
+  drain: [report: DrainReport];
+  /** A socket, a handler or a listener failed. Never thrown if nobody listens; the first one is a process warning. */
+  error: [error: Error, connection: C | undefined];
+}

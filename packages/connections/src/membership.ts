@@ -1,0 +1,161 @@
+import { CloseCode } from './close-codes.js';
+import { coreOf, type AnyConnection } from './connection.js';
+import type { PoolLink } from './user-code.js';
+import type { Counters } from './counters.js';
+import { ConnectionsError, show } from './errors.js';
+import { Registry, type Namespace } from './namespace.js';
+import type { PoolSettings } from './options.js';
+import type { EndOfTurn } from './sending/end-of-turn.js';
+
+/** What happens to members, for the pool to pass on. None of this throws. */
+export interface MembershipListener<C> {
+  joined(connection: C): void;
+  /** @param code `undefined` if it was removed or released */
+  left(connection: C, code: number | undefined, reason: string): void;
+  refused(connection: C, error: ConnectionsError): void;
+  emptied(namespace: string): void;
+}
+
+/**
+ * Who is in the pool: the rules by which connections join and leave.
+ *
+ * All of them leave through `#leave`, whether they close, are removed, released or replaced.
+ */
+export class Membership<C extends AnyConnection> {
+  readonly #registry: Registry<C>;
+  readonly #settings: PoolSettings<C>;
+  readonly #counters: Counters;
+  readonly #link: PoolLink;
+  readonly #listener: MembershipListener<C>;
+  /** Connections whose closing emptied their namespace and whose `removeConnection` may still ask for it. */
+  readonly #emptiedBy = new WeakSet<C>();
+  /** Members for which a message need not be of a kind that a WebSocket takes have joined. */
+  #isLenient = false;
+  /** No newcomers are taken. */
+  isClosed = false;
+
+  constructor(
+    endOfTurn: EndOfTurn,
+    settings: PoolSettings<C>,
+    counters: Counters,
+    link: PoolLink,
+    listener: MembershipListener<C>,
+  ) {
+    const { maxBufferedBytes, maxFlushMs, historyBytes } = settings;
+    this.#registry = new Registry<C>(endOfTurn, { maxBufferedBytes, maxFlushMs, historyBytes, counters });
+    this.#settings = settings;
+    this.#counters = counters;
+    this.#link = link;
+    this.#listener = listener;
+  }
+
+  get namespaces(): Map<string, Namespace<C>> {
+    return this.#registry.namespaces;
+  }
+
+  get size(): number {
+    return this.#registry.size;
+  }
+
+  /** Handlers or an overridden `send` may take more than a WebSocket does. Once one has joined, nothing is checked. */
+  get isLenient(): boolean {
+    return this.#isLenient;
+  }
+
+  find(namespace: string, id: C['id']): C | undefined {
+    return this.#registry.find(namespace, id);
+  }
+
+  all(): C[] {
+    return this.#registry.all();
+  }
+
+  /** Adds the connection, or closes it and tells why. @throws {ConnectionsError} `ERR_CONNECTION_IN_USE` */
+  add(connection: C): void {
+    const core = coreOf(connection);
+    if (core.pool === this.#link) return;
+    if (core.pool !== undefined) {
+      throw new ConnectionsError('ERR_CONNECTION_IN_USE', `${describe(connection)} is in another pool`);
+    }
+    const refusal = this.#refusalOf(connection);
+    if (refusal === undefined) {
+      this.#join(connection);
+      return;
+    }
+    this.#counters.refused++;
+    void core.closeReported(CloseCode.TryAgainLater, refusal.reason);
+    this.#listener.refused(connection, refusal.error);
+  }
+
+  #refusalOf(connection: C): { readonly reason: string; readonly error: ConnectionsError } | undefined {
+    const who = describe(connection);
+    if (connection.closed) {
+      return {
+        reason: '',
+        error: new ConnectionsError('ERR_CONNECTION_CLOSED', `${who} has closed already`),
+      };
+    }
+    if (this.isClosed) {
+      const error = new ConnectionsError('ERR_POOL_DRAINING', `The pool is draining: ${who} was refused`);
+      return { reason: 'Draining', error };
+    }
+    const holder = this.#registry.find(connection.namespace, connection.id);
+    // A connection that is closing does not keep its client from coming back.
+    if (holder === undefined || holder.closed || this.#settings.onDuplicate === 'replace') return undefined;
+    const error = new ConnectionsError('ERR_DUPLICATE_CONNECTION', `${who}: the id is taken`);
+    return { reason: 'Duplicate id', error };
+  }
+
+  #join(connection: C): void {
+    const core = coreOf(connection);
+    this.#isLenient ||= core.hasHandlers || core.isOverridden;
+    // First: adding it delivers what waits for the connection that it replaces, and that may run user code.
+    core.join(this.#link);
+    const replaced = this.#registry.add(connection);
+    if (replaced !== undefined) this.#replace(replaced);
+    if (this.#registry.has(connection)) this.#listener.joined(connection);
+  }
+
+  #replace(connection: C): void {
+    const core = coreOf(connection);
+    if (connection.closed) {
+      this.#gone(connection, undefined, '');
+      return;
+    }
+    const reason = 'Replaced by a newer connection';
+    void core.closeReported(CloseCode.Replaced, reason);
+    this.#gone(connection, CloseCode.Replaced, reason);
+  }
+
+  /** Removes exactly this connection. @returns whether it was the last one of its namespace */
+  remove(connection: C): boolean {
+    const hasEmptied = this.#leave(connection, undefined, '');
+    const isLate = this.#emptiedBy.delete(connection) && !this.namespaces.has(connection.namespace);
+    return hasEmptied || isLate;
+  }
+
+  /** The connection has closed, or was released. */
+  onGone(connection: C, code: number | undefined, reason: string): void {
+    if (this.#leave(connection, code, reason)) this.#emptiedBy.add(connection);
+  }
+
+  #leave(connection: C, code: number | undefined, reason: string): boolean {
+    if (!this.#registry.remove(connection)) return false;
+    const { namespace } = connection;
+    const hasEmptied = !this.namespaces.has(namespace);
+    this.#gone(connection, code, reason);
+    // Unless one of the listeners had somebody join.
+    if (!hasEmptied || this.namespaces.has(namespace)) return false;
+    this.#listener.emptied(namespace);
+    return true;
+  }
+
+  #gone(connection: C, code: number | undefined, reason: string): void {
+    coreOf(connection).leave();
+    this.#listener.left(connection, code, reason);
+  }
+}
+
+function describe({ namespace, id }: AnyConnection): string {
+  return `Connection "${show(id)}" of namespace "${show(namespace)}"`;
+}

@@ -1,0 +1,246 @@
+import type { Agreement } from '../wire/agreement.js';
+import { SharedHistory } from '../wire/shared-history.js';
+import { inOwnContext } from '../own-context.js';
+import { BroadcastLog } from './broadcast-log.js';
+import { Delivery } from './delivery.js';
+import type { EndOfTurn, Flushable, Flushed } from './end-of-turn.js';
+import type { Envelope } from './envelope.js';
+import type { Outbox, OutboxGroup } from './outbox.js';
+import type { Slice } from './slice.js';
+import type { SendingContext } from './bounded-socket.js';
+
+/** A log of this size starts to be written before its turn ends, so that a burst cannot fill the memory, in bytes. */
+const MAX_LOG_BYTES = 1024 * 1024;
+/** How long a message may be held up by its compression before it goes out uncompressed, in ms. */
+const MAX_COMPRESSION_MS = 50;
+/** Largest part of `maxBufferedBytes` that one log, or messages that wait for their compression, may take. */
+const MAX_WAITING_SHARE = 1 / 4;
+/** Members that are written to between two looks at the clock. */
+const WRITES_PER_CHECK = 16;
+
+/** One log on its way to all members, which may take several turns. */
+interface Walk {
+  readonly log: BroadcastLog;
+  readonly slice: Slice;
+  readonly members: Iterator<Outbox, undefined>;
+  /** Everybody has been tried on the shared path. */
+  isShared: boolean;
+}
+
+/**
+ * Sends the broadcasts of one namespace to its members.
+ *
+ * A broadcast only appends to the log of the turn. At the end of the turn the members are walked, and each gets the
+ * whole log in one write of one shared buffer: nothing is allocated per recipient. Members that differ (`#irregular`)
+ * are served one by one afterwards. No user code runs during the walk, only before and after it.
+ *
+ * A walk may stop in the middle and go on in the next turn. Members that it has not reached still point to the same
+ * log, so their order holds whatever happens in between.
+ */
+export class FanOut implements OutboxGroup, Flushable {
+  readonly #endOfTurn: EndOfTurn;
+  readonly #context: SendingContext;
+  /** Members that read the log. */
+  readonly #followers = new Set<Outbox>();
+  /** Members whose `send` is overridden: they get every broadcast at once, as they do their private messages. */
+  readonly #overridden = new Set<Outbox>();
+  /** Members with something of their own to write, or that the shared path could not serve. */
+  readonly #irregular = new Set<Outbox>();
+  /** How many members have each stateless agreement, and how many share the history under each agreement. */
+  readonly #stateless = new Map<Agreement, number>();
+  readonly #sharing = new Map<Agreement, number>();
+  readonly #history: SharedHistory;
+  /** Some members may lack a part of the history. */
+  #hasMembersBehind = false;
+  /** The log that is written first, and the one that broadcasts are appended to. */
+  #first = new BroadcastLog();
+  #last = this.#first;
+  #walk: Walk | undefined;
+  #overdue: NodeJS.Timeout | undefined;
+
+  constructor(endOfTurn: EndOfTurn, context: SendingContext) {
+    this.#endOfTurn = endOfTurn;
+    this.#context = context;
+    this.#history = new SharedHistory(context.historyBytes);
+  }
+
+  /** The first log that some member has not got. */
+  get first(): BroadcastLog {
+    return this.#first;
+  }
+
+  /** The log that grows. */
+  get last(): BroadcastLog {
+    return this.#last;
+  }
+
+  add(outbox: Outbox): void {
+    (outbox.isOverridden ? this.#overridden : this.#followers).add(outbox);
+    const { statelessAgreement, sharedAgreement } = outbox;
+    if (statelessAgreement) addOne(this.#stateless, statelessAgreement);
+    if (sharedAgreement) addOne(this.#sharing, sharedAgreement);
+    this.#hasMembersBehind ||= sharedAgreement !== undefined;
+  }
+
+  remove(outbox: Outbox): void {
+    this.#irregular.delete(outbox);
+    if (!this.#followers.delete(outbox) && !this.#overridden.delete(outbox)) return;
+    const { statelessAgreement, sharedAgreement } = outbox;
+    if (statelessAgreement) removeOne(this.#stateless, statelessAgreement);
+    if (sharedAgreement) removeOne(this.#sharing, sharedAgreement);
+  }
+
+  /** Has the outbox flushed on its own at the end of the turn. */
+  addIrregular(outbox: Outbox): void {
+    this.#irregular.add(outbox);
+    this.#endOfTurn.add(this);
+  }
+
+  /** Appends to the log. */
+  broadcast(envelope: Envelope, exceptions: ReadonlySet<Outbox>): Delivery {
+    const overridden = [...this.#overridden].filter((outbox) => !exceptions.has(outbox));
+    const followers = [...exceptions].filter((outbox) => this.#followers.has(outbox));
+    const delivery = new Delivery(this.#followers.size - followers.length + overridden.length);
+    if (delivery.recipients === 0) return delivery;
+    for (const outbox of followers) outbox.skipNext();
+    this.#prepare(envelope);
+    this.#last.append({ envelope, delivery, plainAtMs: performance.now() + MAX_COMPRESSION_MS });
+    this.#endOfTurn.add(this);
+    if (this.#last.byteLength >= this.#maxLogBytes) this.#startEarly();
+    // First all of them, then one after the other: what user code broadcasts meanwhile comes after this everywhere.
+    for (const outbox of overridden) outbox.addToOverride(envelope, delivery);
+    for (const outbox of overridden) outbox.runOverride();
+    return delivery;
+  }
+
+  /** Enters the message in the history, and starts the compressions that the end of the turn will ask for. */
+  #prepare(envelope: Envelope): void {
+    envelope.countIn(this.#context.counters);
+    if (this.#sharing.size > 0) envelope.enter(this.#history);
+    const [stateless, sharing] = [this.#stateless.keys(), this.#sharing.keys()];
+    envelope.prepare(stateless, sharing, this.#hasMembersBehind, this.#onCompressed);
+  }
+
+  readonly #onCompressed = (): void => {
+    this.#endOfTurn.add(this);
+  };
+
+  get #maxLogBytes(): number {
+    return Math.min(MAX_LOG_BYTES, this.#context.maxBufferedBytes * MAX_WAITING_SHARE);
+  }
+
+  /** Starts to write a log that has become too large to wait for the end of the turn. */
+  #startEarly(): void {
+    this.#seal(this.#last, this.#last.length);
+    if (this.#walk !== undefined) return;
+    let waitingBytes = 0;
+    for (let log: BroadcastLog | undefined = this.#first; log; log = log.next) waitingBytes += log.byteLength;
+    // More must not wait for compressions, or it would make slow readers of everybody.
+    const isFull = waitingBytes >= this.#context.maxBufferedBytes * MAX_WAITING_SHARE;
+    const nowMs = performance.now();
+    this.#flush(nowMs + this.#context.maxFlushMs, isFull ? Infinity : nowMs);
+  }
+
+  flush(deadlineMs: number): Flushed {
+    return this.#flush(deadlineMs, deadlineMs === Infinity ? Infinity : performance.now());
+  }
+
+  /** @param nowMs messages that may wait for their compression until later than that do */
+  #flush(deadlineMs: number, nowMs: number): Flushed {
+    // Re-entered by user code, which finds the walk where it stopped.
+    for (;;) {
+      const walk = (this.#walk ??= this.#beginWalk(nowMs));
+      if (walk === undefined) break;
+      if (!this.#share(walk, deadlineMs)) return 'some';
+      if (!this.#flushIrregular(walk, deadlineMs, nowMs)) return 'some';
+      if (this.#walk === walk) this.#endWalk(walk);
+    }
+    if (!this.#flushIrregular(undefined, deadlineMs, nowMs)) return 'some';
+    return this.#awaitCompression();
+  }
+
+  #beginWalk(nowMs: number): Walk | undefined {
+    const log = this.#first;
+    const ready = log.readyLength(nowMs);
+    if (ready === 0) return undefined;
+    if (log === this.#last || ready < log.length) this.#seal(log, ready);
+    return { log, slice: log.whole, members: this.#followers.values(), isShared: false };
+  }
+
+  #seal(log: BroadcastLog, length: number): void {
+    const next = log.seal(length);
+    if (log === this.#last) this.#last = next;
+  }
+
+  /** The shared path. @returns whether everybody was tried */
+  #share(walk: Walk, deadlineMs: number): boolean {
+    if (walk.isShared) return true;
+    const { log, slice, members } = walk;
+    let tried = 0;
+    for (;;) {
+      const { value: outbox } = members.next();
+      if (outbox === undefined) break;
+      if (!outbox.writeShared(log, slice)) this.#irregular.add(outbox);
+      if (++tried % WRITES_PER_CHECK === 0 && performance.now() > deadlineMs) return false;
+    }
+    walk.isShared = true;
+    const { counters } = this.#context;
+    counters.writes += slice.recipients;
+    counters.messagesSent += slice.recipients * slice.entries.length;
+    counters.bytesSent += slice.recipients * slice.byteLength;
+    slice.countRecipients();
+    this.#groupBehind(slice);
+    return true;
+  }
+
+  /** Members that lack some of the history share one variant: it refers to what the youngest of them holds. */
+  #groupBehind(slice: Slice): void {
+    if (slice.first === undefined) return;
+    let behindFrom = 0;
+    this.#hasMembersBehind = false;
+    for (const outbox of this.#irregular) {
+      this.#hasMembersBehind ||= outbox.sharedAgreement !== undefined;
+      behindFrom = Math.max(behindFrom, outbox.behindFrom(slice) ?? 0);
+    }
+    slice.behindFrom = behindFrom;
+  }
+
+  /** @returns whether everybody who differs has got what is due */
+  #flushIrregular(walk: Walk | undefined, deadlineMs: number, nowMs: number): boolean {
+    let flushed = 0;
+    for (const outbox of this.#irregular) {
+      if (walk !== undefined && this.#walk !== walk) return true;
+      if (walk !== undefined) outbox.cut(walk.log);
+      if (outbox.awaitsCompression(nowMs)) continue;
+      this.#irregular.delete(outbox);
+      outbox.flush();
+      if (++flushed % WRITES_PER_CHECK === 0 && performance.now() > deadlineMs) return false;
+    }
+    return true;
+  }
+
+  #endWalk({ log }: Walk): void {
+    this.#walk = undefined;
+    this.#first = log.next as BroadcastLog;
+    log.finish();
+  }
+
+  #awaitCompression(): Flushed {
+    const plainAtMs = this.#first.plainAtMs;
+    clearTimeout(this.#overdue);
+    if (plainAtMs === undefined) return 'all';
+    const waitMs = Math.max(1, plainAtMs - performance.now());
+    this.#overdue = inOwnContext(() => setTimeout(this.#onCompressed, waitMs).unref());
+    return 'waiting';
+  }
+}
+
+function addOne<T>(counts: Map<T, number>, item: T): void {
+  counts.set(item, (counts.get(item) ?? 0) + 1);
+}
+
+function removeOne<T>(counts: Map<T, number>, item: T): void {
+  const others = (counts.get(item) ?? 1) - 1;
+  if (others > 0) counts.set(item, others);
+  else counts.delete(item);
+}

@@ -1,0 +1,273 @@
+import { exactBuffer, pooledBuffer } from '../wire/frame.js';
+import type { SendingContext } from './bounded-socket.js';
+import { BroadcastLog } from './broadcast-log.js';
+import { PrivateMessage, type Delivery } from './delivery.js';
+import { Envelope } from './envelope.js';
+import { Override } from './override.js';
+import { Slice } from './slice.js';
+import { Writer, type Piece } from './writer.js';
+
+/** What an outbox knows of its namespace's fan-out. */
+export interface OutboxGroup {
+  /** The first log that some member has not got, and the one that grows. */
+  readonly first: BroadcastLog;
+  readonly last: BroadcastLog;
+  add(outbox: Outbox): void;
+  remove(outbox: Outbox): void;
+  /** Has the outbox flushed at the end of the turn. */
+  addIrregular(outbox: Outbox): void;
+}
+
+const NO_LOG = new BroadcastLog();
+
+/**
+ * Everything that leaves one connection, in the order of the calls.
+ *
+ * Broadcasts are not stored here: the outbox points into the log of its namespace. Only a connection that differs from
+ * the others has pieces of its own, which go before the log: see the drawing in `broadcast-log.ts`.
+ *
+ * One flush runs at a time. What user code sends meanwhile goes to the end.
+ */
+export class Outbox extends Writer {
+  #override: Override | undefined;
+  #group: OutboxGroup | undefined;
+  /** Where it goes on reading: everything in the log from the cursor on waits for it. */
+  #log = NO_LOG;
+  #cursor = 0;
+  /** What waits before that. */
+  #own: Piece[] | undefined;
+  /** Bytes of the pieces that the running flush has taken and not handed over yet. */
+  #inHandBytes = 0;
+  #isFlushing = false;
+  #onEnd: (() => void) | undefined;
+
+  get isOverridden(): boolean {
+    return this.#override !== undefined;
+  }
+
+  /** Bytes that wait in the socket and in the current turn. */
+  get bufferedBytes(): number {
+    let waiting = this.bytesInSocket + this.#inHandBytes;
+    for (const { byteLength } of this.#own ?? []) waiting += byteLength;
+    this.#locate();
+    let cursor = this.#cursor;
+    for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next) {
+      waiting += log.bytesFrom(cursor);
+      cursor = 0;
+    }
+    return waiting;
+  }
+
+  // ---------------------------------------------------------------- membership
+
+  /** What was broadcast before does not reach it, everything from now on does. */
+  join(group: OutboxGroup, context: SendingContext, isOverridden: boolean): void {
+    if (isOverridden) this.#ownOverride();
+    this.context = context;
+    this.#group = group;
+    this.joinHistory();
+    group.add(this);
+    if (this.isOverridden) return;
+    this.#log = group.last;
+    this.#cursor = this.#log.length;
+  }
+
+  /** Leaves the namespace and the pool. Everything broadcast so far still reaches it. */
+  leave(): void {
+    this.#detach();
+    this.flush();
+    this.leaveHistory();
+    this.context = Writer.noPool;
+  }
+
+  #detach(): void {
+    this.cut();
+    this.#group?.remove(this);
+    this.#group = undefined;
+    this.#log = NO_LOG;
+    this.#cursor = 0;
+  }
+
+  /**
+   * Closing has begun: no broadcast reaches it from now on. Calls back when everything that was sent before has been
+   * handed over and answered; after that nothing is sent.
+   */
+  end(then: () => void): void {
+    this.#onEnd = then;
+    this.#detach();
+    this.runOverride();
+    this.flush();
+  }
+
+  protected override onAnswered(): void {
+    this.#tryEnd();
+  }
+
+  #tryEnd(): void {
+    const then = this.#onEnd;
+    if (then === undefined || this.#isFlushing || this.hasOpenAnswers || this.#override?.isBusy) return;
+    this.#onEnd = undefined;
+    this.isEnded = true;
+    then();
+  }
+
+  /** The socket is gone: what waits has failed. */
+  abandon(): void {
+    this.#onEnd = undefined;
+    this.die();
+    this.runOverride();
+    this.leave();
+    if (this.hasOpenAnswers) this.answers.abandon();
+  }
+
+  // ---------------------------------------------------------------- private messages
+
+  /**
+   * Sends one message to this connection alone, after everything that waits for it.
+   *
+   * @param isClosing closing has begun: only an override that was called before may still send
+   * @returns whether it was handed over, or a promise if that is known later
+   */
+  post(message: unknown, isClosing: boolean): boolean | Promise<boolean> {
+    const isExpected = this.#override?.onReturn() ?? false;
+    if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
+    this.runOverride();
+    // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
+    const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
+    if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope);
+    if (!this.fits(envelope.byteLength, this.bufferedBytes)) {
+      // What can leave leaves before anything is refused.
+      this.cut();
+      this.flush();
+      if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope);
+      if (!this.admits(envelope.byteLength, this.bufferedBytes)) return false;
+    }
+    this.cut();
+    const waiting = new PrivateMessage(envelope);
+    (this.#own ??= []).push(waiting);
+    if (!this.#isFlushing) this.#group?.addIrregular(this);
+    return waiting.sent;
+  }
+
+  #postNow(envelope: Envelope): boolean | Promise<boolean> {
+    if (this.writeOne(envelope)) return true;
+    const message = new PrivateMessage(envelope);
+    this.#isFlushing = true;
+    this.sendOne(envelope, message, envelope.message);
+    this.#isFlushing = false;
+    // Whatever user code has sent meanwhile.
+    this.flush();
+    return message.outcome ?? message.sent;
+  }
+
+  // ---------------------------------------------------------------- an overridden send
+
+  /** Broadcasts go to an overridden `send` at once: see `Override`. `runOverride` passes them on. */
+  addToOverride(envelope: Envelope, delivery: Delivery): void {
+    this.#override?.add(envelope, delivery);
+  }
+
+  runOverride(): void {
+    if (this.#override === undefined) return;
+    this.#override.run(() => this.isEnded);
+    this.#tryEnd();
+  }
+
+  /** Calls the overridden `send`: the close that follows waits for its answer, which is returned. */
+  callOverride(message: unknown): unknown {
+    return this.#ownOverride().call(message);
+  }
+
+  #ownOverride(): Override {
+    return (this.#override ??= new Override(this.owner, () => this.answers));
+  }
+
+  // ---------------------------------------------------------------- broadcasts
+
+  /** Leaves out the message that is about to be added to the log. */
+  skipNext(): void {
+    this.cut();
+    this.#cursor++;
+  }
+
+  /**
+   * The shared path: the whole log of a turn in one write, if nothing sets this connection apart. Nothing is
+   * allocated, and no user code runs.
+   *
+   * @returns `false` if nothing was written, and `cut` and `flush` have to do it
+   */
+  writeShared(log: BroadcastLog, slice: Slice): boolean {
+    if (this.#own !== undefined || this.#isFlushing) return false;
+    this.#locate();
+    // It joined later, or has got this log already.
+    if (this.#log !== log) return true;
+    if (this.#cursor !== 0 || !this.writeWhole(slice)) return false;
+    this.#log = log.next as BroadcastLog;
+    return true;
+  }
+
+  /** Takes what the logs hold for it, up to the end of that one or of all, into its own pieces. */
+  cut(upTo?: BroadcastLog): void {
+    if (this.#group === undefined || this.isOverridden) return;
+    this.#locate();
+    if (upTo !== undefined && this.#log !== upTo) return;
+    for (;;) {
+      const log = this.#log;
+      if (this.#cursor < log.length) (this.#own ??= []).push(log.from(this.#cursor));
+      this.#cursor = Math.max(this.#cursor, log.length);
+      if (log.next === undefined) return;
+      this.#cursor -= log.length;
+      this.#log = log.next;
+      if (log === upTo) return;
+    }
+  }
+
+  /** Some piece of its own is still being compressed and not overdue. */
+  awaitsCompression(nowMs: number): boolean {
+    return this.#own !== undefined && this.isCompressing(this.#own, nowMs);
+  }
+
+  /** Moves on from logs that everybody has got, and from sealed ones that end before the cursor. */
+  #locate(): void {
+    if (this.#log.isDone) {
+      this.#log = (this.#group as OutboxGroup).first;
+      this.#cursor = 0;
+    }
+    while (this.#log.next !== undefined && this.#cursor >= this.#log.length) {
+      this.#cursor -= this.#log.length;
+      this.#log = this.#log.next;
+    }
+  }
+
+  get #hasPending(): boolean {
+    if (this.#own !== undefined) return true;
+    this.#locate();
+    return this.#cursor < this.#log.length;
+  }
+
+  /** Delivers its own pieces, and whatever user code adds to them meanwhile. */
+  flush(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    for (let pieces = this.#own; pieces !== undefined; pieces = this.#own) {
+      this.#own = undefined;
+      if (!this.writeTogether(pieces)) this.#deliver(pieces);
+    }
+    this.#isFlushing = false;
+    this.#tryEnd();
+  }
+
+  #deliver(pieces: readonly Piece[]): void {
+    for (const { byteLength } of pieces) this.#inHandBytes += byteLength;
+    for (const piece of pieces) {
+      if (pieces.length > 1 && this.writeTogether([piece])) {
+        this.#inHandBytes -= piece.byteLength;
+      } else if (piece instanceof Slice) {
+        this.sendEach(piece, ({ byteLength }) => (this.#inHandBytes -= byteLength));
+      } else {
+        this.#inHandBytes -= piece.byteLength;
+        this.sendOne(piece.envelope, piece, piece.envelope.message);
+      }
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import { isThenable, type Answers } from './answers.js';
+import { Pending, type Tally } from './delivery.js';
+import type { Envelope } from './envelope.js';
+import type { WriterOwner } from './bounded-socket.js';
+
+/**
+ * Broadcasts for a connection whose `send` is overridden.
+ *
+ * They are passed to that `send` at once, not at the end of the turn, because private messages come to it at once too.
+ * What it sends on comes back through the outbox like a private message.
+ */
+export class Override {
+  readonly #owner: Pick<WriterOwner, 'sendOverridden' | 'failed'>;
+  readonly #answers: () => Answers;
+  readonly #queue: { readonly envelope: Envelope; readonly tally: Tally }[] = [];
+  #isRunning = false;
+  /** Messages that have come back so far. */
+  #returned = 0;
+  /** Calls that have not sent anything on yet and may still do so. */
+  #owed = 0;
+
+  constructor(owner: Pick<WriterOwner, 'sendOverridden' | 'failed'>, answers: () => Answers) {
+    this.#owner = owner;
+    this.#answers = answers;
+  }
+
+  /** Some message has not been passed on yet. */
+  get isBusy(): boolean {
+    return this.#isRunning || this.#queue.length > 0;
+  }
+
+  add(envelope: Envelope, tally: Tally): void {
+    this.#queue.push({ envelope, tally });
+  }
+
+  /** Passes on what waits. What user code adds meanwhile goes to the end. */
+  run(isEnded: () => boolean): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      if (isEnded()) next.tally.count('failed');
+      else this.#pass(next.envelope.message, next.tally);
+    }
+    this.#isRunning = false;
+  }
+
+  /** Calls the overridden `send` for a caller who wants its answer: the close that follows waits for it. */
+  call(message: unknown): unknown {
+    const returnedBefore = this.#returned;
+    const answer = this.#owner.sendOverridden(message);
+    if (!isThenable(answer)) return answer;
+    // The caller is told of a rejection.
+    this.#answers().await(answer, new Pending(), () => undefined);
+    this.#expectReturn(answer, returnedBefore);
+    return answer;
+  }
+
+  #pass(message: unknown, tally: Tally): void {
+    const returnedBefore = this.#returned;
+    try {
+      const answer = this.#owner.sendOverridden(message);
+      if (!isThenable(answer)) {
+        tally.count(answer === false ? 'failed' : 'sent');
+        return;
+      }
+      this.#answers().await(answer, tally);
+      this.#expectReturn(answer, returnedBefore);
+    } catch (error) {
+      tally.count('failed');
+      this.#owner.failed(error);
+    }
+  }
+
+  /** A message has come back. @returns whether it may still be sent although closing has begun */
+  onReturn(): boolean {
+    this.#returned++;
+    if (this.#owed === 0) return false;
+    this.#owed--;
+    return true;
+  }
+
+  /** Unless it has sent something on already, it may do so until it answers. */
+  #expectReturn(answer: PromiseLike<unknown>, returnedBefore: number): void {
+    if (this.#returned !== returnedBefore) return;
+    this.#owed++;
+    const owedBefore = this.#owed;
+    const settled = (): void => {
+      // It has ended without sending anything on.
+      if (this.#owed >= owedBefore) this.#owed--;
+    };
+    Promise.resolve(answer).then(settled, settled);
+  }
+}

@@ -1,0 +1,77 @@
+import type { SlowDecision } from '../options.js';
+import { inOwnContext } from '../own-context.js';
+
+/** How often a socket is looked at that does not tell when it has room again, in ms. */
+const POLL_MS = 10;
+
+/** What a slow reader needs to know of its connection. */
+export interface SlowReaderOwner {
+  /** Asks the policy. `isNew`: the first message of this episode. Never throws. */
+  decide(byteLength: number, isNew: boolean): SlowDecision;
+  /** The episode is over. Never throws. */
+  drained(): void;
+  /** Half of the bound is free again. */
+  hasRoom(): boolean;
+  /** Calls back once when the socket has written all it holds; `false` if it will not tell. */
+  onceDrained(listener: () => void): boolean;
+}
+
+/**
+ * The slow-reader policy for one connection: what happens to a message that exceeds the bound, and how long the episode
+ * lasts. An episode begins with the first such message and ends when the socket is empty or, if it does not tell, when
+ * half of the bound is free.
+ */
+export class SlowReader {
+  readonly #owner: SlowReaderOwner;
+  #isSlow = false;
+  #isDeciding = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(owner: SlowReaderOwner) {
+    this.#owner = owner;
+  }
+
+  get isSlow(): boolean {
+    return this.#isSlow;
+  }
+
+  /** Whether the policy lets a message pass that exceeds the bound. */
+  passes(byteLength: number): boolean {
+    // The policy itself may send, and is not asked about that again.
+    if (this.#isDeciding) return false;
+    const isNew = !this.#isSlow;
+    this.#isSlow = true;
+    if (isNew) this.#watch();
+    this.#isDeciding = true;
+    const decision = this.#owner.decide(byteLength, isNew);
+    this.#isDeciding = false;
+    return decision === 'send';
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (!this.#isSlow) return;
+    this.#isSlow = false;
+    clearTimeout(this.#timer);
+    this.#owner.drained();
+  }
+
+  /** The connection is gone: there is nothing left to tell. */
+  stop(): void {
+    this.#isSlow = false;
+    clearTimeout(this.#timer);
+  }
+
+  #watch(): void {
+    if (!this.#owner.onceDrained(() => this.drained())) this.#poll();
+  }
+
+  #poll(): void {
+    const look = (): void => {
+      if (!this.#isSlow) return;
+      if (this.#owner.hasRoom()) this.drained();
+      else this.#poll();
+    };
+    this.#timer = inOwnContext(() => setTimeout(look, POLL_MS).unref());
+  }
+}

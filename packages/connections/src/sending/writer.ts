@@ -1,0 +1,257 @@
+import { ReadyState, type Driver } from '../sockets/driver.js';
+import { HandlersDriver } from '../sockets/handlers.js';
+import type { WsSocket } from '../sockets/ws.js';
+import type { Agreement } from '../wire/agreement.js';
+import { deflated, PLAIN, type Encoding } from '../wire/encoding.js';
+import { concat, pooledBuffer } from '../wire/frame.js';
+import { Answers, isThenable } from './answers.js';
+import { BoundedSocket, type WriterOwner } from './bounded-socket.js';
+import type { PrivateMessage, Tally } from './delivery.js';
+import type { Envelope } from './envelope.js';
+import { HistoryRun } from './history-run.js';
+import { isLost, Slice, type EncodedSlice } from './slice.js';
+
+/** Several pieces up to this size are copied into one write, in bytes: above, a `writev` is cheaper. */
+const MAX_COPIED_BYTES = 4 * 1024;
+/** What waits for one connection alone: broadcasts cut out of the log, or a private message. */
+export type Piece = Slice | PrivateMessage;
+
+/**
+ * The ways in which messages get out to one socket: as whole frames into a `ws` socket, through the socket's own
+ * `send()`, or to handlers.
+ */
+export abstract class Writer extends BoundedSocket {
+  readonly #agreement: Agreement | undefined;
+  /** How frames are encoded for it; `undefined` if messages are left to the socket's own `send()`. */
+  #encoding: Encoding | undefined;
+  #run: HistoryRun | undefined;
+  #answers: Answers | undefined;
+
+  constructor(socket: unknown, driver: Driver, owner: WriterOwner) {
+    super(socket, driver, owner);
+    if (this.ws === undefined) return;
+    this.#agreement = this.frames?.agreementOf(this.ws);
+    if (this.#agreement === undefined) this.#encoding = PLAIN;
+    else if (this.#agreement.isStateless) this.#encoding = deflated(this.#agreement);
+  }
+
+  /** The agreement under which one compressed message can serve many sockets. */
+  get statelessAgreement(): Agreement | undefined {
+    return this.#encoding?.agreement;
+  }
+
+  /** The agreement under which it shares the history of its namespace. */
+  get sharedAgreement(): Agreement | undefined {
+    return this.#run?.agreement;
+  }
+
+  /** User code has taken messages and not answered yet. */
+  protected get hasOpenAnswers(): boolean {
+    return this.#answers?.isOpen ?? false;
+  }
+
+  protected get answers(): Answers {
+    return (this.#answers ??= new Answers(
+      (error) => this.owner.failed(error),
+      () => this.onAnswered(),
+    ));
+  }
+
+  /** No answer is open any more. */
+  protected abstract onAnswered(): void;
+
+  // ---------------------------------------------------------------- shared compression history
+
+  protected joinHistory(): void {
+    const agreement = this.#agreement;
+    if (this.ws === undefined || agreement === undefined || this.context.historyBytes === 0) return;
+    // zlib cannot compress for a window of 8 bits.
+    if (agreement.isStateless || agreement.windowBits === 8) return;
+    const window = this.frames?.adoptDeflate(this.ws);
+    if (window === undefined) return;
+    this.#run = new HistoryRun(agreement, window);
+    this.#encoding = PLAIN;
+  }
+
+  protected leaveHistory(): void {
+    if (this.#run === undefined) return;
+    this.#run = undefined;
+    this.#encoding = undefined;
+  }
+
+  /** How much of the history it holds, if less than the slice could refer to: see `HistoryRun`. */
+  behindFrom(slice: Slice): number | undefined {
+    return this.#run?.behindFrom(slice);
+  }
+
+  /** Whether some piece is still being compressed for it and is not overdue. */
+  protected isCompressing(pieces: readonly Piece[], nowMs: number): boolean {
+    if (nowMs === Infinity || this.#encoding === undefined) return false;
+    return pieces.some((piece) => piece instanceof Slice && piece.isWaiting(nowMs));
+  }
+
+  // ---------------------------------------------------------------- whole frames
+
+  /**
+   * The shared path: the messages of a whole turn in one write. Nothing is allocated, and no user code runs.
+   *
+   * @returns `false` if nothing was written: something sets this connection apart
+   */
+  protected writeWhole(slice: Slice): boolean {
+    if (!this.#canWrite(slice.byteLength) || !slice.isFramed) return false;
+    if (this.#run !== undefined && !this.#run.isInStep(slice)) return false;
+    try {
+      const encoded = this.#bytesOf(slice, true);
+      this.frames?.write(this.ws as WsSocket, encoded.chunks);
+      this.context.counters.wireBytesSent += encoded.byteLength;
+      slice.recipients++;
+    } catch (error) {
+      this.#break(error);
+      slice.count('failed');
+    }
+    return true;
+  }
+
+  /** All pieces in one write. @returns `false` if nothing was written, and they have to be sent one by one */
+  protected writeTogether(pieces: readonly Piece[]): boolean {
+    let byteLength = 0;
+    for (const piece of pieces) {
+      if (!this.#takesFramesOf(piece)) return false;
+      byteLength += piece.byteLength;
+    }
+    if (!this.#canWrite(byteLength)) return false;
+    const isIdle = !this.isBacklogged;
+    try {
+      const chunks = pieces.flatMap((piece) => this.#chunksOf(piece, isIdle));
+      // Not if it has to wait: nobody else could share the copy.
+      const isCopied = chunks.length > 1 && isIdle && byteLength <= MAX_COPIED_BYTES;
+      this.#write(isCopied ? [concat(chunks, pooledBuffer)] : chunks);
+    } catch (error) {
+      this.#break(error);
+      for (const piece of pieces) piece.count('failed');
+      return true;
+    }
+    for (const piece of pieces) this.#countWritten(piece);
+    return true;
+  }
+
+  /** A single message as a frame. @returns `false` if nothing was written, and `sendOne` has to do it */
+  protected writeOne(envelope: Envelope): boolean {
+    const encoding = this.#encoding;
+    if (encoding === undefined || envelope.frame === undefined || envelope.needsPreparation(encoding))
+      return false;
+    if (!this.#canWrite(envelope.byteLength) || isLost(envelope)) return false;
+    try {
+      this.#write(envelope.frameFor(encoding).chunks);
+    } catch (error) {
+      this.#break(error);
+      return false;
+    }
+    this.#count(envelope);
+    return true;
+  }
+
+  #takesFramesOf(piece: Piece): boolean {
+    if (this.#encoding === undefined) return false;
+    if (piece instanceof Slice) return piece.isFramed;
+    const { envelope } = piece;
+    return envelope.frame !== undefined && !isLost(envelope) && !envelope.needsPreparation(this.#encoding);
+  }
+
+  #canWrite(byteLength: number): boolean {
+    const [socket, frames] = [this.ws, this.frames];
+    if (socket === undefined || frames === undefined || this.#encoding === undefined || this.isEnded)
+      return false;
+    return frames.canWrite(socket) && this.fits(byteLength, this.bytesInSocket);
+  }
+
+  #bytesOf(slice: Slice, mayPin: boolean): EncodedSlice {
+    if (this.#run !== undefined && slice.first !== undefined) return this.#run.take(slice);
+    return slice.encoded(this.#encoding?.agreement, undefined, mayPin);
+  }
+
+  #chunksOf(piece: Piece, mayPin: boolean): readonly Buffer[] {
+    if (piece instanceof Slice) return this.#bytesOf(piece, mayPin).chunks;
+    // Private messages have no part in a shared window: a secret in it could be guessed from the sizes of others.
+    return piece.envelope.frameFor(this.#encoding ?? PLAIN).chunks;
+  }
+
+  #write(chunks: readonly Buffer[]): void {
+    this.frames?.write(this.ws as WsSocket, chunks);
+    const { counters } = this.context;
+    counters.writes++;
+    for (const { length } of chunks) counters.wireBytesSent += length;
+  }
+
+  #countWritten(piece: Piece): void {
+    if (piece instanceof Slice) for (const { envelope } of piece.entries) this.#count(envelope);
+    else this.#count(piece.envelope);
+    piece.count('sent');
+  }
+
+  #count({ byteLength }: Envelope): void {
+    this.context.counters.messagesSent++;
+    this.context.counters.bytesSent += byteLength;
+  }
+
+  /** A part may be out already, and half a frame breaks the stream. */
+  #break(error: unknown): void {
+    this.isEnded = true;
+    // Not at once: listeners may do anything, and the members of a namespace are being walked.
+    queueMicrotask(() => {
+      this.owner.failed(error);
+      this.owner.abort();
+    });
+  }
+
+  // ---------------------------------------------------------------- one message at a time
+
+  /** The messages of the slice, one by one, in one write if the socket can do that. */
+  protected sendEach(slice: Slice, onEach: (envelope: Envelope) => void): void {
+    const send = (): void => {
+      for (const { envelope, delivery } of slice.entries) {
+        onEach(envelope);
+        this.sendOne(envelope, delivery, envelope.deferredMessage);
+      }
+    };
+    if (this.ws === undefined && slice.entries.length > 1) this.driver.cork(this.socket, send);
+    else send();
+  }
+
+  /** Sends one message in whatever way there is, and counts what became of it. @param message for handlers */
+  protected sendOne(envelope: Envelope, tally: Tally, message: unknown): void {
+    try {
+      if (!this.#isSendable(envelope)) tally.count('failed');
+      else if (!this.admits(envelope.byteLength, this.bytesInSocket)) tally.count('dropped');
+      // The policy may have closed the connection, or sent something.
+      else if (this.writeOne(envelope)) tally.count('sent');
+      else this.#record(this.#hand(envelope, message), tally);
+    } catch (error) {
+      tally.count('failed');
+      queueMicrotask(() => this.owner.failed(error));
+    }
+  }
+
+  #isSendable(envelope: Envelope): boolean {
+    if (this.isEnded || this.driver.readyState(this.socket) > ReadyState.Open || isLost(envelope))
+      return false;
+    // Inside a fragmented message of the socket's owner no other message may start (RFC 6455 §5.4).
+    return this.ws === undefined || !this.frames?.isInsideMessage(this.ws);
+  }
+
+  #hand(envelope: Envelope, message: unknown): unknown {
+    this.#count(envelope);
+    this.context.counters.wireBytesSent += envelope.byteLength;
+    if (this.ws !== undefined && this.#run !== undefined) {
+      this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
+      return true;
+    }
+    const body = this.driver instanceof HandlersDriver ? message : envelope.body;
+    return this.driver.send(this.socket, body, envelope.isBinary);
+  }
+
+  #record(answer: unknown, tally: Tally): void {
+    if (isThenable(answer)) this.answers.await(answer, tally);
+    else tally.count(answer === false ? 'failed' : 'sent');
+  }
+}

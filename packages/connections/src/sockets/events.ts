@@ -1,0 +1,141 @@
+import type { Driver } from './driver.js';
+
+/** Where the events of a socket go. */
+export interface SocketListener {
+  handleMessage(data: unknown, isBinary?: boolean): void;
+  handleClose(code?: number, reason?: unknown): void;
+  handlePing(): void;
+  handlePong(): void;
+  failed(error: unknown): void;
+}
+
+/** Marks the socket with its listener. */
+const kListener = Symbol('soketi.connections.listener');
+
+/** What listeners are called on: the socket itself, or a stand-in that they are bound to. */
+interface Target {
+  [kListener]: SocketListener;
+}
+
+type Listener = (this: Target, ...args: never[]) => void;
+
+interface Emitter {
+  binaryType?: string;
+  on(event: string, listener: Listener): unknown;
+  off?(event: string, listener: Listener): unknown;
+}
+
+interface EventTargetLike {
+  binaryType?: string;
+  addEventListener(event: string, listener: Listener): unknown;
+  removeEventListener?(event: string, listener: Listener): unknown;
+}
+
+/** A message in a form that cannot be read must not throw into the socket: that would end the process. */
+function hand(listener: SocketListener, data: unknown, isBinary?: boolean): void {
+  try {
+    listener.handleMessage(data, isBinary);
+  } catch (error) {
+    listener.failed(error);
+  }
+}
+
+/*
+ * All sockets share these functions, which find their listener through `this`: a closure per event and connection would
+ * cost more than the rest of the connection.
+ */
+const emitterListeners = {
+  message(this: Target, data: unknown, isBinary?: boolean): void {
+    hand(this[kListener], data, isBinary);
+  },
+  close(this: Target, code?: number, reason?: unknown): void {
+    this[kListener].handleClose(code, reason);
+  },
+  error(this: Target, error: unknown): void {
+    this[kListener].failed(error);
+  },
+  ping(this: Target): void {
+    this[kListener].handlePing();
+  },
+  pong(this: Target): void {
+    this[kListener].handlePong();
+  },
+} satisfies Record<string, Listener>;
+
+const eventTargetListeners = {
+  message(this: Target, event: { readonly data: unknown }): void {
+    const { data } = event;
+    // A view: this buffer is ours, unlike one that uWebSockets.js lends to a callback.
+    hand(this[kListener], data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+  },
+  close(this: Target, event: { readonly code?: number; readonly reason?: string }): void {
+    this[kListener].handleClose(event.code, event.reason);
+  },
+  // Ping and pong events are not in the standard, but Bun has them.
+  ping(this: Target): void {
+    this[kListener].handlePing();
+  },
+  pong(this: Target): void {
+    this[kListener].handlePong();
+  },
+  error(this: Target, event: { readonly error?: unknown; readonly message?: string }): void {
+    this[kListener].failed(event.error ?? new Error(event.message || 'The socket failed'));
+  },
+} satisfies Record<string, Listener>;
+
+type Bound = readonly (readonly [event: string, listener: Listener])[];
+
+/** The bound functions of listeners that have a stand-in. */
+const boundListeners = new WeakMap<SocketListener, Bound>();
+
+/** Has the socket tell the listener what happens on it. */
+export function listen(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
+  if (capabilities.events === 'owner') return;
+  const shared = Object.entries<Listener>(
+    capabilities.events === 'emitter' ? emitterListeners : eventTargetListeners,
+  );
+  let listeners: Bound = shared;
+  if (kListener in (socket as object) || !Object.isExtensible(socket)) {
+    // A further connection over the same socket, or a sealed socket.
+    const standIn: Target = { [kListener]: listener };
+    listeners = shared.map(([event, fn]) => [event, fn.bind(standIn)] as const);
+    boundListeners.set(listener, listeners);
+  } else {
+    (socket as Target)[kListener] = listener;
+  }
+  if (capabilities.events === 'emitter') {
+    for (const [event, fn] of listeners) (socket as Emitter).on(event, fn);
+    return;
+  }
+  const eventTarget = socket as EventTargetLike;
+  // A Blob would have to be read first.
+  if ('binaryType' in eventTarget) eventTarget.binaryType = 'arraybuffer';
+  for (const [event, fn] of listeners) eventTarget.addEventListener(event, fn);
+}
+
+/** Undoes `listen`. */
+export function unlisten(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
+  if (capabilities.events === 'owner') return;
+  const isEmitter = capabilities.events === 'emitter';
+  const bound = boundListeners.get(listener);
+  const listeners = bound ?? Object.entries<Listener>(isEmitter ? emitterListeners : eventTargetListeners);
+  if (bound === undefined && (socket as Partial<Target>)[kListener] !== listener) return;
+  for (const [event, fn] of listeners) {
+    if (isEmitter) (socket as Emitter).off?.(event, fn);
+    else (socket as EventTargetLike).removeEventListener?.(event, fn);
+  }
+  if (bound === undefined) Reflect.deleteProperty(socket as object, kListener);
+  boundListeners.delete(listener);
+}
+
+/** Whether somebody else listens for messages of the socket too; `false` if it does not tell. */
+export function hasOtherListeners(socket: unknown): boolean {
+  const { listenerCount } = socket as { listenerCount?: unknown };
+  if (typeof listenerCount !== 'function') return false;
+  return (listenerCount.call(socket, 'message') as number) > 1;
+}
+
+/** Who listens to the socket on the library's behalf; of several, the first. */
+export function listenerOf(socket: unknown): SocketListener | undefined {
+  return (socket as Partial<Target>)[kListener];
+}

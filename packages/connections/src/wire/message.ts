@@ -1,0 +1,98 @@
+import { expected } from '../errors.js';
+
+/** A message that a WebSocket takes: a `string` leaves as a text frame, everything else as a binary one. */
+export type WebSocketMessage = string | ArrayBuffer | ArrayBufferView | Blob;
+
+/** A message whose bytes are at hand; only a `Blob` has to be read first. */
+export type ImmediateMessage = Exclude<WebSocketMessage, Blob>;
+
+/** A message as listeners get it: text as a `string`, binary as bytes (a `Buffer` from `ws`). */
+export type ReceivedMessage = string | Uint8Array;
+
+const hasBlob = typeof Blob === 'function';
+
+export function isBlob(value: unknown): value is Blob {
+  return hasBlob && value instanceof Blob;
+}
+
+export function isWebSocketMessage(value: unknown): value is WebSocketMessage {
+  return (
+    typeof value === 'string' || ArrayBuffer.isView(value) || value instanceof ArrayBuffer || isBlob(value)
+  );
+}
+
+/** @throws {TypeError} a WebSocket cannot send the value; `sendJson` sends objects */
+export function assertWebSocketMessage(value: unknown): asserts value is WebSocketMessage {
+  if (isWebSocketMessage(value)) return;
+  throw new TypeError(
+    `${expected('a string, ArrayBuffer, typed array, Buffer or Blob', value)}; use sendJson() to send a value as JSON`,
+  );
+}
+
+/** The bytes of a binary message, without a copy. */
+export function toBuffer(message: ArrayBuffer | ArrayBufferView): Buffer {
+  return ArrayBuffer.isView(message)
+    ? Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+    : Buffer.from(message);
+}
+
+/**
+ * Encodes a value as JSON text.
+ *
+ * @throws {TypeError} JSON cannot express the value: `undefined`, a function, a symbol, a cycle, a BigInt
+ */
+export function encodeJson(value: unknown): string {
+  // Its type is wrong: for values that JSON leaves out it returns `undefined`.
+  let text: unknown;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw new TypeError(`${expected('a value that JSON can express', value)}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  if (typeof text === 'string') return text;
+  throw new TypeError(expected('a value that JSON can express', value));
+}
+
+/** The same bytes as an object of the message's own type, for handlers that get them after the call. */
+export function likeMessage(
+  message: ArrayBuffer | ArrayBufferView,
+  bytes: Buffer,
+): ArrayBuffer | ArrayBufferView {
+  if (Buffer.isBuffer(message)) return bytes;
+  // A copy, as the bytes stand anywhere in a buffer, and most views need them aligned.
+  const copy = new Uint8Array(bytes).buffer;
+  if (!ArrayBuffer.isView(message)) return copy;
+  const View = message.constructor as new (buffer: ArrayBuffer) => ArrayBufferView;
+  return new View(copy);
+}
+
+/** An error that is a message already is sent as it is, any other value as JSON. */
+export function encodeError(error: unknown): WebSocketMessage {
+  return isWebSocketMessage(error) ? error : encodeJson(error);
+}
+
+/** An incoming message: text as a `string`, binary as bytes. */
+export function decodeMessage(data: unknown, isBinary: boolean): ReceivedMessage {
+  if (typeof data === 'string') return isBinary ? Buffer.from(data) : data;
+  const bytes = toBytes(data);
+  if (bytes === undefined) throw new TypeError(expected('a message of text or bytes', data));
+  return isBinary ? bytes : toBuffer(bytes).toString();
+}
+
+/** The reason of a close as text, in whatever form a socket reports it. */
+export function decodeReason(reason: unknown): string {
+  if (typeof reason === 'string') return reason;
+  const bytes = toBytes(reason);
+  return bytes === undefined ? '' : toBuffer(bytes).toString();
+}
+
+function toBytes(data: unknown): Uint8Array | undefined {
+  if (data instanceof Uint8Array) return data;
+  // Lent for the time of a callback by uWebSockets.js.
+  if (data instanceof ArrayBuffer) return Buffer.from(data.slice(0));
+  if (ArrayBuffer.isView(data)) return toBuffer(data);
+  // `ws` with binaryType 'fragments'.
+  return Array.isArray(data) ? Buffer.concat(data as Uint8Array[]) : undefined;
+}
