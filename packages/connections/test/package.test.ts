@@ -67,7 +67,7 @@ describe('what is in it', () => {
     const expected = ['LICENSE', 'README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts'];
     expect(files).toEqual(expect.arrayContaining(expected));
     const others = files.filter((file) => !expected.includes(file));
-    for (const file of others) expect(file).toMatch(/^dist\/[a-z-]+(\.d\.ts|\.js)$/);
+    for (const file of others) expect(file).toMatch(/^dist\/[a-z-]+(\.d\.ts|\.js)(\.map)?$/);
   });
 
   test('it depends on nothing, and nothing else is installed', async () => {
@@ -75,7 +75,11 @@ describe('what is in it', () => {
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
       expect(manifest[kind] ?? {}).toEqual({});
     }
-    expect(manifest).toMatchObject({ type: 'module', sideEffects: false, engines: { node: '>=20.19' } });
+    expect(manifest).toMatchObject({
+      type: 'module',
+      sideEffects: false,
+      engines: { node: '^20.19.0 || >=22.12.0' },
+    });
     const lock = await readFile(path.join(folder, 'node_modules', '.package-lock.json'), 'utf8');
     const { packages } = JSON.parse(lock) as { packages: object };
     expect(Object.keys(packages)).toEqual(['node_modules/@soketi/connections']);
