@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
+import { coreOf } from '../src/connection.js';
 import { Connection, ConnectionsPool } from '../src/index.js';
-import { kDueSlot, kOnDeadline } from '../src/liveness/timing-wheel.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { connectInMemory } from './support/memory-socket.js';
@@ -9,6 +9,7 @@ import { onTestFinished } from './support/on-test-finished.js';
 
 /** Long enough that a busy machine is not taken for a silent client. */
 const IDLE_MS = 500;
+
 
 /** A member of a pool with a short idle limit. Its client's close tells when the limit has passed. */
 async function connectIdle() {
@@ -47,7 +48,7 @@ describe('by a fake clock', () => {
 
   test('updateTimeout() outside of a pool means 120 s of silence', async () => {
     const { connection, socket } = connectInMemory();
-    const looks = vi.spyOn(connection, kOnDeadline);
+    const looks = vi.spyOn(coreOf(connection), 'onDeadline');
     connection.updateTimeout();
     await vi.advanceTimersByTimeAsync(119_999);
     expect(socket.closes).toEqual([]);
@@ -151,7 +152,7 @@ describe('updateTimeout() and clearTimeout()', () => {
     await connection.send('x');
     connection.handleMessage('late');
     connection.updateTimeout();
-    expect(connection[kDueSlot]).toBe(0);
+    expect(coreOf(connection).dueSlot).toBe(0);
     await whileWitnessDies(loopback, pool, () => connection.updateTimeout());
     expect(closes).toEqual([4000]);
     expect((await client.closed).code).toBe(4000);
