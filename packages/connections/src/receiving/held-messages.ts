@@ -7,7 +7,7 @@ const MAX_HELD_BYTES = 64 * 1024;
 export interface HeldMessagesOwner {
   /** Somebody listens for messages. */
   readonly wantsMessages: boolean;
-  deliver(message: ReceivedMessage, isBinary: boolean): void;
+  deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void;
   failed(error: unknown): void;
   /** Stops reading from the socket, if it can. @returns whether it did */
   pause(): boolean;
@@ -20,6 +20,7 @@ interface Held {
   /** `undefined` while a `Blob` is being read. */
   message: ReceivedMessage | undefined;
   readonly isBinary: boolean;
+  readonly byteLength: number;
 }
 
 /**
@@ -39,21 +40,22 @@ export class HeldMessages {
   }
 
   /** @returns `false` if there is no room for the message */
-  add(message: ReceivedMessage, isBinary: boolean): boolean {
-    this.#bytes += message.length;
+  add(message: ReceivedMessage, isBinary: boolean, byteLength: number): boolean {
+    this.#bytes += byteLength;
     if (this.#bytes > MAX_HELD_BYTES && !this.#isPaused) {
       this.#isPaused = this.#owner.pause();
       if (!this.#isPaused) {
-        this.#bytes -= message.length;
+        this.#bytes -= byteLength;
         return false;
       }
     }
-    this.#queue.push({ message, isBinary });
+    this.#queue.push({ message, isBinary, byteLength });
     return true;
   }
 
   addBlob(blob: Blob): void {
-    const held: Held = { message: undefined, isBinary: true };
+    const held: Held = { message: undefined, isBinary: true, byteLength: blob.size };
+    this.#bytes += blob.size;
     this.#queue.push(held);
     blob.arrayBuffer().then(
       (bytes) => {
@@ -61,6 +63,7 @@ export class HeldMessages {
         this.release();
       },
       (error: unknown) => {
+        this.#bytes -= held.byteLength;
         this.#queue.splice(this.#queue.indexOf(held), 1);
         this.#owner.failed(error);
         this.release();
@@ -75,9 +78,9 @@ export class HeldMessages {
     while (this.#owner.wantsMessages) {
       const message = this.#queue[0]?.message;
       if (message === undefined) break;
-      const { isBinary } = this.#queue.shift() as Held;
-      this.#bytes -= message.length;
-      this.#owner.deliver(message, isBinary);
+      const { isBinary, byteLength } = this.#queue.shift() as Held;
+      this.#bytes -= byteLength;
+      this.#owner.deliver(message, isBinary, byteLength);
     }
     this.#isReleasing = false;
     if (this.#queue.length > 0) return;

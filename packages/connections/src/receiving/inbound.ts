@@ -51,18 +51,20 @@ export class Inbound implements HeldMessagesOwner {
   receive(data: unknown, isBinary: boolean): void {
     if (this.#isSilent) {
       this.#ignore(1);
-    } else if (isBlob(data)) {
-      this.#hold().addBlob(data);
-    } else if (this.#held === undefined && this.wantsMessages) {
-      this.deliver(decodeMessage(data, isBinary), isBinary);
-    } else if (this.#held !== undefined || this.#mayHold) {
-      if (!this.#hold().add(decodeMessage(data, isBinary), isBinary)) this.#ignore(1);
-    } else {
-      this.#ignore(1);
+      return;
     }
+    if (typeof data === 'object' && !(data instanceof Uint8Array) && isBlob(data)) {
+      this.#hold().addBlob(data);
+      return;
+    }
+    const message = decodeMessage(data, isBinary);
+    const byteLength = data instanceof Uint8Array ? data.length : sizeOf(message);
+    if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
+    else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
+    else if (!this.#hold().add(message, isBinary, byteLength)) this.#ignore(1);
   }
 
-  deliver(message: ReceivedMessage, isBinary: boolean): void {
+  deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
     if (this.#isSilent) {
       this.#ignore(1);
       return;
@@ -70,7 +72,7 @@ export class Inbound implements HeldMessagesOwner {
     const { counters } = this.#owner;
     if (counters !== undefined) {
       counters.messagesReceived++;
-      counters.bytesReceived += typeof message === 'string' ? Buffer.byteLength(message) : message.length;
+      counters.bytesReceived += byteLength;
     }
     this.#owner.emit('message', message, isBinary);
   }
@@ -147,4 +149,8 @@ export class Inbound implements HeldMessagesOwner {
   #ignore(count: number): void {
     if (this.#owner.counters !== undefined) this.#owner.counters.messagesIgnored += count;
   }
+}
+
+function sizeOf(message: ReceivedMessage): number {
+  return typeof message === 'string' ? Buffer.byteLength(message) : message.length;
 }

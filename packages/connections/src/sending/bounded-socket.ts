@@ -40,7 +40,6 @@ export interface WriterOwner {
 
 /** One socket, what waits in it, and the bound that makes its peer a slow reader. */
 export abstract class BoundedSocket implements SlowReaderOwner {
-  protected static readonly noPool: SendingContext = NO_POOL;
   protected readonly owner: WriterOwner;
   protected readonly socket: unknown;
   protected readonly driver: Driver;
@@ -137,16 +136,17 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.#slowReader?.drained();
   }
 
-  /** The connection leaves the pool: its episode is not the pool's any more. */
-  protected endEpisode(): void {
+  /** It is the pool's no longer, and neither is a slow reader's episode that has not ended. */
+  protected leavePool(): void {
     if (this.isSlow) this.context.counters.slowNow--;
-    this.#slowReader?.stop();
+    this.context = NO_POOL;
   }
 
   /** The socket is gone: it is not touched any more. */
   protected die(): void {
     this.isEnded = true;
     this.#isDead = true;
-    this.endEpisode();
+    if (this.isSlow) this.context.counters.slowNow--;
+    this.#slowReader?.stop();
   }
 }

@@ -75,7 +75,11 @@ export class FanOut implements OutboxGroup, Flushable {
   }
 
   add(outbox: Outbox): void {
-    (outbox.isOverridden ? this.#overridden : this.#followers).add(outbox);
+    if (outbox.isOverridden) {
+      this.#overridden.add(outbox);
+      return;
+    }
+    this.#followers.add(outbox);
     const { statelessAgreement, sharedAgreement } = outbox;
     if (statelessAgreement) addOne(this.#stateless, statelessAgreement);
     if (sharedAgreement) addOne(this.#sharing, sharedAgreement);
@@ -84,7 +88,8 @@ export class FanOut implements OutboxGroup, Flushable {
 
   remove(outbox: Outbox): void {
     this.#irregular.delete(outbox);
-    if (!this.#followers.delete(outbox) && !this.#overridden.delete(outbox)) return;
+    this.#overridden.delete(outbox);
+    if (!this.#followers.delete(outbox)) return;
     const { statelessAgreement, sharedAgreement } = outbox;
     if (statelessAgreement) removeOne(this.#stateless, statelessAgreement);
     if (sharedAgreement) removeOne(this.#sharing, sharedAgreement);

@@ -77,7 +77,7 @@ export class Outbox extends Writer {
     this.#detach();
     this.flush();
     this.leaveHistory();
-    this.context = Writer.noPool;
+    this.leavePool();
   }
 
   #detach(): void {

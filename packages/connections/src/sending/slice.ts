@@ -82,15 +82,18 @@ export class Slice {
   countRecipients(): void {
     const { recipients } = this;
     this.recipients = 0;
-    if (recipients === 0) return;
-    for (const { envelope, delivery } of this.entries)
-      delivery.count(isLost(envelope) ? 'failed' : 'sent', recipients);
+    if (recipients > 0) this.#countCopies('sent', recipients);
+  }
+
+  #countCopies(outcome: Outcome, copies: number): void {
+    for (const { envelope, delivery } of this.entries) {
+      delivery.count(outcome === 'sent' && isLost(envelope) ? 'failed' : outcome, copies);
+    }
   }
 
   /** Counts one copy of each message. */
   count(outcome: Outcome): void {
-    for (const { envelope, delivery } of this.entries)
-      delivery.count(outcome === 'sent' && isLost(envelope) ? 'failed' : outcome);
+    this.#countCopies(outcome, 1);
   }
 
   /**

@@ -147,7 +147,7 @@ export abstract class Writer extends BoundedSocket {
       this.#break(error);
       return false;
     }
-    this.#count(envelope);
+    this.#count(envelope.byteLength);
     return true;
   }
 
@@ -184,13 +184,12 @@ export abstract class Writer extends BoundedSocket {
   }
 
   #countWritten(piece: Piece): void {
-    if (piece instanceof Slice) for (const { envelope } of piece.entries) this.#count(envelope);
-    else this.#count(piece.envelope);
+    this.#count(piece.byteLength, piece instanceof Slice ? piece.entries.length : 1);
     piece.count('sent');
   }
 
-  #count({ byteLength }: Envelope): void {
-    this.context.counters.messagesSent++;
+  #count(byteLength: number, messages = 1): void {
+    this.context.counters.messagesSent += messages;
     this.context.counters.bytesSent += byteLength;
   }
 
@@ -240,7 +239,7 @@ export abstract class Writer extends BoundedSocket {
   }
 
   #hand(envelope: Envelope, message: unknown): unknown {
-    this.#count(envelope);
+    this.#count(envelope.byteLength);
     this.context.counters.wireBytesSent += envelope.byteLength;
     if (this.ws !== undefined && this.#run !== undefined) {
       this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
