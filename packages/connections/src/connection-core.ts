@@ -1,5 +1,4 @@
 import { CloseCode } from './close-codes.js';
-import type { Counters } from './counters.js';
 import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
@@ -8,9 +7,8 @@ import { Inbound } from './receiving/inbound.js';
 import { Outbox } from './sending/outbox.js';
 import { ReadyState, type Driver } from './sockets/driver.js';
 import { listen, listenerOf, unlisten, type SocketListener } from './sockets/events.js';
-import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
 import { driverOf } from './sockets/probe.js';
-import { UserCode, type Facade, type PoolLink } from './user-code.js';
+import type { Facade, PoolLink } from './user-code.js';
 import { decodeReason } from './wire/message.js';
 
 /** How long a terminated socket may take to say that it is closed, in ms. */
@@ -22,40 +20,26 @@ const OVERRIDDEN_CLOSE_MS = 1_000;
  * The life of one connection, behind the public `Connection`: open, closing, closed; its deadlines, what it sends and
  * what it receives.
  */
-export class ConnectionCore extends UserCode implements SocketListener, LivenessOwner, Timed {
-  readonly driver: Driver;
+export class ConnectionCore extends Inbound implements SocketListener, LivenessOwner, Timed {
+  /** `Connection.prototype`, which tells what is overridden. Set by `connection.ts`. */
+  static base: Facade;
+
   readonly outbox: Outbox;
   /** Only the timing wheel writes it. */
   dueSlot = 0;
   /** It was ended without a closing handshake. */
   wasTerminated = false;
-  /** `Connection.prototype`, which tells what is overridden. */
-  readonly #base: Facade;
-  readonly #socket: unknown;
-  readonly #handlers: NativeConnectionHandlers<never> | undefined;
-  readonly #inbound: Inbound;
   #state: number = ReadyState.Open;
-  #pool: PoolLink | undefined;
   /** Heartbeat and idle limit, if it has any. */
   #liveness: Liveness | undefined;
   /** When a closing connection is terminated; 0 while nobody has asked it to close. */
   #closeDeadlineMs = 0;
-  #isClosedAsSlow = false;
   #whenClosed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
-  constructor(
-    facade: Facade,
-    base: Facade,
-    socket: unknown,
-    handlers: NativeConnectionHandlers<never> | undefined,
-  ) {
+  constructor(facade: Facade) {
     super(facade);
-    this.#base = base;
-    this.#socket = socket;
-    this.#handlers = handlers;
-    this.driver = driverOf(socket, handlers);
-    this.outbox = new Outbox(socket, this.driver, this);
-    this.#inbound = new Inbound(facade, this, socket);
+    const { connection: socket, handlers } = facade;
+    this.outbox = new Outbox(socket, driverOf(socket, handlers), this);
     if (this.driver.readyState(socket) !== ReadyState.Closed) {
       listen(socket, this.driver, this);
       return;
@@ -67,17 +51,13 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
 
   // ---------------------------------------------------------------- state
 
-  get pool(): PoolLink | undefined {
-    return this.#pool;
-  }
-
-  get counters(): Counters | undefined {
-    return this.#pool?.counters;
+  get driver(): Driver {
+    return this.outbox.driver;
   }
 
   /** Closing has begun, on either side. */
   get isClosed(): boolean {
-    return this.#state !== ReadyState.Open || this.driver.readyState(this.#socket) > ReadyState.Open;
+    return this.#state !== ReadyState.Open || this.driver.readyState(this.socket) > ReadyState.Open;
   }
 
   /** The socket has closed, or was released. */
@@ -90,16 +70,16 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
   }
 
   get isOverridden(): boolean {
-    return this.facade.send !== this.#base.send;
+    return this.facade.send !== ConnectionCore.base.send;
   }
 
   get hasHandlers(): boolean {
-    return this.#handlers !== undefined;
+    return this.facade.handlers !== undefined;
   }
 
   /** Has joined a pool, which sets the limits of its connections. */
   join(pool: PoolLink): void {
-    this.#pool = pool;
+    this.pool = pool;
     this.reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
@@ -108,13 +88,13 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
 
   /** Has left the pool, and its limits. */
   leave(): void {
-    if (this.#pool !== undefined && this.#state !== ReadyState.Open) this.#pool.counters.closing--;
-    this.#pool = undefined;
+    if (this.pool !== undefined && this.#state !== ReadyState.Open) this.pool.counters.closing--;
+    this.pool = undefined;
     this.#liveness = undefined;
   }
 
   get #limits(): Liveness {
-    return (this.#liveness ??= new Liveness(this.#socket, this.driver, this));
+    return (this.#liveness ??= new Liveness(this.socket, this.driver, this));
   }
 
   // ---------------------------------------------------------------- sending
@@ -147,8 +127,8 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
    * after the grace period even if an overridden `close` does nothing.
    */
   drain(code: number, reason: string, graceMs: number): void {
-    this.#inbound.staysOpen = true;
-    const extraMs = this.facade.close === this.#base.close ? 0 : OVERRIDDEN_CLOSE_MS;
+    this.receiveUntilClosed();
+    const extraMs = this.facade.close === ConnectionCore.base.close ? 0 : OVERRIDDEN_CLOSE_MS;
     this.#closeDeadlineMs = wheel.nowMs + graceMs + extraMs;
     wheel.schedule(this, this.#closeDeadlineMs);
     void this.closeReported(code, reason);
@@ -157,21 +137,21 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
   #startClosing(code: number, reason: string): void {
     this.#beginClosing();
     if (this.#closeDeadlineMs === 0)
-      this.#closeDeadlineMs = wheel.nowMs + (this.#pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+      this.#closeDeadlineMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
     wheel.schedule(this, this.#closeDeadlineMs);
     this.outbox.end(() => this.#closeSocket(code, reason));
   }
 
   #beginClosing(): void {
     this.#state = ReadyState.Closing;
-    this.#inbound.end();
-    if (this.#pool !== undefined) this.#pool.counters.closing++;
+    this.endReceiving();
+    if (this.pool !== undefined) this.pool.counters.closing++;
   }
 
   #closeSocket(code: number, reason: string): void {
     if (this.#state === ReadyState.Closed || this.wasTerminated) return;
     try {
-      const answer = this.driver.close(this.#socket, code, reason);
+      const answer = this.driver.close(this.socket, code, reason);
       if (answer instanceof Promise || this.hasHandlers) void this.#awaitClose(answer, code, reason);
     } catch (error) {
       this.failed(error);
@@ -200,7 +180,7 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
     this.outbox.abandon();
     let isEnding = false;
     try {
-      isEnding = this.driver.terminate(this.#socket);
+      isEnding = this.driver.terminate(this.socket);
     } catch (error) {
       this.failed(error);
     }
@@ -219,9 +199,9 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
     if (this.#state === ReadyState.Closed) return;
     wheel.cancel(this);
     this.outbox.leave();
-    unlisten(this.#socket, this.driver, this);
-    this.#inbound.drop();
-    this.#pool?.onGone(this.facade, undefined, '');
+    unlisten(this.socket, this.driver, this);
+    this.dropHeld();
+    this.pool?.onGone(this.facade, undefined, '');
     this.#state = ReadyState.Closed;
     this.outbox.abandon();
     this.#whenClosed?.resolve();
@@ -232,12 +212,12 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
   handleMessage(data: unknown, isBinary: boolean = typeof data !== 'string'): void {
     if (this.#state === ReadyState.Closed) return;
     this.#liveness?.heard();
-    this.#inbound.receive(data, isBinary);
+    this.receive(data, isBinary);
   }
 
   handleClose(code: number = CloseCode.NoStatus, reason: unknown = ''): void {
     if (this.#state === ReadyState.Closed) return;
-    this.#inbound.close();
+    this.deliverHeld();
     // A `message` listener may have terminated it.
     if (this.isGone) return;
     if (this.#state === ReadyState.Open) this.#beginClosing();
@@ -245,7 +225,7 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
     wheel.cancel(this);
     this.outbox.abandon();
     const text = decodeReason(reason);
-    this.#pool?.onGone(this.facade, code, text);
+    this.pool?.onGone(this.facade, code, text);
     this.emit('close', code, text);
     this.#whenClosed?.resolve();
   }
@@ -263,7 +243,7 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
 
   updateTimeout(): void {
     if (this.isClosed) return;
-    this.#limits.startIdleLimit(this.#pool?.settings.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS);
+    this.#limits.startIdleLimit(this.pool?.settings.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS);
   }
 
   clearTimeout(): void {
@@ -276,7 +256,7 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
 
   /** The slot of a deadline has come: held messages, closing, heartbeat or idle limit. */
   onDeadline(nowMs: number): void {
-    this.#inbound.onDeadline(nowMs);
+    this.checkHeld(nowMs);
     if (this.#state === ReadyState.Closed) return;
     if (this.#closeDeadlineMs > 0) {
       if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
@@ -299,13 +279,11 @@ export class ConnectionCore extends UserCode implements SocketListener, Liveness
   }
 
   slow(byteLength: number, isNew: boolean): SlowDecision {
-    const decision = this.#pool?.onSlow(this.facade, byteLength, isNew) ?? 'close';
-    if (isNew) this.#isClosedAsSlow = false;
-    if (decision !== 'close' || this.#isClosedAsSlow) return decision;
-    // An overridden `close` may wait before it closes: it is called once, not for each message.
-    this.#isClosedAsSlow = true;
+    return this.pool?.onSlow(this.facade, byteLength, isNew) ?? 'close';
+  }
+
+  closeSlow(): void {
     void this.closeReported(CloseCode.TryAgainLater, 'Slow reader');
-    return decision;
   }
 
   drained(): void {

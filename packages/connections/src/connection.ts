@@ -35,6 +35,7 @@ export class Connection<
 > extends EventEmitter<ConnectionEvents> {
   static {
     coreOf = (connection) => connection.#core;
+    ConnectionCore.base = Connection.prototype as Facade;
   }
 
   readonly id: ID;
@@ -68,7 +69,7 @@ export class Connection<
     this.namespace = namespace;
     this.connection = socket;
     this.handlers = handlers;
-    this.#core = new ConnectionCore(this, Connection.prototype as Facade, socket, handlers);
+    this.#core = new ConnectionCore(this);
   }
 
   /** Closing has begun, on either side: nothing can be sent any more. */

@@ -3,9 +3,13 @@ import type { Counters } from './counters.js';
 import { toError } from './errors.js';
 import type { ConnectionEvents } from './events.js';
 import type { PoolSettings, SlowDecision } from './options.js';
+import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
 
 /** The `Connection` that users see. Its methods may be overridden. */
 export interface Facade extends EventEmitter<ConnectionEvents> {
+  /** The socket. */
+  readonly connection: unknown;
+  readonly handlers: NativeConnectionHandlers<never> | undefined;
   send(message: never): Promise<boolean>;
   close(code?: number, reason?: string): Promise<void>;
   terminate(): void;
@@ -28,11 +32,22 @@ export interface PoolLink {
 export abstract class UserCode {
   /** The `Connection` that users see. */
   readonly facade: Facade;
+  /** The pool that it is in. */
+  pool: PoolLink | undefined;
   /** Who hears of failures: the pool that it is in, or was in last. */
   protected reportsTo: PoolLink | undefined;
 
   constructor(facade: Facade) {
     this.facade = facade;
+  }
+
+  get socket(): unknown {
+    return this.facade.connection;
+  }
+
+  /** Where the pool counts. */
+  get counters(): Counters | undefined {
+    return this.pool?.counters;
   }
 
   /** Closes it on the library's behalf: `close` may be overridden, and its failure is an `error` event. */

@@ -29,15 +29,23 @@ interface Held {
  * When they exceed 64 KiB, the socket is paused. If it cannot be paused, further messages are lost.
  */
 export class HeldMessages {
+  /** When they are given up, on the wheel's clock. */
+  readonly untilMs: number;
   readonly #owner: HeldMessagesOwner;
   readonly #queue: Held[] = [];
   #bytes = 0;
   #isPaused = false;
   #isReleasing = false;
 
-  constructor(owner: HeldMessagesOwner) {
+  constructor(owner: HeldMessagesOwner, untilMs: number) {
     this.#owner = owner;
+    this.untilMs = untilMs;
   }
+
+  /** For the `newListener` event of the connection, which is emitted before the listener is there. */
+  readonly onNewListener = (event: string): void => {
+    if (event === 'message') queueMicrotask(() => this.release());
+  };
 
   /** @returns `false` if there is no room for the message */
   add(message: ReceivedMessage, isBinary: boolean, byteLength: number): boolean {

@@ -1,19 +1,10 @@
 import type { EventEmitter } from 'node:events';
-import type { Counters } from '../counters.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
 import { hasOtherListeners } from '../sockets/events.js';
 import { wheel } from '../liveness/timing-wheel.js';
+import { UserCode } from '../user-code.js';
 import { decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
 import { HeldMessages, type HeldMessagesOwner } from './held-messages.js';
-
-/** The connection that messages arrive for. */
-export interface InboundOwner {
-  readonly pool: { readonly settings: { readonly closeTimeout: number } } | undefined;
-  readonly counters: Counters | undefined;
-  emit(event: 'message', message: ReceivedMessage, isBinary: boolean): void;
-  failed(error: unknown): void;
-  schedule(atMs: number): void;
-}
 
 interface Pausable {
   pause(): void;
@@ -24,32 +15,21 @@ interface Pausable {
  * Messages on their way in. Those that arrive before the first `message` listener are held; from the moment at which
  * closing begins, none is delivered.
  */
-export class Inbound implements HeldMessagesOwner {
-  readonly #emitter: EventEmitter;
-  readonly #owner: InboundOwner;
-  readonly #socket: unknown;
+export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
-  #onNewListener: ((event: string) => void) | undefined;
-  /** When messages that nobody listens for are given up; 0 before the first one. */
-  #heldUntilMs = 0;
   /** Nobody came in time: nothing is held any more. */
   #isUnwanted = false;
-  #isSilent = false;
-  /** A drain: messages are delivered until the socket has closed. */
-  staysOpen = false;
+  #mode: 'open' | 'draining' | 'silent' = 'open';
 
-  constructor(emitter: EventEmitter, owner: InboundOwner, socket: unknown) {
-    this.#emitter = emitter;
-    this.#owner = owner;
-    this.#socket = socket;
-  }
+  /** Has `checkHeld` called about that time. */
+  abstract schedule(atMs: number): void;
 
   get wantsMessages(): boolean {
-    return this.#emitter.listenerCount('message') > 0;
+    return this.facade.listenerCount('message') > 0;
   }
 
-  receive(data: unknown, isBinary: boolean): void {
-    if (this.#isSilent) {
+  protected receive(data: unknown, isBinary: boolean): void {
+    if (this.#mode === 'silent') {
       this.#ignore(1);
       return;
     }
@@ -65,92 +45,94 @@ export class Inbound implements HeldMessagesOwner {
   }
 
   deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
-    if (this.#isSilent) {
+    if (this.#mode === 'silent') {
       this.#ignore(1);
       return;
     }
-    const { counters } = this.#owner;
+    const { counters } = this;
     if (counters !== undefined) {
       counters.messagesReceived++;
       counters.bytesReceived += byteLength;
     }
-    this.#owner.emit('message', message, isBinary);
+    this.emit('message', message, isBinary);
   }
 
-  failed(error: unknown): void {
-    this.#owner.failed(error);
+  /** A drain: messages are delivered until the socket has closed. */
+  protected receiveUntilClosed(): void {
+    this.#mode = 'draining';
   }
 
-  /** Closing has begun on our side. */
-  end(): void {
-    if (this.staysOpen) return;
-    this.#isSilent = true;
-    this.drop();
+  /** Closing has begun: nothing is delivered any more, except during a drain. */
+  protected endReceiving(): void {
+    if (this.#mode === 'draining') return;
+    this.#mode = 'silent';
+    this.dropHeld();
   }
 
   /** What is held is not wanted any more. */
-  drop(): void {
+  protected dropHeld(): void {
     if (this.#held === undefined) return;
     this.#ignore(this.#held.drop());
     this.emptied();
   }
 
   /** The socket has closed: what is held and wanted is still delivered. */
-  close(): void {
+  protected deliverHeld(): void {
     if (this.wantsMessages) this.#held?.release();
-    this.drop();
+    this.dropHeld();
   }
 
   emptied(): void {
+    if (this.#held) emitterOf(this.facade).off('newListener', this.#held.onNewListener);
     this.#held = undefined;
-    if (this.#onNewListener) this.#emitter.off('newListener', this.#onNewListener);
-    this.#onNewListener = undefined;
   }
 
-  onDeadline(nowMs: number): void {
+  /** Gives up messages that nobody has listened for in time. */
+  protected checkHeld(nowMs: number): void {
     if (this.#held === undefined || this.wantsMessages) return;
-    if (nowMs < this.#heldUntilMs) {
-      this.#owner.schedule(this.#heldUntilMs);
+    if (nowMs < this.#held.untilMs) {
+      this.schedule(this.#held.untilMs);
       return;
     }
     this.#isUnwanted = true;
-    this.drop();
+    this.dropHeld();
   }
 
   pause(): boolean {
-    const { pause, resume } = this.#socket as Partial<Pausable>;
+    const { pause, resume } = this.socket as Partial<Pausable>;
     if (typeof pause !== 'function' || typeof resume !== 'function') return false;
-    (this.#socket as Pausable).pause();
+    (this.socket as Pausable).pause();
     return true;
   }
 
   resume(): void {
-    (this.#socket as Pausable).resume();
+    (this.socket as Pausable).resume();
   }
 
   /** A socket on which somebody else listens is left alone. */
   get #mayHold(): boolean {
-    return !this.#isUnwanted && !hasOtherListeners(this.#socket);
+    return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
   #hold(): HeldMessages {
     if (this.#held !== undefined) return this.#held;
-    this.#heldUntilMs = wheel.nowMs + (this.#owner.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
-    this.#owner.schedule(this.#heldUntilMs);
-    const held = new HeldMessages(this);
-    // Emitted before the listener is added.
-    this.#onNewListener = (event) => {
-      if (event === 'message') queueMicrotask(() => held.release());
-    };
-    this.#emitter.on('newListener', this.#onNewListener);
+    const untilMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    const held = new HeldMessages(this, untilMs);
+    this.schedule(untilMs);
+    emitterOf(this.facade).on('newListener', held.onNewListener);
     return (this.#held = held);
   }
 
   #ignore(count: number): void {
-    if (this.#owner.counters !== undefined) this.#owner.counters.messagesIgnored += count;
+    if (this.counters !== undefined) this.counters.messagesIgnored += count;
   }
 }
 
 function sizeOf(message: ReceivedMessage): number {
   return typeof message === 'string' ? Buffer.byteLength(message) : message.length;
+}
+
+/** Node's own events are not among those that a `Connection` declares. */
+function emitterOf(facade: EventEmitter): EventEmitter {
+  return facade;
 }

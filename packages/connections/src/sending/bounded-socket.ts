@@ -2,6 +2,7 @@ import { newCounters, type Counters } from '../counters.js';
 import { DEFAULT_MAX_BUFFERED_BYTES, type SlowDecision } from '../options.js';
 import type { Driver } from '../sockets/driver.js';
 import { WsDriver, type WsSocket } from '../sockets/ws.js';
+import { WaitingWrites } from './waiting-writes.js';
 import { SlowReader, type SlowReaderOwner } from './slow-reader.js';
 
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
@@ -34,6 +35,8 @@ export interface WriterOwner {
   abort(): void;
   /** A message exceeds the bound. `isNew`: the first one of this episode. */
   slow(byteLength: number, isNew: boolean): SlowDecision;
+  /** The policy closes the connection. */
+  closeSlow(): void;
   /** The episode is over. */
   drained(): void;
 }
@@ -42,17 +45,14 @@ export interface WriterOwner {
 export abstract class BoundedSocket implements SlowReaderOwner {
   protected readonly owner: WriterOwner;
   protected readonly socket: unknown;
-  protected readonly driver: Driver;
-  /** The socket and its driver again, if it takes whole frames. */
-  protected readonly ws: WsSocket | undefined;
+  readonly driver: Driver;
+  /** The driver again, if the socket takes whole frames. */
   protected readonly frames: WsDriver | undefined;
   protected context = NO_POOL;
   /** Nothing is sent any more. */
   protected isEnded = false;
   #slowReader: SlowReader | undefined;
-  /** Writes that waited in the stream when it was last looked at, and those that the system was taking then. */
-  #queuedWrites = 0;
-  #runningWrites = 0;
+  #waiting: WaitingWrites | undefined;
   /** The socket is gone and must not be touched: uWebSockets.js throws on any use. */
   #isDead = false;
 
@@ -61,8 +61,12 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.driver = driver;
     this.owner = owner;
     if (!(driver instanceof WsDriver)) return;
-    this.ws = socket as WsSocket;
     this.frames = driver;
+  }
+
+  /** The socket, if it takes whole frames. */
+  protected get ws(): WsSocket | undefined {
+    return this.frames === undefined ? undefined : (this.socket as WsSocket);
   }
 
   get isSlow(): boolean {
@@ -72,18 +76,17 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   /** Bytes that wait in the socket; 0 if it does not tell. */
   get bytesInSocket(): number {
     if (this.#isDead) return 0;
-    return this.ws && this.frames
-      ? this.frames.bufferedBytes(this.ws)
-      : this.driver.bufferedAmount(this.socket);
+    if (this.frames) return this.frames.bufferedBytes(this.socket as WsSocket);
+    return this.driver.bufferedAmount(this.socket);
   }
 
   /** Whether a message that is sent now may have to wait in the socket. */
   protected get isBacklogged(): boolean {
-    return this.ws === undefined || this.bytesInSocket > 0;
+    return this.frames === undefined || this.bytesInSocket > 0;
   }
 
   protected fits(byteLength: number, bufferedBytes: number): boolean {
-    const costBytes = bufferedBytes > 0 ? this.#waitingWrites() * WAITING_WRITE_BYTES : 0;
+    const costBytes = bufferedBytes > 0 ? this.#waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
     return bufferedBytes + costBytes + byteLength <= this.context.maxBufferedBytes;
   }
 
@@ -91,35 +94,27 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   protected admits(byteLength: number, bufferedBytes: number): boolean {
     if (this.fits(byteLength, bufferedBytes)) return true;
     this.#slowReader ??= new SlowReader(this);
-    if (this.#slowReader.passes(byteLength)) return true;
+    if (this.#slowReader.passes(byteLength, this.context.counters)) return true;
     this.context.counters.dropped++;
     return false;
   }
 
-  /**
-   * Writes that wait in the stream. When the system is ready, the stream hands over all of its queue at once; those
-   * writes still wait, although the queue is empty.
-   */
-  #waitingWrites(): number {
-    if (this.ws === undefined || this.frames === undefined || this.#isDead) return 0;
-    const queued = this.frames.queuedWrites(this.ws);
-    if (this.frames.bufferedBytes(this.ws) === 0) this.#runningWrites = 0;
-    else if (queued < this.#queuedWrites) this.#runningWrites = this.#queuedWrites;
-    this.#queuedWrites = queued;
-    return queued + this.#runningWrites;
+  /** Writes that wait in a `ws` socket; 0 for other sockets, which do not tell. */
+  #waitingWrites(bufferedBytes: number): number {
+    if (this.frames === undefined || this.#isDead) return 0;
+    this.#waiting ??= new WaitingWrites();
+    return this.#waiting.count(this.frames.queuedWrites(this.socket as WsSocket), bufferedBytes);
   }
 
   decide(byteLength: number, isNew: boolean): SlowDecision {
-    const { counters } = this.context;
-    if (isNew) {
-      counters.slowReaders++;
-      counters.slowNow++;
-    }
     return this.owner.slow(byteLength, isNew);
   }
 
+  closeSlow(): void {
+    this.owner.closeSlow();
+  }
+
   drained(): void {
-    this.context.counters.slowNow--;
     this.owner.drained();
   }
 
@@ -138,7 +133,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
 
   /** It is the pool's no longer, and neither is a slow reader's episode that has not ended. */
   protected leavePool(): void {
-    if (this.isSlow) this.context.counters.slowNow--;
+    this.#slowReader?.leavePool();
     this.context = NO_POOL;
   }
 
@@ -146,7 +141,6 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   protected die(): void {
     this.isEnded = true;
     this.#isDead = true;
-    if (this.isSlow) this.context.counters.slowNow--;
     this.#slowReader?.stop();
   }
 }

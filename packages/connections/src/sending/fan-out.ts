@@ -22,7 +22,7 @@ const WRITES_PER_CHECK = 16;
 interface Walk {
   readonly log: BroadcastLog;
   readonly slice: Slice;
-  readonly members: Iterator<Outbox, undefined>;
+  readonly members: IterableIterator<Outbox>;
   /** Everybody has been tried on the shared path. */
   isShared: boolean;
 }
@@ -182,9 +182,8 @@ export class FanOut implements OutboxGroup, Flushable {
     if (walk.isShared) return true;
     const { log, slice, members } = walk;
     let tried = 0;
-    for (;;) {
-      const { value: outbox } = members.next();
-      if (outbox === undefined) break;
+    // The iterator of a set has no `return`: after a `break` it goes on where it stopped.
+    for (const outbox of members) {
       if (!outbox.writeShared(log, slice)) this.#irregular.add(outbox);
       if (++tried % WRITES_PER_CHECK === 0 && performance.now() > deadlineMs) return false;
     }

@@ -1,3 +1,4 @@
+import type { Counters } from '../counters.js';
 import type { SlowDecision } from '../options.js';
 import { inOwnContext } from '../own-context.js';
 
@@ -8,6 +9,8 @@ const POLL_MS = 10;
 export interface SlowReaderOwner {
   /** Asks the policy. `isNew`: the first message of this episode. Never throws. */
   decide(byteLength: number, isNew: boolean): SlowDecision;
+  /** The policy says so. Never throws. */
+  closeSlow(): void;
   /** The episode is over. Never throws. */
   drained(): void;
   /** Half of the bound is free again. */
@@ -23,8 +26,11 @@ export interface SlowReaderOwner {
  */
 export class SlowReader {
   readonly #owner: SlowReaderOwner;
+  /** Counts the episode as long as the connection is in that pool. */
+  #counters: Counters | undefined;
   #isSlow = false;
   #isDeciding = false;
+  #hasClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(owner: SlowReaderOwner) {
@@ -36,34 +42,49 @@ export class SlowReader {
   }
 
   /** Whether the policy lets a message pass that exceeds the bound. */
-  passes(byteLength: number): boolean {
+  passes(byteLength: number, counters: Counters): boolean {
     // The policy itself may send, and is not asked about that again.
     if (this.#isDeciding) return false;
     const isNew = !this.#isSlow;
-    this.#isSlow = true;
-    if (isNew) this.#watch();
+    if (isNew) this.#begin(counters);
     this.#isDeciding = true;
     const decision = this.#owner.decide(byteLength, isNew);
     this.#isDeciding = false;
+    if (decision === 'close' && !this.#hasClosed) {
+      // Once per episode: an overridden `close` may take its time, and is not called for each message.
+      this.#hasClosed = true;
+      this.#owner.closeSlow();
+    }
     return decision === 'send';
+  }
+
+  #begin(counters: Counters): void {
+    this.#isSlow = true;
+    this.#hasClosed = false;
+    this.#counters = counters;
+    counters.slowReaders++;
+    counters.slowNow++;
+    if (!this.#owner.onceDrained(() => this.drained())) this.#poll();
+  }
+
+  /** The connection leaves the pool in which the episode is counted. */
+  leavePool(): void {
+    if (this.#counters !== undefined) this.#counters.slowNow--;
+    this.#counters = undefined;
   }
 
   /** The socket has room again. */
   drained(): void {
     if (!this.#isSlow) return;
-    this.#isSlow = false;
-    clearTimeout(this.#timer);
+    this.stop();
     this.#owner.drained();
   }
 
   /** The connection is gone: there is nothing left to tell. */
   stop(): void {
+    this.leavePool();
     this.#isSlow = false;
     clearTimeout(this.#timer);
-  }
-
-  #watch(): void {
-    if (!this.#owner.onceDrained(() => this.drained())) this.#poll();
   }
 
   #poll(): void {

@@ -21,7 +21,6 @@ export type Piece = Slice | PrivateMessage;
  * `send()`, or to handlers.
  */
 export abstract class Writer extends BoundedSocket {
-  readonly #agreement: Agreement | undefined;
   /** How frames are encoded for it; `undefined` if messages are left to the socket's own `send()`. */
   #encoding: Encoding | undefined;
   #run: HistoryRun | undefined;
@@ -29,10 +28,10 @@ export abstract class Writer extends BoundedSocket {
 
   constructor(socket: unknown, driver: Driver, owner: WriterOwner) {
     super(socket, driver, owner);
-    if (this.ws === undefined) return;
-    this.#agreement = this.frames?.agreementOf(this.ws);
-    if (this.#agreement === undefined) this.#encoding = PLAIN;
-    else if (this.#agreement.isStateless) this.#encoding = deflated(this.#agreement);
+    if (this.frames === undefined) return;
+    const agreement = this.frames.agreementOf(socket as WsSocket);
+    if (agreement === undefined) this.#encoding = PLAIN;
+    else if (agreement.isStateless) this.#encoding = deflated(agreement);
   }
 
   /** The agreement under which one compressed message can serve many sockets. */
@@ -63,11 +62,11 @@ export abstract class Writer extends BoundedSocket {
   // ---------------------------------------------------------------- shared compression history
 
   protected joinHistory(): void {
-    const agreement = this.#agreement;
-    if (this.ws === undefined || agreement === undefined || this.context.historyBytes === 0) return;
+    if (this.frames === undefined || this.context.historyBytes === 0 || this.#encoding !== undefined) return;
+    const agreement = this.frames.agreementOf(this.socket as WsSocket);
     // zlib cannot compress for a window of 8 bits.
-    if (agreement.isStateless || agreement.windowBits === 8) return;
-    const window = this.frames?.adoptDeflate(this.ws);
+    if (agreement === undefined || agreement.windowBits === 8) return;
+    const window = this.frames.adoptDeflate(this.socket as WsSocket);
     if (window === undefined) return;
     this.#run = new HistoryRun(agreement, window);
     this.#encoding = PLAIN;

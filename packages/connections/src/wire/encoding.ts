@@ -15,7 +15,12 @@ export interface Encoding {
 
 export const PLAIN: Encoding = Object.freeze({ agreement: undefined, from: undefined });
 
-/** The encoding for sockets that agreed to compress each message on its own. */
+const known = new WeakMap<Agreement, Encoding>();
+
+/** The encoding for sockets that agreed to compress each message on its own: one object per agreement. */
 export function deflated(agreement: Agreement): Encoding {
-  return Object.freeze({ agreement, from: undefined });
+  let encoding = known.get(agreement);
+  if (encoding === undefined)
+    known.set(agreement, (encoding = Object.freeze({ agreement, from: undefined })));
+  return encoding;
 }
