@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { coreOf } from '../../src/connection.js';
-import { Connection, ConnectionsPool } from '../../src/index.js';
+import { Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
 import { Loopback, type Client } from '../support/loopback.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 
@@ -168,4 +168,18 @@ test('idle limits create no timer per message and none per connection', async ()
   const ours = [...timeouts.mock.calls, ...intervals.mock.calls].filter(([, ms]) => ms === IDLE_MS);
   expect(ours).toEqual([]);
   expect(intervals).not.toHaveBeenCalled();
+});
+
+test('a ping event of an event target restarts the idle limit', async () => {
+  const socket = Object.assign(new EventTarget(), { send: () => undefined, close: () => undefined });
+  const connection = new Connection('1', 'default', socket);
+  const pool = new ConnectionsPool<WebSocketMessage, typeof connection>({ idleTimeout: 300 });
+  await pool.newConnection(connection);
+  const startMs = performance.now();
+  const pings = setInterval(() => socket.dispatchEvent(new Event('ping')), 50);
+  setTimeout(() => clearInterval(pings), 600);
+  await expect.poll(() => connection.closed, { timeout: 5_000 }).toBe(true);
+  clearInterval(pings);
+  expect(performance.now() - startMs).toBeGreaterThan(700);
+  connection.handleClose(1000, '');
 });
