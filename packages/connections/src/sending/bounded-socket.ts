@@ -73,9 +73,14 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   /** Bytes that wait in the socket; 0 if it does not tell. */
   get bytesInSocket(): number {
     if (this.#isDead) return 0;
-    return this.ws && this.frames
-      ? this.frames.bufferedBytes(this.ws)
-      : this.driver.bufferedAmount(this.socket);
+    if (this.ws && this.frames) return this.frames.bufferedBytes(this.ws);
+    try {
+      return this.driver.bufferedAmount(this.socket);
+    } catch (error) {
+      // Later, as user code hears of it and this is read inside a flush.
+      queueMicrotask(() => this.owner.failed(error));
+      return 0;
+    }
   }
 
   /** Whether a message that is sent now may have to wait in the socket. */
@@ -137,16 +142,20 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.#slowReader?.drained();
   }
 
-  /** The connection leaves the pool: its episode is not the pool's any more. */
-  protected endEpisode(): void {
-    if (this.isSlow) this.context.counters.slowNow--;
-    this.#slowReader?.stop();
+  /** The connection joins a pool or leaves it. An episode that goes on counts where the connection is. */
+  protected enter(context: SendingContext): void {
+    if (this.isSlow) {
+      this.context.counters.slowNow--;
+      context.counters.slowNow++;
+    }
+    this.context = context;
   }
 
   /** The socket is gone: it is not touched any more. */
   protected die(): void {
     this.isEnded = true;
     this.#isDead = true;
-    this.endEpisode();
+    if (this.isSlow) this.context.counters.slowNow--;
+    this.#slowReader?.stop();
   }
 }
