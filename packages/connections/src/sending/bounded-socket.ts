@@ -89,8 +89,11 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   protected fits(byteLength: number, bufferedBytes: number): boolean {
-    const costBytes = bufferedBytes > 0 ? this.#waitingWrites() * WAITING_WRITE_BYTES : 0;
-    return bufferedBytes + costBytes + byteLength <= this.context.maxBufferedBytes;
+    return this.#costOf(bufferedBytes) + byteLength <= this.context.maxBufferedBytes;
+  }
+
+  #costOf(bufferedBytes: number): number {
+    return bufferedBytes > 0 ? bufferedBytes + this.#waitingWrites() * WAITING_WRITE_BYTES : 0;
   }
 
   /** Whether the message fits under the bound or the policy lets it pass. */
@@ -130,7 +133,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   hasRoom(): boolean {
-    return this.bytesInSocket <= this.context.maxBufferedBytes / 2;
+    return this.#costOf(this.bytesInSocket) <= this.context.maxBufferedBytes / 2;
   }
 
   onceDrained(listener: () => void): boolean {

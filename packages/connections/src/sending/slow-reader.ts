@@ -63,15 +63,17 @@ export class SlowReader {
   }
 
   #watch(): void {
-    if (!this.#owner.onceDrained(() => this.drained())) this.#poll();
+    if (!this.#owner.onceDrained(this.#look)) this.#poll();
   }
 
   #poll(): void {
-    const look = (): void => {
-      if (!this.#isSlow) return;
-      if (this.#owner.hasRoom()) this.drained();
-      else this.#poll();
-    };
-    this.#timer = inOwnContext(() => setTimeout(look, POLL_MS).unref());
+    this.#timer = inOwnContext(() => setTimeout(this.#look, POLL_MS).unref());
   }
+
+  /** Also when the stream is empty: `ws` may still hold messages that it compresses. */
+  readonly #look = (): void => {
+    if (!this.#isSlow) return;
+    if (this.#owner.hasRoom()) this.drained();
+    else this.#poll();
+  };
 }
