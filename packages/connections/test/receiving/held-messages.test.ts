@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
@@ -322,7 +322,7 @@ describe('messages before the first listener', () => {
   test('messages that the owner of a socket forwards are held as well', async () => {
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', { send: () => undefined, close: () => undefined });
-    await pool.newConnection(connection as never);
+    await pool.newConnection(connection);
     connection.handleMessage('text');
     connection.handleMessage(Uint8Array.from([1, 2]).buffer, true);
     const events = record(connection);

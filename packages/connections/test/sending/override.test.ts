@@ -5,7 +5,7 @@ import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 /** Replaces `send` on one instance, as JavaScript can. */
 function mark(connection: Connection): void {
   const send = connection.send.bind(connection);
-  Object.assign(connection, { send: (message: WebSocketMessage) => send(`<${String(message)}>`) });
+  Object.assign(connection, { send: (message: string) => send(`<${message}>`) });
 }
 
 // `send` was only compared in the base constructor, before class fields exist: broadcasts went past such a `send`.
@@ -14,7 +14,7 @@ test('a send that is a class field gets broadcasts and private messages', async 
     constructor(socket: MemorySocket) {
       super('1', 'default', socket);
       // What a field initializer does; TypeScript does not allow the field itself.
-      mark(this as unknown as Connection);
+      mark(this);
     }
   }
   const pool = new ConnectionsPool<WebSocketMessage, Marked>();
@@ -44,11 +44,7 @@ test('a send that is set on the instance before it joins gets broadcasts', async
 test('an overridden broadcastMessage gets broadcastJsonMessage and broadcastError too', async () => {
   const relayed: unknown[] = [];
   class Relay extends ConnectionsPool {
-    override broadcastMessage<M extends WebSocketMessage>(
-      namespace: string,
-      message: M,
-      exceptions?: Iterable<string>,
-    ) {
+    override broadcastMessage(namespace: string, message: WebSocketMessage, exceptions?: Iterable<string>) {
       relayed.push(message);
       return super.broadcastMessage(namespace, message, exceptions);
     }

@@ -1,4 +1,5 @@
-import { Connection, ConnectionsPool } from '../../src/index.js';
+import type { Connection } from '../../src/index.js';
+import { ConnectionsPool } from '../../src/index.js';
 import { Loopback, type Pair } from './loopback.js';
 
 export type LoopbackMember = Pair & { readonly connection: Connection };

@@ -15,21 +15,21 @@ export type Arrived = string | Buffer;
 export interface Link {
   readonly connection: AnySocketConnection;
   /** Everything that has arrived at the other side by now. */
-  arrived(): Promise<readonly Arrived[]>;
+  readonly arrived: () => Promise<readonly Arrived[]>;
   /** How the other side saw the connection end. */
-  ended(): Promise<{ readonly code: number; readonly reason: string }>;
+  readonly ended: () => Promise<{ readonly code: number; readonly reason: string }>;
   /** The other side sends. */
-  say(message: string | Buffer): void;
+  readonly say: (message: string | Buffer) => void;
   /** The other side closes. */
-  hangUp(code: number, reason: string): void;
+  readonly hangUp: (code: number, reason: string) => void;
   /** From now on the socket takes no message. */
-  refuse(): void;
+  readonly refuse: () => void;
   /** From now on what is sent waits in the socket. */
-  stall(): void;
+  readonly stall: () => void;
   /** What waits leaves. */
-  resume(): void;
+  readonly resume: () => void;
   /** A pong arrives. */
-  pong(): void;
+  readonly pong: () => void;
 }
 
 export interface SocketKind {
@@ -239,7 +239,7 @@ function connectPlain(): Link {
       setImmediate(() => connection.handleClose(code, reason));
     },
   };
-  const connection: AnySocketConnection = new Connection('1', 'default', socket as object);
+  const connection: AnySocketConnection = new Connection('1', 'default', socket);
   return {
     connection,
     arrived: () => Promise.resolve(sent),
@@ -295,7 +295,7 @@ function connectHandlers(): Promise<Link> {
   return overWs(connect, () => (isRefusing = true));
 }
 
-const bare = (socket: WebSocket): AnySocketConnection => new Connection('1', 'default', socket as object);
+const bare = (socket: WebSocket): AnySocketConnection => new Connection('1', 'default', socket);
 
 /** A tracer that replaces `send` on the socket, as instrumentation does. */
 function traced(socket: WebSocket): AnySocketConnection {
