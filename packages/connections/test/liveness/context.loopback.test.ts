@@ -28,7 +28,7 @@ test('an idle close does not run in the context of the request that started the 
   expect(stores).toEqual([undefined, undefined]);
 });
 
-test('a lost heartbeat and a close deadline do not run in the context of a request', async () => {
+test('the deadline of a close does not run in the context of a request', async () => {
   const stores: unknown[] = [];
   const pool = new ConnectionsPool({ closeTimeout: 100 });
   const socket = new MemorySocket(false);
