@@ -43,6 +43,7 @@ export interface WriterOwner {
 
 /** One socket, what waits in it, and the bound that makes its peer a slow reader. */
 export abstract class BoundedSocket implements SlowReaderOwner {
+  protected static readonly noPool: SendingContext = NO_POOL;
   protected readonly owner: WriterOwner;
   protected readonly socket: unknown;
   readonly driver: Driver;
@@ -77,7 +78,13 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   get bytesInSocket(): number {
     if (this.#isDead) return 0;
     if (this.frames) return this.frames.bufferedBytes(this.socket as WsSocket);
-    return this.driver.bufferedAmount(this.socket);
+    try {
+      return this.driver.bufferedAmount(this.socket);
+    } catch (error) {
+      // Later, as user code hears of it and this is read inside a flush.
+      queueMicrotask(() => this.owner.failed(error));
+      return 0;
+    }
   }
 
   /** Whether a message that is sent now may have to wait in the socket. */
@@ -86,8 +93,11 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   protected fits(byteLength: number, bufferedBytes: number): boolean {
-    const costBytes = bufferedBytes > 0 ? this.#waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
-    return bufferedBytes + costBytes + byteLength <= this.context.maxBufferedBytes;
+    return this.#costOf(bufferedBytes) + byteLength <= this.context.maxBufferedBytes;
+  }
+
+  #costOf(bufferedBytes: number): number {
+    return bufferedBytes > 0 ? bufferedBytes + this.#waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
   }
 
   /** Whether the message fits under the bound or the policy lets it pass. */
@@ -119,7 +129,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   hasRoom(): boolean {
-    return this.bytesInSocket <= this.context.maxBufferedBytes / 2;
+    return this.#costOf(this.bytesInSocket) <= this.context.maxBufferedBytes / 2;
   }
 
   onceDrained(listener: () => void): boolean {
@@ -131,10 +141,10 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.#slowReader?.drained();
   }
 
-  /** It is the pool's no longer, and neither is a slow reader's episode that has not ended. */
-  protected leavePool(): void {
-    this.#slowReader?.leavePool();
-    this.context = NO_POOL;
+  /** The connection joins a pool or leaves it. A slow reader's episode goes on, and counts where the connection is. */
+  protected enter(context: SendingContext): void {
+    this.#slowReader?.enter(context.counters);
+    this.context = context;
   }
 
   /** The socket is gone: it is not touched any more. */

@@ -64,13 +64,15 @@ export class SlowReader {
     this.#counters = counters;
     counters.slowReaders++;
     counters.slowNow++;
-    if (!this.#owner.onceDrained(() => this.drained())) this.#poll();
+    if (!this.#owner.onceDrained(this.#look)) this.#poll();
   }
 
-  /** The connection leaves the pool in which the episode is counted. */
-  leavePool(): void {
+  /** The connection is in another pool, or in none: the episode counts there. */
+  enter(counters: Counters): void {
+    if (!this.#isSlow) return;
     if (this.#counters !== undefined) this.#counters.slowNow--;
-    this.#counters = undefined;
+    counters.slowNow++;
+    this.#counters = counters;
   }
 
   /** The socket has room again. */
@@ -82,17 +84,19 @@ export class SlowReader {
 
   /** The connection is gone: there is nothing left to tell. */
   stop(): void {
-    this.leavePool();
+    if (this.#isSlow && this.#counters !== undefined) this.#counters.slowNow--;
     this.#isSlow = false;
     clearTimeout(this.#timer);
   }
 
   #poll(): void {
-    const look = (): void => {
-      if (!this.#isSlow) return;
-      if (this.#owner.hasRoom()) this.drained();
-      else this.#poll();
-    };
-    this.#timer = inOwnContext(() => setTimeout(look, POLL_MS).unref());
+    this.#timer = inOwnContext(() => setTimeout(this.#look, POLL_MS).unref());
   }
+
+  /** Also when the stream is empty: `ws` may still hold messages that it compresses. */
+  readonly #look = (): void => {
+    if (!this.#isSlow) return;
+    if (this.#owner.hasRoom()) this.drained();
+    else this.#poll();
+  };
 }

@@ -223,7 +223,7 @@ export abstract class Writer extends BoundedSocket {
       else if (!this.admits(envelope.byteLength, this.bytesInSocket)) tally.count('dropped');
       // The policy may have closed the connection, or sent something.
       else if (this.writeOne(envelope)) tally.count('sent');
-      else this.#record(this.#hand(envelope, message), tally);
+      else this.#record(this.#hand(envelope, message), envelope.byteLength, tally);
     } catch (error) {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
@@ -238,8 +238,6 @@ export abstract class Writer extends BoundedSocket {
   }
 
   #hand(envelope: Envelope, message: unknown): unknown {
-    this.#count(envelope.byteLength);
-    this.context.counters.wireBytesSent += envelope.byteLength;
     if (this.ws !== undefined && this.#run !== undefined) {
       this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
       return true;
@@ -248,8 +246,14 @@ export abstract class Writer extends BoundedSocket {
     return this.driver.send(this.socket, body, envelope.isBinary);
   }
 
-  #record(answer: unknown, tally: Tally): void {
+  #record(answer: unknown, byteLength: number, tally: Tally): void {
+    if (answer === false) {
+      tally.count('failed');
+      return;
+    }
+    this.#count(byteLength);
+    this.context.counters.wireBytesSent += byteLength;
     if (isThenable(answer)) this.answers.await(answer, tally);
-    else tally.count(answer === false ? 'failed' : 'sent');
+    else tally.count('sent');
   }
 }

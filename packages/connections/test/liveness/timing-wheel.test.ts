@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { SLOT_MS, TimingWheel, type Timed } from '../src/liveness/timing-wheel.js';
-import { withhold } from './support/unhandled.js';
+import { SLOT_MS, TimingWheel, type Timed } from '../../src/liveness/timing-wheel.js';
+import { withhold } from '../support/unhandled.js';
 
 /** Notes when it is called, by the real clock (which is faked here). */
 class Entry implements Timed {
@@ -23,10 +23,10 @@ class Entry implements Timed {
   }
 }
 
-/** Calls of the fake clock do not all happen on its ticks: the turn behind a tick counts as the same time. */
+/** Not all calls happen on a tick of the fake clock: the turn after a tick counts as the same time. */
 const LATEST_MS = SLOT_MS * 2;
 
-describe('by a fake clock', () => {
+describe('a timing wheel', () => {
   beforeEach(() => {
     vi.useFakeTimers({
       toFake: ['setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'performance'],
@@ -35,7 +35,7 @@ describe('by a fake clock', () => {
   afterEach(() => vi.useRealTimers());
 
   test.each([1, 50, 99, 100, 101, 150, 1_000, 1_234, 60_000])(
-    'an entry due in %i ms is called once: not early, and not later than by two slots',
+    'an entry due in %i ms is called once, not early, and at most two slots late',
     (delayMs) => {
       const wheel = new TimingWheel();
       const entry = new Entry();
@@ -48,8 +48,8 @@ describe('by a fake clock', () => {
     },
   );
 
-  // The clock of a turning wheel stands still between two ticks: what was scheduled just before the next one came
-  // up to a slot too early, a limit of 150 ms after 51.
+  // The clock of a running wheel used to stand still between two ticks, so an entry that was scheduled just before a
+  // tick was called up to a slot too early: a limit of 150 ms after 51 ms.
   test('an entry scheduled between two ticks is not early either', () => {
     for (let offsetMs = 0; offsetMs < SLOT_MS; offsetMs += 9) {
       const wheel = new TimingWheel();
@@ -64,8 +64,8 @@ describe('by a fake clock', () => {
     }
   });
 
-  // The first slot of a wheel that starts to turn was counted as passed: the entry waited for ever.
-  test('an entry that is due already is called soon, also on a wheel that stood still', () => {
+  // A wheel that started to turn counted its first slot as passed, so the entry waited for ever.
+  test('an entry that is already due is called soon, also if the wheel was stopped', () => {
     for (const lateMs of [0, 1, 1_000]) {
       vi.advanceTimersByTime(12_345);
       const wheel = new TimingWheel();
@@ -77,7 +77,7 @@ describe('by a fake clock', () => {
     }
   });
 
-  test('a deadline that moves away costs nothing, and the entry reschedules itself', () => {
+  test('moving a deadline further away costs nothing, and the entry reschedules itself', () => {
     const wheel = new TimingWheel();
     let dueAtMs = wheel.nowMs + 500;
     const entry = new Entry((nowMs) => {
@@ -94,7 +94,7 @@ describe('by a fake clock', () => {
     expect(entry.calledAtMs).toHaveLength(2);
   });
 
-  // Were its slot left and entered again, the timer would be stopped and started for that, and never tick.
+  // If it left its slot and entered it again, the timer would be stopped and started each time, and would never tick.
   test('an entry that is scheduled for the same time again and again is called then', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
@@ -108,7 +108,7 @@ describe('by a fake clock', () => {
     expect(entry.calledAtMs[0]! - startMs).toBeLessThanOrEqual(300 + LATEST_MS);
   });
 
-  test('a deadline that moves closer is kept', () => {
+  test('an entry whose deadline moves closer is called at the new deadline', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
     wheel.schedule(entry, wheel.nowMs + 60_000);
@@ -119,7 +119,7 @@ describe('by a fake clock', () => {
     expect(entry.calls).toBe(1);
   });
 
-  test('a cancelled entry is not called, and can be scheduled anew', () => {
+  test('a cancelled entry is not called, and can be scheduled again', () => {
     const wheel = new TimingWheel();
     const [cancelled, other] = [new Entry(), new Entry()];
     wheel.schedule(cancelled, wheel.nowMs + 300);
@@ -151,7 +151,7 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('a tick that comes while a full slot is being worked off speeds nothing up', () => {
+  test('a tick during a full slot does not handle more entries per turn', () => {
     const intervals = vi.spyOn(globalThis, 'setInterval');
     const wheel = new TimingWheel();
     let called = 0;
@@ -169,8 +169,9 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  // They were never called any more, and nothing else either once a slot had been full.
-  test('an entry that throws is an uncaught exception, and holds up none of those behind it', async () => {
+  // One entry that threw used to end the loop: the entries after it were never called, and after a full slot the wheel
+  // called nothing any more.
+  test('an entry that throws is an uncaught exception, and the entries after it are called all the same', async () => {
     withhold('uncaughtException');
     const uncaught = once(process, 'uncaughtException');
     const wheel = new TimingWheel();
@@ -186,7 +187,7 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('an entry may schedule itself again from within, and is called once per deadline', () => {
+  test('an entry that schedules itself again while it is called is called once per deadline', () => {
     const wheel = new TimingWheel();
     const entry = new Entry((nowMs) => {
       if (entry.calls < 3) wheel.schedule(entry, nowMs + 500);
@@ -200,7 +201,7 @@ describe('by a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('an entry that schedules itself for now is called in a later slot, not for ever in this one', () => {
+  test('an entry that schedules itself for now is called in the next slot, not for ever in this one', () => {
     const wheel = new TimingWheel();
     const entry: Entry = new Entry((nowMs) => wheel.schedule(entry, nowMs));
     wheel.schedule(entry, wheel.nowMs + 100);
@@ -210,7 +211,7 @@ describe('by a fake clock', () => {
     wheel.cancel(entry);
   });
 
-  test('an entry may cancel and move others of its slot from within', () => {
+  test('an entry can cancel and move other entries of its slot while it is called', () => {
     const wheel = new TimingWheel();
     const [cancelled, moved] = [new Entry(), new Entry()];
     const first = new Entry((nowMs) => {
@@ -243,10 +244,10 @@ describe('by a fake clock', () => {
     expect([two.calls, vi.getTimerCount()]).toEqual([1, 0]);
   });
 
-  test('the slots that pass while it stands still are not looked through when it turns again', () => {
+  test('a wheel that starts again does not look through the slots that passed while it was stopped', () => {
     const wheel = new TimingWheel();
     const startMs = wheel.nowMs;
-    // Its clock goes on where somebody reads it.
+    // Reading the clock moves it on.
     for (let second = 0; second < 1_000; second++) {
       vi.advanceTimersByTime(1_000);
       expect(wheel.nowMs - startMs).toBe((second + 1) * 1_000);
@@ -261,7 +262,7 @@ describe('by a fake clock', () => {
     expect(count).toBeLessThan(100);
   });
 
-  test('a step of a second counts in full, and a longer one as a slot', () => {
+  test('a step of one second counts in full, and a longer step counts as one slot', () => {
     const wheel = new TimingWheel();
     const startMs = wheel.nowMs;
     vi.advanceTimersByTime(1_000);
@@ -270,8 +271,8 @@ describe('by a fake clock', () => {
     expect(wheel.nowMs - startMs).toBe(1_000 + SLOT_MS);
   });
 
-  // A laptop that wakes, a container that is thawed: every peer would seem to have been silent for an hour.
-  test('a jump of the clock by an hour brings no deadline nearer than by a second', () => {
+  // When a laptop wakes or a container is thawed, every peer would seem to have been silent for an hour.
+  test('a clock that jumps by an hour moves deadlines by at most one second', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
     wheel.schedule(entry, wheel.nowMs + 2_000);
@@ -291,7 +292,7 @@ describe('by a fake clock', () => {
     clock.mockRestore();
   });
 
-  test('a clock that goes backwards stops nothing', () => {
+  test('a clock that goes backwards does not stop the wheel', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
     wheel.schedule(entry, wheel.nowMs + 500);
@@ -303,7 +304,7 @@ describe('by a fake clock', () => {
   });
 });
 
-test('its timer does not keep the process alive', () => {
+test('the timer of a wheel does not keep the process alive', () => {
   const setInterval = vi.spyOn(globalThis, 'setInterval');
   onTestFinished(() => void vi.restoreAllMocks());
   const wheel = new TimingWheel();
@@ -314,14 +315,14 @@ test('its timer does not keep the process alive', () => {
   wheel.cancel(entry);
 });
 
-// An immediate without a reference does not wake the loop: on a quiet server each 200 waited for the next tick, and
-// 19,000 terminations took ten seconds.
-test('the turns behind a tick follow at once, on a quiet event loop too', async () => {
+// An immediate without a reference does not wake the event loop. On a quiet server each 200 entries waited for the next
+// tick, and 19,000 terminations took ten seconds.
+test('the turns after a tick follow at once, also on a quiet event loop', async () => {
   const { setImmediate: nextTurn } = globalThis;
   const isWaking: boolean[] = [];
   const spy = vi.spyOn(globalThis, 'setImmediate').mockImplementation((callback: () => void) => {
     const immediate = nextTurn(callback);
-    // Behind whatever is done to it at once.
+    // After whatever is done to it at once.
     queueMicrotask(() => isWaking.push(immediate.hasRef()));
     return immediate;
   });

@@ -1,0 +1,396 @@
+import type { EventEmitter } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool } from '../../src/index.js';
+import { useFakeClock } from '../support/fake-clock.js';
+import { MemorySocket } from '../support/memory-socket.js';
+import { record } from '../support/record.js';
+import { watchUnhandled } from '../support/unhandled.js';
+
+const KIB = 1024;
+
+/** A socket in memory that can be paused. */
+class PausableSocket extends MemorySocket {
+  isPaused = false;
+  pauses = 0;
+
+  pause(): void {
+    this.isPaused = true;
+    this.pauses++;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  text(message: string): void {
+    this.emit('message', Buffer.from(message), false);
+  }
+
+  blob(message: string): void {
+    this.emit('message', new Blob([message]), true);
+  }
+}
+
+async function join(socket = new PausableSocket(), options = {}) {
+  const pool = new ConnectionsPool<string, Connection<string, string, MemorySocket>>(options);
+  const connection = new Connection<string, string, PausableSocket>('1', 'default', socket);
+  await pool.newConnection(connection);
+  return { socket, connection, pool };
+}
+
+/** The messages that a listener gets, as text. */
+function messagesOf(connection: EventEmitter): string[] {
+  const messages: string[] = [];
+  connection.on('message', (message: string | Uint8Array) =>
+    messages.push(Buffer.from(message as string).toString()),
+  );
+  return messages;
+}
+
+// First in the file: after other tests, sockets that still close may hold the timing wheel on the real clock.
+describe('the deadline of held messages', () => {
+  useFakeClock();
+
+  test('held messages are given up after closeTimeout, and later ones are ignored', async () => {
+    const { socket, connection, pool } = await join(new PausableSocket(), { closeTimeout: 1_000 });
+    socket.text('early');
+    await vi.advanceTimersByTimeAsync(900);
+    expect(pool.stats().messagesIgnored).toBe(0);
+    await vi.advanceTimersByTimeAsync(400);
+    expect(pool.stats().messagesIgnored).toBe(1);
+    socket.text('nobody yet');
+    expect(pool.stats().messagesIgnored).toBe(2);
+    const messages = messagesOf(connection);
+    await vi.advanceTimersByTimeAsync(10);
+    socket.text('now');
+    expect(messages).toEqual(['now']);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 2 });
+  });
+
+  test('a socket that was paused for held messages is resumed when they are given up', async () => {
+    const { socket, pool } = await join(new PausableSocket(), { closeTimeout: 1_000 });
+    socket.text('x'.repeat(65 * KIB));
+    expect(socket.isPaused).toBe(true);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(socket.isPaused).toBe(false);
+    expect(pool.stats().messagesIgnored).toBe(1);
+  });
+
+  test('a connection in no pool holds messages for 10 s', async () => {
+    const socket = new PausableSocket();
+    const connection = new Connection('1', 'default', socket);
+    socket.text('early');
+    await vi.advanceTimersByTimeAsync(9_900);
+    const messages = messagesOf(connection);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(messages).toEqual(['early']);
+  });
+
+  test('a listener that came in time is not cut off by the deadline', async () => {
+    const { socket, connection, pool } = await join(new PausableSocket(), { closeTimeout: 1_000 });
+    socket.text('early');
+    const messages = messagesOf(connection);
+    await vi.advanceTimersByTimeAsync(3_000);
+    socket.text('later');
+    expect(messages).toEqual(['early', 'later']);
+    expect(pool.stats().messagesIgnored).toBe(0);
+  });
+});
+
+// A client that sent something right after its handshake lost it whenever the server awaited anything, such as
+// newConnection(), before it listened for messages.
+describe('messages before the first listener', () => {
+  test('early messages are delivered in order, before later ones, and exactly once', async () => {
+    const { socket, connection, pool } = await join();
+    for (const text of ['a', 'b', 'c']) socket.text(text);
+    const messages = messagesOf(connection);
+    socket.text('d');
+    await nextTurn();
+    socket.text('e');
+    expect(messages).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 5, bytesReceived: 5, messagesIgnored: 0 });
+  });
+
+  test('early messages are not delivered before the call that adds the listener returns', () => {
+    const socket = new PausableSocket();
+    const connection = new Connection('1', 'default', socket);
+    socket.text('early');
+    const messages = messagesOf(connection);
+    expect(messages).toEqual([]);
+  });
+
+  test('exactly 64 KiB are held without pausing the socket', async () => {
+    const { socket, connection } = await join();
+    for (let i = 0; i < 64; i++) socket.text('x'.repeat(KIB));
+    expect(socket.pauses).toBe(0);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toHaveLength(64);
+    expect(socket.pauses).toBe(0);
+  });
+
+  test('a socket that holds more than 64 KiB is paused, and resumed when a listener has got all of it', async () => {
+    const { socket, connection, pool } = await join();
+    for (let i = 0; i < 64; i++) socket.text('x'.repeat(KIB));
+    socket.text('one too many');
+    expect([socket.isPaused, socket.pauses]).toEqual([true, 1]);
+    // What was already read by the socket still arrives.
+    socket.text('on the way');
+    expect(socket.pauses).toBe(1);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toHaveLength(66);
+    expect(messages.slice(64)).toEqual(['one too many', 'on the way']);
+    expect(socket.isPaused).toBe(false);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 66, messagesIgnored: 0 });
+  });
+
+  test('what exceeds 64 KiB of a socket that cannot be paused is ignored, and smaller messages still fit', async () => {
+    const socket = new MemorySocket();
+    const pool = new ConnectionsPool();
+    const connection = new Connection('1', 'default', socket);
+    await pool.newConnection(connection);
+    const text = (message: string): unknown => socket.emit('message', Buffer.from(message), false);
+    text('x'.repeat(60 * KIB));
+    text('y'.repeat(5 * KIB));
+    text('small');
+    expect(pool.stats().messagesIgnored).toBe(1);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages.map(({ length }) => length)).toEqual([60 * KIB, 5]);
+    text('after');
+    expect(messages.at(-1)).toBe('after');
+    expect(pool.stats()).toMatchObject({ messagesReceived: 3, messagesIgnored: 1 });
+  });
+
+  test('once() gets the first early message, and the rest waits for the next listener', async () => {
+    const { socket, connection } = await join();
+    for (const text of ['a', 'b', 'c']) socket.text(text);
+    const first: unknown[] = [];
+    connection.once('message', (message) => first.push(message));
+    await nextTurn();
+    expect(first).toEqual(['a']);
+    socket.text('d');
+    const rest = messagesOf(connection);
+    await nextTurn();
+    expect(rest).toEqual(['b', 'c', 'd']);
+    expect(first).toEqual(['a']);
+  });
+
+  test('prependListener() gets early messages like on()', async () => {
+    const { socket, connection } = await join();
+    socket.text('early');
+    const messages: unknown[] = [];
+    connection.prependListener('message', (message) => messages.push(message));
+    await nextTurn();
+    expect(messages).toEqual(['early']);
+  });
+
+  test('all listeners that are added in one turn get the early messages', async () => {
+    const { socket, connection } = await join();
+    socket.text('early');
+    const [one, two] = [messagesOf(connection), messagesOf(connection)];
+    await nextTurn();
+    expect([one, two]).toEqual([['early'], ['early']]);
+  });
+
+  test('a listener that is added by another message listener gets only later messages', async () => {
+    const { socket, connection } = await join();
+    for (const text of ['a', 'b', 'c']) socket.text(text);
+    const [outer, inner]: [unknown[], unknown[]] = [[], []];
+    connection.on('message', (message) => {
+      outer.push(message);
+      if (message === 'a') connection.on('message', (later) => inner.push(later));
+    });
+    await nextTurn();
+    expect(outer).toEqual(['a', 'b', 'c']);
+    expect(inner).toEqual(['b', 'c']);
+  });
+
+  test('a listener that is added by a connection listener of the pool gets early messages', async () => {
+    const socket = new PausableSocket();
+    const pool = new ConnectionsPool();
+    const connection = new Connection('1', 'default', socket);
+    socket.text('early');
+    const messages: unknown[] = [];
+    pool.on('connection', (joined) => joined.on('message', (message) => messages.push(message)));
+    await pool.newConnection(connection);
+    await nextTurn();
+    expect(messages).toEqual(['early']);
+  });
+
+  test('a listener that throws for one early message still gets the next one', async () => {
+    const { socket, connection } = await join();
+    const events: unknown[] = [];
+    connection.on('error', ({ message }) => events.push(message));
+    for (const text of ['a', 'b']) socket.text(text);
+    connection.on('message', (message) => {
+      events.push(message);
+      if (message === 'a') throw new Error('listener failed');
+    });
+    await nextTurn();
+    expect(events).toEqual(['a', 'listener failed', 'b']);
+  });
+
+  test('a listener that closes the connection on an early message gets no further one', async () => {
+    const { socket, connection, pool } = await join();
+    for (const text of ['a', 'b', 'c']) socket.text(text);
+    const messages: unknown[] = [];
+    connection.on('message', (message) => {
+      messages.push(message);
+      void connection.close(4000);
+    });
+    await nextTurn();
+    await connection.close();
+    expect(messages).toEqual(['a']);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 2 });
+  });
+
+  test('a socket that closes right after a listener was added still delivers early messages before the close', async () => {
+    const { socket, connection } = await join();
+    socket.text('early');
+    const events = record(connection);
+    socket.end(4000, 'bye');
+    expect(events).toEqual([
+      ['message', 'early', false],
+      ['close', 4000, 'bye'],
+    ]);
+    await nextTurn();
+    expect(events).toHaveLength(2);
+  });
+
+  test('early messages are ignored when the socket closes before anybody listens', async () => {
+    const { socket, connection, pool } = await join();
+    socket.text('a');
+    socket.text('b');
+    socket.end(4000);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toEqual([]);
+    expect(pool.stats()).toMatchObject({ connections: 0, messagesReceived: 0, messagesIgnored: 2 });
+  });
+
+  test('early messages are ignored, and the socket resumed, when our side closes', async () => {
+    const { socket, connection, pool } = await join();
+    socket.text('x'.repeat(65 * KIB));
+    const closed = connection.close(4000);
+    const messages = messagesOf(connection);
+    await closed;
+    expect(messages).toEqual([]);
+    expect(socket.isPaused).toBe(false);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 0, messagesIgnored: 1 });
+  });
+
+  test('early messages of a released connection are ignored, and its socket is resumed', async () => {
+    const { socket, connection, pool } = await join();
+    socket.text('x'.repeat(65 * KIB));
+    expect(socket.isPaused).toBe(true);
+    connection.release();
+    expect(socket.isPaused).toBe(false);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toEqual([]);
+    expect(pool.stats().messagesIgnored).toBe(1);
+  });
+
+  test('nothing is held of a socket on which somebody else listens for messages', async () => {
+    const { socket, connection, pool } = await join();
+    const others: unknown[] = [];
+    socket.on('message', (data: Buffer) => others.push(data.toString()));
+    socket.text('for the other');
+    for (let i = 0; i < 10; i++) socket.text('x'.repeat(10 * KIB));
+    expect(socket.pauses).toBe(0);
+    const messages = messagesOf(connection);
+    await nextTurn();
+    socket.text('for both');
+    expect(messages).toEqual(['for both']);
+    expect(others[0]).toBe('for the other');
+    expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 11 });
+  });
+
+  test('the newListener hook is gone when the early messages are delivered', async () => {
+    const { socket, connection } = await join();
+    expect(connection.eventNames()).toEqual([]);
+    socket.text('early');
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toEqual(['early']);
+    expect(connection.eventNames()).toEqual(['message']);
+  });
+
+  test('messages that the owner of a socket forwards are held as well', async () => {
+    const pool = new ConnectionsPool();
+    const connection = new Connection('1', 'default', { send: () => undefined, close: () => undefined });
+    await pool.newConnection(connection);
+    connection.handleMessage('text');
+    connection.handleMessage(Uint8Array.from([1, 2]).buffer, true);
+    const events = record(connection);
+    await nextTurn();
+    expect(events).toEqual([
+      ['message', 'text', false],
+      ['message', Buffer.from([1, 2]), true],
+    ]);
+  });
+});
+
+// With `binaryType = 'blob'`, which another library on the same socket may set, every binary message was an `error`
+// event and lost.
+describe('messages that are a Blob', () => {
+  test('a Blob is delivered as bytes', async () => {
+    const { socket, connection, pool } = await join();
+    const events = record(connection);
+    socket.blob('bytes');
+    await expect.poll(() => events).toEqual([['message', Buffer.from('bytes'), true]]);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 1, bytesReceived: 5, errors: 0 });
+  });
+
+  test('Blobs and other messages are delivered in the order of their arrival', async () => {
+    const { socket, connection } = await join();
+    const messages = messagesOf(connection);
+    for (let i = 0; i < 20; i++) {
+      if (i % 3 === 0) socket.blob(`${i} ${'x'.repeat(i * 1_000)}`);
+      else socket.text(String(i));
+    }
+    await expect.poll(() => messages.length).toBe(20);
+    expect(messages.map((message) => Number(message.split(' ')[0]))).toEqual([...Array(20).keys()]);
+    socket.text('later');
+    expect(messages.at(-1)).toBe('later');
+  });
+
+  test('Blobs and other messages that come before the first listener are delivered in order', async () => {
+    const { socket, connection } = await join();
+    socket.text('a');
+    socket.blob('b');
+    socket.text('c');
+    const messages = messagesOf(connection);
+    socket.text('d');
+    await expect.poll(() => messages).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('a Blob that is still being read when our side closes is ignored', async () => {
+    const { socket, connection, pool } = await join();
+    const messages = messagesOf(connection);
+    socket.blob('late');
+    await connection.close(4000);
+    await nextTurn();
+    await nextTurn();
+    expect(messages).toEqual([]);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 0, messagesIgnored: 1 });
+  });
+
+  test('a Blob that cannot be read is an error event, and the messages after it arrive', async () => {
+    const unhandled = watchUnhandled();
+    const { socket, connection } = await join();
+    const errors: string[] = [];
+    connection.on('error', ({ message }) => errors.push(message));
+    const messages = messagesOf(connection);
+    const blob = new Blob(['x']);
+    blob.arrayBuffer = () => Promise.reject(new Error('unreadable'));
+    socket.emit('message', blob, true);
+    socket.text('next');
+    await expect.poll(() => messages).toEqual(['next']);
+    expect(errors).toEqual(['unreadable']);
+    expect(await unhandled.settle()).toEqual([]);
+  });
+});

@@ -1,0 +1,94 @@
+import { EventEmitter } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import { Connection } from '../../src/index.js';
+import { connectInMemory } from '../support/memory-socket.js';
+import { record } from '../support/record.js';
+
+// A closure per listener and connection would cost more than the rest of the connection.
+test('all sockets share the same listener functions', () => {
+  const [one, two] = [connectInMemory('1'), connectInMemory('2')];
+  for (const event of ['message', 'close', 'error', 'ping', 'pong']) {
+    expect(one.socket.listeners(event)).toHaveLength(1);
+    expect(one.socket.listeners(event)).toEqual(two.socket.listeners(event));
+  }
+});
+
+// A message that could not be read made the listener throw into the receiver of `ws`, which ended the process.
+test('a message that cannot be read is an error event, and the next one arrives', () => {
+  const socket = Object.assign(new EventEmitter(), { send: () => undefined, close: () => undefined });
+  const connection = new Connection('1', 'default', socket);
+  const events = record(connection);
+
+  expect(() => socket.emit('message', 5, true)).not.toThrow();
+  socket.emit('message', Buffer.from('next'), false);
+
+  expect(events).toEqual([
+    ['error', expect.any(TypeError)],
+    ['message', 'next', false],
+  ]);
+});
+
+/** Stand-ins for the two kinds of sockets with events. */
+function emitter(): EventEmitter & { send(): void; close(): void } {
+  return Object.assign(new EventEmitter(), { send: () => undefined, close: () => undefined });
+}
+function eventTarget() {
+  const target = new EventTarget();
+  let listeners = 0;
+  const add = target.addEventListener.bind(target);
+  const remove = target.removeEventListener.bind(target);
+  return Object.assign(target, {
+    send: () => undefined,
+    close: () => undefined,
+    addEventListener: (...args: Parameters<typeof add>) => {
+      listeners++;
+      add(...args);
+    },
+    removeEventListener: (...args: Parameters<typeof remove>) => {
+      listeners--;
+      remove(...args);
+    },
+    count: () => listeners,
+  });
+}
+
+describe('listeners of a released socket', () => {
+  test('release() removes every listener from an emitter, also from one that several connections share', () => {
+    const socket = emitter();
+    const connections = [1, 2, 3].map((id) => new Connection(String(id), 'default', socket));
+    expect(socket.listenerCount('message')).toBe(3);
+    connections[1]!.release();
+    expect(socket.listenerCount('message')).toBe(2);
+    connections[0]!.release();
+    connections[2]!.release();
+    expect(socket.eventNames()).toEqual([]);
+    expect(Reflect.ownKeys(socket).filter((key) => String(key).includes('soketi'))).toEqual([]);
+  });
+
+  test('release() removes every listener from an event target', () => {
+    const socket = eventTarget();
+    const connections = [new Connection('1', 'default', socket), new Connection('2', 'default', socket)];
+    expect(socket.count()).toBe(10);
+    for (const connection of connections) connection.release();
+    expect(socket.count()).toBe(0);
+  });
+
+  test('a released connection hears nothing of its socket, and the others on it still do', () => {
+    const socket = emitter();
+    const [released, other] = [new Connection('1', 'one', socket), new Connection('2', 'two', socket)];
+    const [ofReleased, ofOther] = [record(released), record(other)];
+    released.release();
+    socket.emit('message', Buffer.from('x'), false);
+    socket.emit('pong');
+    socket.emit('close', 4000, Buffer.from('bye'));
+    expect(ofReleased).toEqual([]);
+    expect(ofOther).toEqual([['message', 'x', false], ['pong'], ['close', 4000, 'bye']]);
+  });
+
+  test('a socket without removeEventListener() can be released', () => {
+    const socket = { addEventListener: () => undefined, send: () => undefined, close: () => undefined };
+    const connection = new Connection('1', 'default', socket);
+    expect(() => connection.release()).not.toThrow();
+    expect(connection.closed).toBe(true);
+  });
+});

@@ -1,0 +1,85 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool } from '../../src/index.js';
+import { UwsSocket } from '../support/callback-sockets.js';
+import { MemorySocket } from '../support/memory-socket.js';
+import { record } from '../support/record.js';
+
+test('handlers get the broadcasts of a turn, and the socket that they replace is not corked', async () => {
+  const socket = new UwsSocket();
+  const sent: string[] = [];
+  const connection = new Connection<string, string, UwsSocket>('1', 'default', socket, {
+    send: (message: string) => sent.push(message),
+    close: () => undefined,
+  });
+  const pool = new ConnectionsPool<string, typeof connection>();
+  await pool.newConnection(connection);
+  await Promise.all(['a', 'b'].map((message) => pool.broadcastMessage('default', message)));
+  expect(sent).toEqual(['a', 'b']);
+  expect(socket.corks).toBe(0);
+});
+
+const endings: readonly [title: string, end: (socket: MemorySocket, connection: Connection) => void][] = [
+  ['the socket closes', (socket) => socket.end(4001)],
+  ['the connection is terminated', (_, connection) => connection.terminate()],
+];
+
+test.each(endings)('a close handler that waits for sends is not called any more when %s', async (_, end) => {
+  let release!: () => void;
+  const socket = new MemorySocket();
+  const close = vi.fn();
+  const connection = new Connection('1', 'default', socket, {
+    send: () => new Promise<void>((resolve) => (release = resolve)),
+    close,
+  });
+  void connection.send('slow');
+  const closed = connection.close(4000);
+  end(socket, connection);
+  await closed;
+  release();
+  await nextTurn();
+  expect(close).not.toHaveBeenCalled();
+});
+
+test('a socket without events has closed when its close handler settles', async () => {
+  let release!: () => void;
+  const answered = new Promise<void>((resolve) => (release = resolve));
+  const connection = new Connection('1', 'default', {}, { send: () => undefined, close: () => answered });
+  const events = record(connection);
+  const closed = connection.close(4000, 'bye');
+  expect(events).toEqual([]);
+  release();
+  await closed;
+  expect(events).toEqual([['close', 4000, 'bye']]);
+});
+
+test('a socket without events has closed when its close handler returns nothing', async () => {
+  const connection = new Connection('1', 'default', {}, { send: () => undefined, close: () => undefined });
+  const events = record(connection);
+  void connection.close(4000, 'bye');
+  await nextTurn();
+  expect(events).toEqual([['close', 4000, 'bye']]);
+});
+
+test('a socket with close events has closed when it says so, not when its close handler settles', async () => {
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket, {
+    send: () => undefined,
+    close: () => Promise.resolve(),
+  });
+  const events = record(connection);
+  const closed = connection.close(4000, 'bye');
+  await nextTurn();
+  expect(events).toEqual([]);
+  socket.end(4001, 'from the peer');
+  await closed;
+  expect(events).toEqual([['close', 4001, 'from the peer']]);
+});
+
+test.each([null, {}, { send: () => undefined }, { close: () => undefined }, 'x'])(
+  'handlers of %o are a TypeError, because they need send() and close()',
+  (handlers) => {
+    const socket = { send: () => undefined, close: () => undefined };
+    expect(() => new Connection('1', 'default', socket, handlers as never)).toThrow(TypeError);
+  },
+);

@@ -1,0 +1,92 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool, type ConnectionEvents } from '../src/index.js';
+import { expectConsistent } from './support/consistent.js';
+import { expectContained, failures } from './support/failing-listeners.js';
+import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { onTestFinished } from './support/on-test-finished.js';
+import { watchUnhandled } from './support/unhandled.js';
+
+describe.each(failures)('a connection listener that %s', (_title, fail) => {
+  const connectionEvents: readonly [
+    keyof ConnectionEvents,
+    (socket: MemorySocket, c: Connection) => unknown,
+  ][] = [
+    ['message', (socket) => socket.emit('message', Buffer.from('x'), false)],
+    ['pong', (socket) => socket.emit('pong')],
+    [
+      'drain',
+      async (socket, connection) => {
+        socket.bufferedAmount = 1_000;
+        await connection.send('x');
+        socket.bufferedAmount = 0;
+        connection.handleDrain();
+      },
+    ],
+  ];
+
+  test.each(connectionEvents)(
+    'a failing listener of %s is an error event of its connection',
+    async (event, cause) => {
+      await expectContained(async (pool) => {
+        const { connection, socket } = connectInMemory();
+        await pool.newConnection(connection);
+        connection.on(event, fail);
+        const told = vi.fn();
+        connection.on('error', told);
+        await cause(socket, connection);
+        await vi.waitFor(() => expect(told).toHaveBeenCalledTimes(1), 4_000);
+      });
+    },
+  );
+
+  test('a failing error listener of a connection is reported to the pool, and not to itself again', async () => {
+    // A listener that always failed used to get its own error, failed again, and so on without end: one broken logger
+    // blocked the event loop for ever.
+    await expectContained(async (pool, errors) => {
+      const { connection, socket } = connectInMemory();
+      await pool.newConnection(connection);
+      let calls = 0;
+      connection.on('error', () => {
+        // Bounded, so that this test fails instead of hanging.
+        if (++calls < 100) return fail() as undefined;
+        return undefined;
+      });
+      socket.emit('error', new Error('socket failed'));
+      await vi.waitFor(() => expect(errors).toEqual(['socket failed', 'listener failed']), 4_000);
+      await nextTurn();
+      expect(calls).toBe(1);
+    });
+  });
+
+  test('a failing error listener of a connection in no pool breaks nothing', async () => {
+    const { reasons, settle } = watchUnhandled();
+    const uncaught = vi.fn();
+    process.on('uncaughtException', uncaught);
+    onTestFinished(() => void process.off('uncaughtException', uncaught));
+    const { connection, socket } = connectInMemory();
+    connection.on('error', fail);
+    expect(() => socket.emit('error', new Error('socket failed'))).not.toThrow();
+    await settle();
+    expect(reasons).toEqual([]);
+    expect(uncaught).not.toHaveBeenCalled();
+    await expect(connection.send('x')).resolves.toBe(true);
+  });
+});
+
+test('error listeners that fail themselves break nothing, and are counted', async () => {
+  const pool = new ConnectionsPool();
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket);
+  const fail = (): never => {
+    throw new Error('a listener failed');
+  };
+  pool.on('error', fail);
+  connection.on('error', fail);
+  connection.on('message', fail);
+  await pool.newConnection(connection);
+  socket.emit('error', new Error('the socket failed'));
+  socket.emit('message', Buffer.from('x'), false);
+  expect(pool.stats().errors).toBeGreaterThanOrEqual(4);
+  await expectConsistent(pool, 1);
+});
