@@ -128,10 +128,27 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
    */
   drain(code: number, reason: string, graceMs: number): void {
     this.receiveUntilClosed();
+    this.closeWithin(code, reason, graceMs);
+  }
+
+  /**
+   * Closes it on the library's behalf, and ends it after the grace period even if an overridden `close` does nothing.
+   */
+  closeWithin(code: number, reason: string, graceMs: number): void {
+    if (this.isGone) return;
+    this.endReceiving();
     const extraMs = this.facade.close === ConnectionCore.base.close ? 0 : OVERRIDDEN_CLOSE_MS;
     this.#closeDeadlineMs = wheel.nowMs + graceMs + extraMs;
     wheel.schedule(this, this.#closeDeadlineMs);
     void this.closeReported(code, reason);
+  }
+
+  /** It is closing already, on either side: ends it after that time at the latest. */
+  limitClosing(graceMs: number): void {
+    const deadlineMs = wheel.nowMs + graceMs;
+    if (this.#closeDeadlineMs > 0 && this.#closeDeadlineMs <= deadlineMs) return;
+    this.#closeDeadlineMs = deadlineMs;
+    wheel.schedule(this, deadlineMs);
   }
 
   #startClosing(code: number, reason: string): void {

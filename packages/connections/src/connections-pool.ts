@@ -114,7 +114,7 @@ export class ConnectionsPool<
    *
    * The connection is refused, and closed with 1013, if the pool is draining, if its id is taken (`onDuplicate:
    * 'reject'`) or if it has closed already. That is the network's doing, so the promise still resolves: a `refused`
-   * event tells the reason, and `connection.closed` is `true`.
+   * event tells the reason, and `connection.closed` is `true` (unless an overridden `close` waits before it closes).
    *
    * @throws {TypeError} (rejects) not a `Connection`
    * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool
@@ -174,7 +174,8 @@ export class ConnectionsPool<
     exceptions?: Iterable<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
-    const ids = toIds(exceptions);
+    // Read first: an iterable may run user code.
+    const ids = [...toIds(exceptions)];
     this.assertMessage(message);
     const target = this.#members.namespaces.get(namespace);
     if (target === undefined) return NOBODY;
@@ -275,7 +276,11 @@ export class ConnectionsPool<
     const { onSlow } = this.#settings;
     if (typeof onSlow !== 'function') return onSlow;
     try {
-      return onSlow(connection, { byteLength });
+      const decision: unknown = onSlow(connection, { byteLength });
+      if (isDecision(decision)) return decision;
+      // A promise has no answer in time, and may reject.
+      Promise.resolve(decision).catch((error: unknown) => this.reportError(toError(error), connection));
+      throw new TypeError(expected("onSlow to answer 'close', 'drop' or 'send'", decision));
     } catch (error) {
       this.reportError(toError(error), connection);
       return 'close';
@@ -285,6 +290,10 @@ export class ConnectionsPool<
   protected override onError(): void {
     this.#counters.errors++;
   }
+}
+
+function isDecision(decision: unknown): decision is SlowDecision {
+  return decision === 'close' || decision === 'drop' || decision === 'send';
 }
 
 function assertConnection(connection: unknown): void {

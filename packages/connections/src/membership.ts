@@ -83,7 +83,7 @@ export class Membership<C extends AnyConnection> {
       return;
     }
     this.#counters.refused++;
-    void core.closeReported(CloseCode.TryAgainLater, refusal.reason);
+    core.closeWithin(CloseCode.TryAgainLater, refusal.reason, this.#settings.closeTimeout);
     this.#listener.refused(connection, refusal.error);
   }
 
@@ -123,7 +123,7 @@ export class Membership<C extends AnyConnection> {
       return;
     }
     const reason = 'Replaced by a newer connection';
-    void core.closeReported(CloseCode.Replaced, reason);
+    core.closeWithin(CloseCode.Replaced, reason, this.#settings.closeTimeout);
     this.#gone(connection, CloseCode.Replaced, reason);
   }
 

@@ -59,7 +59,7 @@ export class Drain {
 
   #addSocket(socket: NativeWebsocket): void {
     const known = coreOfSocket(socket);
-    if (known?.pool !== undefined) return;
+    if (known?.pool !== undefined || known?.isGone) return;
     // Its connection, if it has one, or else one that is made for it.
     const connection = (known?.facade ?? new Connection('', '', socket)) as AnyConnection;
     if (this.#strangers.has(connection)) return;
@@ -157,7 +157,10 @@ export class Drain {
       if (connection === undefined) break;
       if (!this.#open.has(connection)) continue;
       this.#passed.add(connection);
-      if (connection.closed) continue;
+      if (connection.closed) {
+        coreOf(connection).limitClosing(graceMs);
+        continue;
+      }
       count++;
       this.#asked.add(connection);
       coreOf(connection).drain(code, reason, graceMs);

@@ -24,7 +24,9 @@ export class Liveness {
   readonly #socket: unknown;
   readonly #driver: Driver;
   readonly #owner: LivenessOwner;
-  readonly #signs: SignsOfLife;
+  /** One for each limit: each compares with its own last look. */
+  readonly #signsForHeartbeat: SignsOfLife;
+  readonly #signsForIdle: SignsOfLife;
   #heartbeat: Heartbeat | undefined;
   #heartbeatTimeoutMs = 0;
   /** 0 for none. */
@@ -37,7 +39,8 @@ export class Liveness {
     this.#socket = socket;
     this.#driver = driver;
     this.#owner = owner;
-    this.#signs = new SignsOfLife(socket, driver);
+    this.#signsForHeartbeat = new SignsOfLife(socket);
+    this.#signsForIdle = new SignsOfLife(socket);
   }
 
   get roundTripMs(): number | undefined {
@@ -88,7 +91,7 @@ export class Liveness {
   }
 
   #onSilence(heartbeat: Heartbeat, nowMs: number): void {
-    if (this.#signs.areThere(nowMs, this.#heartbeatTimeoutMs)) {
+    if (this.#signsForHeartbeat.areThere(nowMs, this.#heartbeatTimeoutMs, this.#heardAtMs)) {
       heartbeat.extend(nowMs);
       return;
     }
@@ -109,7 +112,7 @@ export class Liveness {
   #checkIdle(nowMs: number): void {
     if (this.#idleTimeoutMs === 0 || this.#owner.isClosed) return;
     const isDue = nowMs >= this.#activeAtMs + this.#idleTimeoutMs;
-    if (isDue && !this.#signs.areThere(nowMs, this.#idleTimeoutMs)) {
+    if (isDue && !this.#signsForIdle.areThere(nowMs, this.#idleTimeoutMs, this.#heardAtMs)) {
       if (this.#owner.counters) this.#owner.counters.idleTimeouts++;
       this.#owner.closeIdle();
       return;

@@ -41,7 +41,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     const byteLength = data instanceof Uint8Array ? data.length : sizeOf(message);
     if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
     else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
-    else if (!this.#hold().add(message, isBinary, byteLength)) this.#ignore(1);
+    else this.#keep(message, isBinary, byteLength);
+  }
+
+  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
+    const held = this.#hold();
+    if (!held.add(message, isBinary, byteLength)) this.#ignore(1);
+    // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
+    if (this.wantsMessages) held.release();
   }
 
   deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
@@ -54,6 +61,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
       counters.messagesReceived++;
       counters.bytesReceived += byteLength;
     }
+    this.#isUnwanted = false;
     this.emit('message', message, isBinary);
   }
 
@@ -64,9 +72,9 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   /** Closing has begun: nothing is delivered any more, except during a drain. */
   protected endReceiving(): void {
-    if (this.#mode === 'draining') return;
-    this.#mode = 'silent';
-    this.dropHeld();
+    if (this.#mode !== 'draining') this.#mode = 'silent';
+    // A socket that we have paused would not read the answer to our close frame.
+    if (this.#mode === 'silent' || !this.wantsMessages) this.dropHeld();
   }
 
   /** What is held is not wanted any more. */
@@ -89,7 +97,11 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   /** Gives up messages that nobody has listened for in time. */
   protected checkHeld(nowMs: number): void {
-    if (this.#held === undefined || this.wantsMessages) return;
+    if (this.#held === undefined) return;
+    if (this.wantsMessages) {
+      this.#held.release();
+      return;
+    }
     if (nowMs < this.#held.untilMs) {
       this.schedule(this.#held.untilMs);
       return;

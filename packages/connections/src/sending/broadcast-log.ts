@@ -89,6 +89,11 @@ export class BroadcastLog {
     return this.#entries.find(({ envelope }) => envelope.isCompressing)?.plainAtMs;
   }
 
+  /** What is still being compressed goes out plain, to everybody alike. */
+  endCompression(): void {
+    for (const { envelope } of this.#entries) envelope.endCompression();
+  }
+
   /** Ends the log after that many messages; the rest, if any, moves to the next one, which is returned. */
   seal(length: number): BroadcastLog {
     const rest = new BroadcastLog(this.#entries.slice(length));

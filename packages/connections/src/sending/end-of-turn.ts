@@ -53,10 +53,9 @@ export class EndOfTurn {
       this.#pending.delete(flushable);
       const flushed = flushable.flush(deadlineMs);
       if (flushed === 'waiting') this.#waiting.add(flushable);
-      if (flushed !== 'some') continue;
       // After the others in the next turn: one busy namespace must not starve them.
-      this.#pending.add(flushable);
-      break;
+      if (flushed === 'some') this.#pending.add(flushable);
+      if (flushed === 'some' || performance.now() > deadlineMs) break;
     }
     if (this.#pending.size > 0) this.#schedule();
   };

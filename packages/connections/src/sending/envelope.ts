@@ -97,6 +97,11 @@ export class Envelope {
     return this.#variants?.some(({ isPending }) => isPending) ?? false;
   }
 
+  /** Does not wait for compressions that are still running: the message goes out plain for those encodings. */
+  endCompression(): void {
+    for (const variant of this.#variants ?? []) variant.isPending = false;
+  }
+
   /** Whether it would be sent uncompressed because nobody has prepared the compression. */
   needsPreparation({ agreement }: Encoding): boolean {
     if (agreement === undefined) return false;
@@ -130,6 +135,7 @@ export class Envelope {
     const variant = this.#addVariant(agreement, dictionary, undefined);
     variant.isPending = true;
     deflateFrame(plain.payload, this.isBinary, agreement, dictionary, (frame) => {
+      if (!variant.isPending) return;
       variant.frame = frame;
       variant.isPending = false;
       if (frame !== undefined) this.#count(frame);

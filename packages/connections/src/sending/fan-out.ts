@@ -74,8 +74,8 @@ export class FanOut implements OutboxGroup, Flushable {
     return this.#last;
   }
 
-  add(outbox: Outbox): void {
-    if (outbox.isOverridden) {
+  add(outbox: Outbox, isOverridden: boolean): void {
+    if (isOverridden) {
       this.#overridden.add(outbox);
       return;
     }
@@ -152,16 +152,15 @@ export class FanOut implements OutboxGroup, Flushable {
 
   /** @param nowMs messages that may wait for their compression until later than that do */
   #flush(deadlineMs: number, nowMs: number): Flushed {
-    // Re-entered by user code, which finds the walk where it stopped.
+    // User code may flush, or start another walk, from within; each round goes on with the walk that it finds.
     for (;;) {
       const walk = (this.#walk ??= this.#beginWalk(nowMs));
-      if (walk === undefined) break;
-      if (!this.#share(walk, deadlineMs)) return 'some';
+      if (walk !== undefined && !this.#share(walk, deadlineMs)) return 'some';
       if (!this.#flushIrregular(walk, deadlineMs, nowMs)) return 'some';
-      if (this.#walk === walk) this.#endWalk(walk);
+      if (this.#walk !== walk) continue;
+      if (walk === undefined) return this.#awaitCompression();
+      this.#endWalk(walk);
     }
-    if (!this.#flushIrregular(undefined, deadlineMs, nowMs)) return 'some';
-    return this.#awaitCompression();
   }
 
   #beginWalk(nowMs: number): Walk | undefined {
@@ -169,6 +168,7 @@ export class FanOut implements OutboxGroup, Flushable {
     const ready = log.readyLength(nowMs);
     if (ready === 0) return undefined;
     if (log === this.#last || ready < log.length) this.#seal(log, ready);
+    log.endCompression();
     return { log, slice: log.whole, members: this.#followers.values(), isShared: false };
   }
 
@@ -213,7 +213,8 @@ export class FanOut implements OutboxGroup, Flushable {
   #flushIrregular(walk: Walk | undefined, deadlineMs: number, nowMs: number): boolean {
     let flushed = 0;
     for (const outbox of this.#irregular) {
-      if (walk !== undefined && this.#walk !== walk) return true;
+      // User code has ended the walk, or begun one.
+      if (this.#walk !== walk) return true;
       if (walk !== undefined) outbox.cut(walk.log);
       if (outbox.awaitsCompression(nowMs)) continue;
       this.#irregular.delete(outbox);

@@ -12,7 +12,8 @@ export interface OutboxGroup {
   /** The first log that some member has not got, and the one that grows. */
   readonly first: BroadcastLog;
   readonly last: BroadcastLog;
-  add(outbox: Outbox): void;
+  /** @param isOverridden it gets broadcasts through its `send`, and does not read the log */
+  add(outbox: Outbox, isOverridden: boolean): void;
   remove(outbox: Outbox): void;
   /** Has the outbox flushed at the end of the turn. */
   addIrregular(outbox: Outbox): void;
@@ -41,10 +42,6 @@ export class Outbox extends Writer {
   #isFlushing = false;
   #onEnd: (() => void) | undefined;
 
-  get isOverridden(): boolean {
-    return this.#override !== undefined;
-  }
-
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
     let waiting = this.bytesInSocket + this.#inHandBytes;
@@ -66,8 +63,8 @@ export class Outbox extends Writer {
     this.enter(context);
     this.#group = group;
     this.joinHistory();
-    group.add(this);
-    if (this.isOverridden) return;
+    group.add(this, isOverridden);
+    if (isOverridden) return;
     this.#log = group.last;
     this.#cursor = this.#log.length;
   }
@@ -208,7 +205,8 @@ export class Outbox extends Writer {
 
   /** Takes what the logs hold for it, up to the end of that one or of all, into its own pieces. */
   cut(upTo?: BroadcastLog): void {
-    if (this.#group === undefined || this.isOverridden) return;
+    // It is in no namespace, or gets broadcasts through its overridden `send`.
+    if (this.#log === NO_LOG) return;
     this.#locate();
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {

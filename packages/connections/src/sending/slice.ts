@@ -32,7 +32,9 @@ export class Slice {
   /** Size of the plain frames, in bytes. */
   readonly byteLength: number;
   /** Every message has a frame: none has to be left to a socket's own `send()`. */
-  readonly isFramed: boolean;
+  readonly #isFramed: boolean;
+  /** Some payload is the caller's, not a copy. */
+  readonly #isForeign: boolean;
   /** The first message that is part of the shared history. */
   readonly first: Segment | undefined;
   /** Where the last of them ends in the history. */
@@ -52,19 +54,30 @@ export class Slice {
     this.entries = entries;
     let byteLength = 0;
     let isFramed = true;
+    let isForeign = false;
     let first: Segment | undefined;
     let end = 0;
     for (const { envelope } of entries) {
       byteLength += envelope.byteLength;
       isFramed &&= envelope.frame !== undefined;
+      isForeign ||= envelope.frame?.isOwned === false;
       if (envelope.segment === undefined) continue;
       first ??= envelope.segment;
       end = envelope.segment.end;
     }
     this.byteLength = byteLength;
-    this.isFramed = isFramed;
+    this.#isFramed = isFramed;
+    this.#isForeign = isForeign;
     this.first = first;
     this.end = end;
+  }
+
+  /**
+   * All of it can be written as frames. Asked for each recipient: the caller may transfer or shrink a large payload at
+   * any time, and its bytes would then break the stream.
+   */
+  get isWritable(): boolean {
+    return this.#isFramed && !(this.#isForeign && this.entries.some(({ envelope }) => isLost(envelope)));
   }
 
   /** Tells it that it is a part of `whole`, beginning with the message at that index. */
@@ -86,9 +99,7 @@ export class Slice {
   }
 
   #countCopies(outcome: Outcome, copies: number): void {
-    for (const { envelope, delivery } of this.entries) {
-      delivery.count(outcome === 'sent' && isLost(envelope) ? 'failed' : outcome, copies);
-    }
+    for (const { delivery } of this.entries) delivery.count(outcome, copies);
   }
 
   /** Counts one copy of each message. */
@@ -117,7 +128,6 @@ export class Slice {
     let start = from ?? 0;
     const frames: Frame[] = [];
     for (const { envelope } of this.entries) {
-      if (isLost(envelope)) continue;
       const { segment } = envelope;
       const plain = envelope.frame as Frame;
       if (agreement === undefined || (from !== undefined && segment === undefined)) {
@@ -139,7 +149,7 @@ export class Slice {
   /** A part of the bytes of the whole turn; `undefined` if it has to be put together on its own. */
   #cut(agreement: Agreement | undefined, mayPin: boolean): EncodedSlice | undefined {
     const whole = this.#whole;
-    if (whole === undefined || !whole.isFramed) return undefined;
+    if (whole === undefined || !whole.isWritable) return undefined;
     if (!mayPin && this.byteLength * 2 < whole.byteLength) return undefined;
     const { chunks, offsets } = whole.encoded(agreement, undefined);
     if (offsets?.length !== whole.entries.length + 1) return undefined;

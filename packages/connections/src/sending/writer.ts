@@ -97,7 +97,7 @@ export abstract class Writer extends BoundedSocket {
    * @returns `false` if nothing was written: something sets this connection apart
    */
   protected writeWhole(slice: Slice): boolean {
-    if (!this.#canWrite(slice.byteLength) || !slice.isFramed) return false;
+    if (!this.#canWrite(slice.byteLength) || !slice.isWritable) return false;
     if (this.#run !== undefined && !this.#run.isInStep(slice)) return false;
     try {
       const encoded = this.#bytesOf(slice, true);
@@ -152,7 +152,7 @@ export abstract class Writer extends BoundedSocket {
 
   #takesFramesOf(piece: Piece): boolean {
     if (this.#encoding === undefined) return false;
-    if (piece instanceof Slice) return piece.isFramed;
+    if (piece instanceof Slice) return piece.isWritable;
     const { envelope } = piece;
     return envelope.frame !== undefined && !isLost(envelope) && !envelope.needsPreparation(this.#encoding);
   }

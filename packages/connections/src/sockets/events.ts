@@ -85,8 +85,13 @@ const eventTargetListeners = {
 
 type Bound = readonly (readonly [event: string, listener: Listener])[];
 
-/** The bound functions of listeners that have a stand-in. */
+/** The bound functions of listeners that have a stand-in, and how many of these a socket has. */
 const boundListeners = new WeakMap<SocketListener, Bound>();
+const standIns = new WeakMap<object, number>();
+
+function addStandIns(socket: object, count: number): void {
+  standIns.set(socket, (standIns.get(socket) ?? 0) + count);
+}
 
 /** Has the socket tell the listener what happens on it. */
 export function listen(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
@@ -100,6 +105,7 @@ export function listen(socket: unknown, { capabilities }: Driver, listener: Sock
     const standIn: Target = { [kListener]: listener };
     listeners = shared.map(([event, fn]) => [event, fn.bind(standIn)] as const);
     boundListeners.set(listener, listeners);
+    addStandIns(socket as object, 1);
   } else {
     (socket as Target)[kListener] = listener;
   }
@@ -125,6 +131,7 @@ export function unlisten(socket: unknown, { capabilities }: Driver, listener: So
     else (socket as EventTargetLike).removeEventListener?.(event, fn);
   }
   if (bound === undefined) Reflect.deleteProperty(socket as object, kListener);
+  else addStandIns(socket as object, -1);
   boundListeners.delete(listener);
 }
 
@@ -132,7 +139,8 @@ export function unlisten(socket: unknown, { capabilities }: Driver, listener: So
 export function hasOtherListeners(socket: unknown): boolean {
   const { listenerCount } = socket as { listenerCount?: unknown };
   if (typeof listenerCount !== 'function') return false;
-  return (listenerCount.call(socket, 'message') as number) > 1;
+  const ownListeners = (kListener in (socket as object) ? 1 : 0) + (standIns.get(socket as object) ?? 0);
+  return (listenerCount.call(socket, 'message') as number) > ownListeners;
 }
 
 /** Who listens to the socket on the library's behalf; of several, the first. */

@@ -18,7 +18,6 @@ export interface DeflateWindow {
  */
 export interface WsSocket {
   readonly readyState: number;
-  readonly isPaused?: boolean;
   readonly _isServer: boolean;
   send(body: unknown, options: { readonly binary: boolean; readonly compress: boolean }): void;
   readonly _receiver?: {
@@ -72,7 +71,7 @@ interface WsPerMessageDeflate {
   };
 }
 
-/** How far a socket has come with the bytes of both directions: see `WsDriver.progress`. */
+/** How far a socket has come with the bytes of both directions. */
 export interface Progress {
   readonly bytesRead: number;
   /** Bytes of writes that have completed. */
@@ -168,46 +167,46 @@ export class WsDriver extends StandardDriver {
     deflate.compress = compressAlone;
     return (deflate[kWindow] = { owner: undefined });
   }
-
-  /**
-   * Whether the peer may be alive although no complete message of it arrives: it is in the middle of a frame or a
-   * fragmented message, or it is still taking bytes that wait for it.
-   */
-  isBusy(socket: WsSocket): boolean {
-    const { _receiver: receiver, _socket: tcp } = socket;
-    if (tcp.writableLength > 0) return true;
-    if (receiver === null || receiver === undefined) return false;
-    const { _bufferedBytes: bytes = 0, _state: state = 0, _fragmented: fragmented = 0 } = receiver;
-    return bytes > 0 || state !== 0 || fragmented !== 0;
-  }
-
-  /** Whether the owner of the socket does not read from it. */
-  isPaused({ isPaused }: WsSocket): boolean {
-    return isPaused === true;
-  }
-
-  /** How far the socket has come, to be compared later by `hasProgressed`. */
-  progress({ _socket: tcp }: WsSocket): Progress {
-    return {
-      bytesRead: tcp.bytesRead,
-      bytesTaken: tcp.bytesWritten - tcp.writableLength,
-      bytesQueued: tcp._handle?.writeQueueSize ?? 0,
-    };
-  }
-
-  /** Whether bytes have arrived, or the peer has taken some that were waiting for it. */
-  hasProgressed(socket: WsSocket, earlier: Progress): boolean {
-    const now = this.progress(socket);
-    if (now.bytesRead > earlier.bytesRead) return true;
-    if (earlier.bytesQueued === 0) return false;
-    return now.bytesTaken > earlier.bytesTaken || now.bytesQueued < earlier.bytesQueued;
-  }
 }
 
 /** Stands in front of the method of `ws`: the client's window ends with its bytes afterwards. */
 function compressAlone(this: WsPerMessageDeflate, data: unknown, isFinal: boolean, callback: unknown): void {
   (this[kWindow] as DeflateWindow).owner = undefined;
   (Object.getPrototypeOf(this) as WsPerMessageDeflate).compress.call(this, data, isFinal, callback);
+}
+
+/** Whether `isBusy` and `progressOf` can be asked: any `ws` socket, whoever sends on it. */
+export function isReadableWs(socket: unknown): socket is WsSocket {
+  const { _isServer, _socket } = socket as { [Name in keyof WsSocket]?: unknown };
+  return typeof _isServer === 'boolean' && isStream(_socket);
+}
+
+/**
+ * Whether the peer may be alive although no complete message of it arrives: it is in the middle of a frame or a
+ * fragmented message, or it is still taking bytes that wait for it.
+ */
+export function isBusy({ _receiver: receiver, _socket: tcp }: WsSocket): boolean {
+  if (tcp.writableLength > 0) return true;
+  if (receiver === null || receiver === undefined) return false;
+  const { _bufferedBytes: bytes = 0, _state: state = 0, _fragmented: fragmented = 0 } = receiver;
+  return bytes > 0 || state !== 0 || fragmented !== 0;
+}
+
+/** How far the socket has come, to be compared later by `hasProgressed`. */
+export function progressOf({ _socket: tcp }: WsSocket): Progress {
+  return {
+    bytesRead: tcp.bytesRead,
+    bytesTaken: tcp.bytesWritten - tcp.writableLength,
+    bytesQueued: tcp._handle?.writeQueueSize ?? 0,
+  };
+}
+
+/** Whether bytes have arrived, or the peer has taken some that were waiting for it. */
+export function hasProgressed(socket: WsSocket, earlier: Progress): boolean {
+  const now = progressOf(socket);
+  if (now.bytesRead > earlier.bytesRead) return true;
+  if (earlier.bytesQueued === 0) return false;
+  return now.bytesTaken > earlier.bytesTaken || now.bytesQueued < earlier.bytesQueued;
 }
 
 /**

@@ -38,9 +38,14 @@ export class Frame {
     return new Frame([header, Buffer.from(payload)], this.payloadLength);
   }
 
-  /** A large payload is not ours: the caller may have transferred or shrunk it, and its header would lie. */
+  /** Its bytes are ours. A large payload may be the caller's. */
+  get isOwned(): boolean {
+    return this.chunks.length === 1;
+  }
+
+  /** Its payload has its length still: the caller has not transferred or shrunk it. */
   get isIntact(): boolean {
-    return this.chunks.length === 1 || (this.chunks[1] as Buffer).length === this.payloadLength;
+    return this.isOwned || (this.chunks[1] as Buffer).length === this.payloadLength;
   }
 }
 
