@@ -24,7 +24,8 @@ const TERMINATIONS_PER_TURN = 200;
  */
 export class Drain {
   readonly #plan: DrainPlan;
-  readonly #limiter: RateLimiter;
+  /** Keeps the rate over this drain and the one before it. */
+  readonly limiter: RateLimiter;
   /** Not gone yet. */
   readonly #open: Set<AnyConnection>;
   /** Connections of sockets that are in no pool. They do not appear in the report. */
@@ -42,9 +43,9 @@ export class Drain {
   #owed = 0;
   #wake: () => void = () => undefined;
 
-  constructor(connections: readonly AnyConnection[], plan: DrainPlan) {
+  constructor(connections: readonly AnyConnection[], plan: DrainPlan, earlier?: RateLimiter) {
     this.#plan = plan;
-    this.#limiter = new RateLimiter(plan.maxPerSecond);
+    this.limiter = new RateLimiter(plan.maxPerSecond, earlier);
     for (const { namespace } of connections) this.#namespaces.set(namespace, newCounts());
     this.#open = new Set(connections);
     this.#queue = connections.toReversed();
@@ -120,12 +121,12 @@ export class Drain {
     const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
     const untilNextMs = this.#plan.intervalMs * jitter;
     if (this.#queue.length === 0) return untilNextMs;
-    const blockedMs = this.#limiter.waitMs(nowMs);
+    const blockedMs = this.limiter.waitMs(nowMs);
     if (blockedMs > 0) return blockedMs;
     const wanted = this.#sliceAt(nowMs);
-    const count = this.#closeSome(Math.min(wanted, this.#limiter.allowed(nowMs)));
+    const count = this.#closeSome(Math.min(wanted, this.limiter.allowed(nowMs)));
     // Recorded after the slice, so that the time it took does not shorten the pause.
-    this.#limiter.record(performance.now(), count);
+    this.limiter.record(performance.now(), count);
     return untilNextMs;
   }
 

@@ -3,6 +3,7 @@ import { toError } from '../errors.js';
 import { Drain } from './drain.js';
 import type { DrainPlan } from './drain-options.js';
 import type { DrainReport } from './drain-report.js';
+import type { RateLimiter } from './rate-limiter.js';
 
 /** The pool that is drained. */
 export interface DrainsOwner {
@@ -18,6 +19,8 @@ export interface DrainsOwner {
 /** The drains of a pool. One runs at a time; a call in the meantime joins it. */
 export class Drains {
   readonly #owner: DrainsOwner;
+  /** Of the last drain: one that goes on in the place of an aborted one keeps the rate. */
+  #limiter: RateLimiter | undefined;
   #running: { readonly drain: Drain; readonly report: Promise<DrainReport> } | undefined;
 
   constructor(owner: DrainsOwner) {
@@ -39,7 +42,8 @@ export class Drains {
       // The running drain was aborted by its own caller: this one goes on in its place.
     }
     const onProgress = plan.onProgress && this.#guarded(plan.onProgress);
-    const drain = new Drain(this.#owner.all(), { ...plan, onProgress });
+    const drain = new Drain(this.#owner.all(), { ...plan, onProgress }, this.#limiter);
+    this.#limiter = drain.limiter;
     let settle!: (report: Promise<DrainReport>) => void;
     // Set first: what the drain calls at once finds it running.
     const shared = new Promise<DrainReport>((resolve) => (settle = resolve));

@@ -1,18 +1,22 @@
 /**
- * Length of the window that a rate is kept in, in ms. A little over a second: timers and the network are exact to
+ * Length of the window in which a rate is kept, in ms. A little over a second: timers and the network are exact only to
  * some milliseconds, and clients must not see more than the rate within any one second.
  */
 const WINDOW_MS = 1_020;
 
-/** Sliding window: never more than `maxPerSecond` within any one second, however unevenly they come. */
+/** A sliding window: never more than `maxPerSecond` within any one second, however unevenly they come. */
 export class RateLimiter {
   readonly #maxPerSecond: number;
-  /** What was let through within the window, oldest first. */
+  /** What passed within the window, oldest first. */
   readonly #recent: { readonly atMs: number; readonly count: number }[] = [];
   #inWindow = 0;
 
-  constructor(maxPerSecond: number) {
+  /** @param earlier its window goes on: what passed there counts here */
+  constructor(maxPerSecond: number, earlier?: RateLimiter) {
     this.#maxPerSecond = maxPerSecond;
+    if (earlier === undefined) return;
+    this.#recent.push(...earlier.#recent);
+    this.#inWindow = earlier.#inWindow;
   }
 
   /** How many may pass now. */
