@@ -3,7 +3,7 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['**/dist', '**/coverage', '.nx']),
+  globalIgnores(['**/dist', '**/out-tsc', '**/coverage', '**/cjs', '.nx']),
   tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true } },

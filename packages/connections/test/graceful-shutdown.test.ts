@@ -18,6 +18,7 @@ import { Client } from './support/loopback.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 import { upgradeRequest } from './support/raw-client.js';
+import { hasSignals } from './support/requires.js';
 import { tlsFixture } from './support/tls-fixture.js';
 import { watchUnhandled, withhold } from './support/unhandled.js';
 
@@ -465,7 +466,7 @@ describe.concurrent('connections that would keep a server open', () => {
   });
 });
 
-describe.concurrent('a signal to a process', () => {
+describe.skipIf(!hasSignals)('a signal to a process', { concurrent: true }, () => {
   async function startProgram(count: number) {
     const program = new Program('shutdown-server');
     const port = (await program.message()) as number;

@@ -9,6 +9,7 @@ import { MemorySocket } from './support/memory-socket.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { Program } from './support/program.js';
 import { connectMute } from './support/raw-client.js';
+import { hasSignals } from './support/requires.js';
 
 describe('one heartbeat', () => {
   const INTERVAL_MS = 1_000;
@@ -586,7 +587,7 @@ describe.concurrent('in a process of its own', () => {
   );
 
   // As when the lid of a laptop closes: the answers come only when everything is awake again.
-  test(
+  test.skipIf(!hasSignals)(
     'a process that was suspended for longer than the timeout kills nobody when it wakes',
     { timeout: 30_000 },
     async () => {

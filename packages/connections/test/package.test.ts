@@ -1,60 +1,60 @@
-import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import type TypeScript from 'typescript';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compile, type Compiler } from './support/compile.js';
+import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The package as it is published: what `npm run build` left in `dist`, packed, and installed in an empty folder
- * outside the workspace.
+ * The package as it is published: packed, which builds it anew, and installed in an empty folder outside the workspace.
  */
 
-const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
-const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
+const PACKAGE = path.join(ROOT, 'packages', 'connections');
 
-// Imported, all of it would be parsed once more for its names.
-const ts = createRequire(import.meta.url)('typescript') as typeof TypeScript;
-
-/** Installing and compiling start several processes. */
+/** Building, installing and compiling start several processes. */
 const TIMEOUT_MS = 60_000;
 
-interface Output {
-  readonly stdout: string;
-  readonly stderr: string;
+interface Manifest {
+  readonly exports: Readonly<Record<string, string | Door>>;
+  readonly typesVersions?: { readonly '*': Readonly<Record<string, readonly string[]>> };
 }
 
-/** Fails with all that was printed when the command does. */
-async function run(command: string, args: readonly string[], cwd: string): Promise<Output> {
-  try {
-    return await promisify(execFile)(command, args, { cwd });
-  } catch (error) {
-    const { stdout, stderr } = error as Output;
-    throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: error });
-  }
+interface Door {
+  readonly require: { readonly types: string; readonly default: string };
+  readonly types: string;
+  readonly default: string;
 }
+
+const manifest = JSON.parse(await readFile(path.join(PACKAGE, 'package.json'), 'utf8')) as Manifest;
+
+/** All that can be imported, "./package.json" aside. */
+const doors = Object.entries(manifest.exports).filter(
+  (entry): entry is [string, Door] => typeof entry[1] === 'object',
+);
+const nameOf = (door: string): string => path.posix.join('@soketi/connections', door);
+const sourceOf = (door: string): string => (door === '.' ? 'index' : path.posix.basename(door));
 
 let folder: string;
 let files: string[];
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'connections-package-'));
-  const { stdout } = await run(
-    'npm',
-    ['pack', '--json', '--ignore-scripts', '--pack-destination', folder],
-    PACKAGE,
-  );
-  const [packed] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
-  files = packed.files.map((file) => file.path);
-  await writeFile(path.join(folder, 'package.json'), '{ "private": true }');
-  await run(
-    'npm',
-    ['install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', `./${packed.filename}`],
-    folder,
-  );
+  // Compilers and stack traces name the real path.
+  folder = await realpath(await mkdtemp(path.join(tmpdir(), 'connections-package-')));
+  const workspace = await copyWorkspace();
+  try {
+    const source = path.join(workspace, 'packages', 'connections');
+    // Left by a source that is no more.
+    await mkdir(path.join(source, 'dist'));
+    await writeFile(path.join(source, 'dist', 'stale.js'), '');
+    const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], source);
+    const [packed] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+    files = packed.files.map((file) => file.path);
+    await writeFile(path.join(folder, 'package.json'), '{ "private": true }');
+    await run('npm', ['install', '--offline', '--no-audit', '--no-fund', `./${packed.filename}`], folder);
+  } finally {
+    await rm(workspace, { recursive: true });
+  }
 }, TIMEOUT_MS);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -62,34 +62,44 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const installed = (...names: string[]): string =>
   path.join(folder, 'node_modules', '@soketi', 'connections', ...names);
 
+/** What Node prints when it runs the program; it must not warn of anything. */
+async function runNode(...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await run(process.execPath, args, folder);
+  expect(stderr).toBe('');
+  return stdout;
+}
+
 describe('what is in it', () => {
-  test('the build, the readme, the licence and the manifest, and nothing else', () => {
-    const expected = ['LICENSE', 'README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts'];
-    expect(files).toEqual(expect.arrayContaining(expected));
-    const others = files.filter((file) => !expected.includes(file));
-    for (const file of others) expect(file).toMatch(/^dist\/[a-z-]+(\.d\.ts|\.js)$/);
+  test('the sources, what they are built to with its maps, and nothing else', async () => {
+    const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
+    const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
+    const built = sources.flatMap((source) =>
+      ['.js', '.js.map', '.d.ts', '.d.ts.map'].map((ending) => source.replace(/\.ts$/, ending)),
+    );
+    const expected = [
+      ...['LICENSE', 'README.md', 'package.json', 'CHANGELOG.md'].filter((name) =>
+        existsSync(path.join(PACKAGE, name)),
+      ),
+      ...doors.flatMap(([, { require }]) =>
+        [require.types, require.default].map((file) => path.posix.normalize(file)),
+      ),
+      ...sources.map((source) => `src/${source}`),
+      ...built.map((file) => `dist/${file}`),
+    ];
+    expect([...files].sort()).toEqual(expected.sort());
   });
 
   test('it depends on nothing, and nothing else is installed', async () => {
-    const manifest = JSON.parse(await readFile(installed('package.json'), 'utf8')) as Record<string, unknown>;
+    const text = await readFile(installed('package.json'), 'utf8');
+    const packed = JSON.parse(text) as Record<string, unknown>;
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
-      expect(manifest[kind] ?? {}).toEqual({});
+      expect(packed[kind] ?? {}).toEqual({});
     }
-    expect(manifest).toMatchObject({ type: 'module', sideEffects: false, engines: { node: '>=20.19' } });
+    const engines = { node: '^20.19.0 || >=22.12.0' };
+    expect(packed).toMatchObject({ type: 'module', sideEffects: false, engines });
     const lock = await readFile(path.join(folder, 'node_modules', '.package-lock.json'), 'utf8');
     const { packages } = JSON.parse(lock) as { packages: object };
     expect(Object.keys(packages)).toEqual(['node_modules/@soketi/connections']);
-  });
-
-  test('every public file is declared: each import of the declarations is there', async () => {
-    const declarations = files.filter((file) => file.endsWith('.d.ts'));
-    for (const file of declarations) {
-      const text = await readFile(installed(file), 'utf8');
-      for (const [, imported] of text.matchAll(/from '\.\/([a-z-]+)\.js'/g)) {
-        expect(files).toContain(`dist/${imported}.d.ts`);
-        expect(files).toContain(`dist/${imported}.js`);
-      }
-    }
   });
 
   // What users see of a connection or a pool is what is documented: members marked as internal are stripped.
@@ -98,164 +108,179 @@ describe('what is in it', () => {
     expect(text).toContain('export declare class');
     expect(text).not.toMatch(/\[k[A-Z]\w+\]|@internal/);
   });
+
+  test('every map leads to a source that is there', async () => {
+    const maps = files.filter((file) => file.endsWith('.map'));
+    for (const file of maps) {
+      const { sources } = JSON.parse(await readFile(installed(file), 'utf8')) as { sources: string[] };
+      expect(sources).toHaveLength(1);
+      expect(files).toContain(path.posix.join(path.posix.dirname(file), sources[0]!));
+    }
+  });
+
+  test('a stack trace ends in TypeScript', async () => {
+    const code = `import('@soketi/connections').then(({ ConnectionsPool }) => new ConnectionsPool(null))
+      .catch(({ stack }) => console.log(stack))`;
+    const stack = await runNode('--enable-source-maps', '--eval', code);
+    expect(stack).toMatch(/\n +at .+connections[\\/]src[\\/].+\.ts:\d+/);
+  });
 });
 
-describe.concurrent('it is used', () => {
-  const program = `
-    const socket = { send: (message) => console.log(message), close: () => undefined };
-    const pool = new ConnectionsPool({ idleTimeout: 600_000, heartbeat: true });
-    const connection = new Connection('1', 'default', socket);
-    connection.on('close', (code) => console.log(code));
-    void pool.newConnection(connection).then(async () => {
-      const { sent } = await pool.broadcastJsonMessage('default', { hello: 'world' });
-      console.log(sent, CloseCode.ServiceRestart);
-      connection.close(4000);
-    });
-  `;
-  const printed = '{"hello":"world"}\n1 1012\n';
-
-  // It ends by itself, although an idle limit and a close that nobody answers are pending.
-  test('from an ES module', { timeout: TIMEOUT_MS }, async () => {
-    const names = "import { CloseCode, Connection, ConnectionsPool } from '@soketi/connections';";
-    await writeFile(path.join(folder, 'esm.mjs'), names + program);
-    const { stdout, stderr } = await run(process.execPath, ['esm.mjs'], folder);
-    expect(stdout).toBe(printed);
-    expect(stderr).toBe('');
+describe('its doors', () => {
+  test('open for import and require() alike, and for TypeScript from before "exports"', () => {
+    for (const [door, { require, types, default: module }] of doors) {
+      const file = sourceOf(door);
+      expect({ require, types, module }).toEqual({
+        require: { types: `./cjs/${file}.d.cts`, default: `./cjs/${file}.cjs` },
+        types: `./dist/${file}.d.ts`,
+        module: `./dist/${file}.js`,
+      });
+      const legacy = manifest.typesVersions?.['*'] ?? {};
+      if (door !== '.') expect(legacy[file]).toEqual([require.types]);
+    }
   });
 
-  test('by require()', { timeout: TIMEOUT_MS }, async () => {
-    const names = "const { CloseCode, Connection, ConnectionsPool } = require('@soketi/connections');";
-    await writeFile(path.join(folder, 'common.cjs'), names + program);
-    const { stdout } = await run(process.execPath, ['common.cjs'], folder);
-    expect(stdout).toBe(printed);
+  test.each(doors)('"%s" leads to the same objects by import and by require()', async (door) => {
+    const code = `import('${nameOf(door)}').then((imported) => {
+      const required = require('${nameOf(door)}');
+      const names = Object.keys(imported);
+      console.log(names.length > 0 && names.every((name) => required[name] === imported[name]));
+    })`;
+    expect(await runNode('--eval', code)).toBe('true\n');
   });
 
-  test('by nothing but its door', { timeout: TIMEOUT_MS }, async () => {
+  test('there is no other', async () => {
     const code = "import('@soketi/connections/dist/outbox.js').catch(({ code }) => console.log(code))";
-    const { stdout } = await run(process.execPath, ['--eval', code], folder);
-    expect(stdout).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
-    const manifest = "import('@soketi/connections/package.json', { with: { type: 'json' } })";
-    await run(
-      process.execPath,
-      ['--no-warnings', '--input-type=module', '--eval', `await ${manifest}`],
-      folder,
-    );
+    expect(await runNode('--eval', code)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
+    const json = "import('@soketi/connections/package.json', { with: { type: 'json' } })";
+    await runNode('--no-warnings', '--input-type=module', '--eval', `await ${json}`);
   });
 });
+
+/** What the users of each door write, in a strict project, and what it prints. */
+const consumers: Readonly<Record<string, { readonly program: string; readonly printed: string }>> = {
+  '.': {
+    program: `
+      import {
+        CloseCode,
+        Connection,
+        ConnectionsError,
+        ConnectionsPool,
+        type BroadcastResult,
+        type ConnectionsErrorCode,
+        type DrainReport,
+        type IConnection,
+        type IConnectionsPool,
+        type NativeConnectionHandlers,
+        type NativeWebsocket,
+        type RemoteConnection,
+      } from '@soketi/connections';
+
+      interface Order {
+        readonly type: 'order';
+      }
+
+      class Player extends Connection<string, string, NativeWebsocket> {
+        readonly joinedAt = Date.now();
+        override close(code: number = CloseCode.GoingAway, reason?: string): Promise<void> {
+          return super.close(code, reason);
+        }
+      }
+
+      export async function use(socket: NativeWebsocket, player: Player): Promise<number> {
+        const pool: IConnectionsPool<string, Player> = new ConnectionsPool<string, Player>({ idleTimeout: 1 });
+        await pool.newConnection(player);
+        const handlers: NativeConnectionHandlers<Order> = { send: () => true, close: () => undefined };
+        const connection: IConnection<number, Order> = new Connection<number, Order>(1, 'x', socket, handlers);
+        const isSent: boolean = await connection.send({ type: 'order' });
+        const result: BroadcastResult = await pool.broadcastMessage('x', 'text', ['id']);
+        const remote: RemoteConnection = player.toRemote('node');
+        player.on('message', (message: string | Uint8Array, isBinary: boolean) => void [message, isBinary]);
+        const report: DrainReport = await pool.drainConnections(10, remote.id, 1000);
+        const joinedAt: number | undefined = pool.getConnection('x', 'id')?.joinedAt;
+        // @ts-expect-error -- no such type of message in this pool
+        void pool.broadcastMessage('x', 1);
+        // @ts-expect-error -- internal
+        void player.kPool;
+        // @ts-expect-error -- read-only
+        player.id = 'other';
+        return isSent ? report.closed + result.sent : (joinedAt ?? 0);
+      }
+
+      export function codeOf(error: unknown): ConnectionsErrorCode | undefined {
+        return error instanceof ConnectionsError ? error.code : undefined;
+      }
+
+      // It ends by itself, although an idle limit and a close that nobody answers are pending.
+      const socket = { send: (message: unknown) => console.log(message), close: () => undefined };
+      const pool = new ConnectionsPool<string, Player>({ idleTimeout: 600_000, heartbeat: true });
+      const player = new Player('1', 'default', socket);
+      player.on('close', (code) => console.log(code));
+      void pool.newConnection(player).then(async () => {
+        const { sent } = await pool.broadcastJsonMessage('default', { hello: 'world' });
+        console.log(sent, CloseCode.ServiceRestart, player instanceof Connection);
+        void player.close(4000);
+      });
+    `,
+    printed: '{"hello":"world"}\n1 1012 true\n',
+  },
+};
+
+/** Where both doors are open, their classes are one type: private members would tell two apart. */
+const BOTH_DOORS = `
+  import type { Connection } from '@soketi/connections';
+  import type { Connection as Required } from '@soketi/connections' with { 'resolution-mode': 'require' };
+  export const same = (connection: Required): Connection => connection;
+`;
+
+const OLD = 'typescript-5.4';
+const NEW = 'typescript';
+
+/** The compilers of our users, and the endings of their files: with "m" an ES module, with "c" CommonJS. */
+const compilers: readonly [string, Compiler, readonly ('.ts' | '.mts' | '.cts')[]][] = [
+  ['TypeScript 5.4, node16', { name: OLD, module: 'node16' }, ['.mts', '.cts']],
+  ['TypeScript 5.4, node10', { name: OLD, module: 'commonjs', moduleResolution: 'node10' }, ['.ts']],
+  ['TypeScript 6, nodenext', { name: NEW, module: 'nodenext' }, ['.mts', '.cts']],
+  ['TypeScript 6, bundler', { name: NEW, module: 'esnext', moduleResolution: 'bundler' }, ['.mts']],
+];
 
 describe('its types', () => {
-  const consumer = `
-    import {
-      CloseCode,
-      Connection,
-      ConnectionsError,
-      ConnectionsPool,
-      type BroadcastResult,
-      type ConnectionsErrorCode,
-      type DrainReport,
-      type IConnection,
-      type IConnectionsPool,
-      type NativeConnectionHandlers,
-      type NativeWebsocket,
-      type RemoteConnection,
-    } from '@soketi/connections';
-
-    interface Order {
-      readonly type: 'order';
-    }
-
-    class Player extends Connection<string, string, NativeWebsocket> {
-      readonly joinedAt = Date.now();
-      override close(code: number = CloseCode.GoingAway, reason?: string): Promise<void> {
-        return super.close(code, reason);
-      }
-    }
-
-    export async function use(socket: NativeWebsocket, player: Player): Promise<number> {
-      const pool: IConnectionsPool<string, Player> = new ConnectionsPool<string, Player>({ idleTimeout: 1 });
-      await pool.newConnection(player);
-      const handlers: NativeConnectionHandlers<Order> = { send: () => true, close: () => undefined };
-      const connection: IConnection<number, Order> = new Connection<number, Order>(1, 'x', socket, handlers);
-      const isSent: boolean = await connection.send({ type: 'order' });
-      const result: BroadcastResult = await pool.broadcastMessage('x', 'text', ['id']);
-      const remote: RemoteConnection = player.toRemote('node');
-      player.on('message', (message: string | Uint8Array, isBinary: boolean) => void [message, isBinary]);
-      const report: DrainReport = await pool.drainConnections(10, remote.id, 1000);
-      const joinedAt: number | undefined = pool.getConnection('x', 'id')?.joinedAt;
-      // @ts-expect-error -- no such type of message in this pool
-      void pool.broadcastMessage('x', 1);
-      // @ts-expect-error -- internal
-      void player.kPool;
-      // @ts-expect-error -- read-only
-      player.id = 'other';
-      return isSent ? report.closed + result.sent : (joinedAt ?? 0);
-    }
-
-    export function codeOf(error: unknown): ConnectionsErrorCode | undefined {
-      return error instanceof ConnectionsError ? error.code : undefined;
-    }
-  `;
-
-  const options: TypeScript.CompilerOptions = {
-    target: ts.ScriptTarget.ES2023,
-    lib: ['lib.es2023.d.ts'],
-    types: ['node'],
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noUncheckedIndexedAccess: true,
-    noImplicitOverride: true,
-    noPropertyAccessFromIndexSignature: true,
-    skipLibCheck: false,
-    noEmit: true,
-  };
-  const nodenext = {
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
-  };
-  const bundler = {
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-  };
-
-  /** What the compiler says of a project with these files: of them and of the package, not of Node's own types. */
-  async function complaints(names: readonly string[], modules: TypeScript.CompilerOptions): Promise<string> {
-    const project = await mkdtemp(path.join(folder, 'types-'));
-    const roots = names.map((name) => path.join(project, name));
-    for (const root of roots) await writeFile(root, consumer);
-    const host = ts.createCompilerHost({});
-    const program = ts.createProgram(
-      roots,
-      { ...options, ...modules },
-      { ...host, getCurrentDirectory: () => project },
-    );
-    const declarations = program
-      .getSourceFiles()
-      .filter(({ fileName }) => fileName.startsWith(installed('dist')));
-    expect(declarations.map(({ fileName }) => path.basename(fileName))).toContain('index.d.ts');
-    const found = [
-      ...program.getConfigFileParsingDiagnostics(),
-      ...program.getOptionsDiagnostics(),
-      ...program.getGlobalDiagnostics(),
-      ...[...roots.map((root) => program.getSourceFile(root)!), ...declarations].flatMap((file) => [
-        ...program.getSyntacticDiagnostics(file),
-        ...program.getSemanticDiagnostics(file),
-      ]),
-    ];
-    return ts.formatDiagnostics(found, host);
-  }
-
   beforeAll(async () => {
     // As npm would have installed them beside the package.
     await mkdir(path.join(folder, 'node_modules', '@types'));
     for (const name of ['@types/node', 'undici-types']) {
-      await symlink(path.join(MODULES, name), path.join(folder, 'node_modules', name));
+      const target = path.join(ROOT, 'node_modules', name);
+      await symlink(target, path.join(folder, 'node_modules', name), 'junction');
     }
   });
 
-  test.each([
-    ['nodenext, ES module and CommonJS', ['consumer.mts', 'consumer.cts'], nodenext],
-    ['bundler', ['consumer.ts'], bundler],
-  ])('hold in a strict project: %s', { timeout: TIMEOUT_MS }, async (_, names, modules) => {
-    expect(await complaints(names, modules)).toBe('');
+  test('every door has a consumer', () => {
+    expect(Object.keys(consumers)).toEqual(doors.map(([door]) => door));
   });
+
+  const cases = doors.flatMap(([door]) => compilers.map((compiler) => [door, ...compiler] as const));
+  test.each(cases)(
+    'the consumer of "%s" compiles and runs: %s',
+    { timeout: TIMEOUT_MS },
+    async (door, _title, compiler, endings) => {
+      const { program, printed } = consumers[door]!;
+      const sources = Object.fromEntries(endings.map((ending) => [`consumer${ending}`, program]));
+      const { project, complaints, read } = await compile(compiler, sources, folder);
+      expect(complaints).toBe('');
+      expect(read).toContain(installed('dist', `${sourceOf(door)}.d.ts`));
+      for (const ending of endings) {
+        expect(await runNode(path.join(project, `consumer${ending.replace('ts', 'js')}`))).toBe(printed);
+      }
+    },
+  );
+
+  const withBothDoors = compilers.filter(([, , endings]) => endings.length > 1);
+  test.each(withBothDoors)(
+    'a class is the same by import and by require(): %s',
+    { timeout: TIMEOUT_MS },
+    async (_title, compiler) => {
+      const { complaints } = await compile(compiler, { 'both.mts': BOTH_DOORS }, folder);
+      expect(complaints).toBe('');
+    },
+  );
 });

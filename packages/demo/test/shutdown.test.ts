@@ -11,6 +11,9 @@ const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 30_000 });
 
+/** Windows has no signals: a process there just ends by one. */
+const signalTest = test.skipIf(process.platform === 'win32');
+
 interface Child {
   readonly process: ChildProcess;
   /** Status, or the signal that ended it. */
@@ -51,7 +54,7 @@ async function startDraining(signal: NodeJS.Signals) {
   return { ...child, stuck };
 }
 
-test.each(['SIGTERM', 'SIGINT'] as const)(
+signalTest.each(['SIGTERM', 'SIGINT'] as const)(
   '%s drains: 503 for newcomers, 1012 for clients, then status 0',
   async (signal) => {
     const { url, ended, stuck } = await startDraining(signal);
@@ -66,23 +69,26 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 );
 
-test('a second, different signal ends the process at once', async () => {
+signalTest('a second, different signal ends the process at once', async () => {
   const child = await startDraining('SIGTERM');
   child.process.kill('SIGINT');
   expect(await child.ended).toBe(128 + 2);
 });
 
-test('the same signal again ends the process at once, but not when npm has only repeated it', async () => {
-  const child = await startDraining('SIGINT');
-  const startedAtMs = performance.now();
-  const repeat = setInterval(() => child.process.kill('SIGINT'), 50);
-  onTestFinished(() => clearInterval(repeat));
-  expect(await child.ended).toBe(128 + 2);
-  // Only a lower bound: the first repetition comes 50 ms after the signal.
-  expect(performance.now() - startedAtMs).toBeGreaterThan(250);
-});
+signalTest(
+  'the same signal again ends the process at once, but not when npm has only repeated it',
+  async () => {
+    const child = await startDraining('SIGINT');
+    const startedAtMs = performance.now();
+    const repeat = setInterval(() => child.process.kill('SIGINT'), 50);
+    onTestFinished(() => clearInterval(repeat));
+    expect(await child.ended).toBe(128 + 2);
+    // Only a lower bound: the first repetition comes 50 ms after the signal.
+    expect(performance.now() - startedAtMs).toBeGreaterThan(250);
+  },
+);
 
-test('those who have opened a socket but not joined do not keep the process', async () => {
+signalTest('those who have opened a socket but not joined do not keep the process', async () => {
   const { url, process, ended } = await listen();
   const stranger = await ChatClient.connect(url);
   process.kill('SIGTERM');
@@ -90,7 +96,7 @@ test('those who have opened a socket but not joined do not keep the process', as
   expect(await ended).toBe(0);
 });
 
-test('the rate comes from the environment', async () => {
+signalTest('the rate comes from the environment', async () => {
   const { url, process, ended } = await listen({ DRAIN_PER_SECOND: '1' });
   const clients = [await ChatClient.join(url, 'Ada'), await ChatClient.join(url, 'Bob')];
   const startedAtMs = performance.now();
@@ -127,7 +133,7 @@ test.each([
   expect(child.stderr()).toContain(`Expected ${name} to be an integer`);
 });
 
-test('an empty variable means its default', async () => {
+signalTest('an empty variable means its default', async () => {
   const { ended, process } = await listen({ DRAIN_PER_SECOND: '', HOST: '', ALLOWED_ORIGINS: '' });
   process.kill('SIGTERM');
   expect(await ended).toBe(0);

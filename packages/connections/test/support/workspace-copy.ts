@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
+
+/** What a build makes or does not need, and the tests, so that a copy is typechecked in a moment. */
+const NOT_COPIED = new Set(['.git', '.nx', 'node_modules', 'dist', 'out-tsc', 'coverage', 'test']);
+
+/**
+ * A copy of the workspace in a temporary folder, without its builds and its tests: for what would disturb the tests
+ * that run meanwhile, such as a pack, which builds anew, or an error made on purpose. The caller removes it.
+ */
+export async function copyWorkspace(): Promise<string> {
+  const copy = await mkdtemp(path.join(tmpdir(), 'connections-workspace-'));
+  await cp(ROOT, copy, { recursive: true, filter: (file) => !NOT_COPIED.has(path.basename(file)) });
+  // A junction is a link that Windows makes for everybody.
+  await symlink(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');
+  return copy;
+}
+
+/** Without what the npm and the Nx that run these tests tell their scripts. */
+const ENVIRONMENT = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(npm|nx)_/i.test(name)),
+);
+
+interface Output {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Resolves with what the command prints. Fails with all of it when the command does. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Output> {
+  // Only a shell finds `npm` on Windows, where it is a script.
+  const shell = process.platform === 'win32' && command === 'npm';
+  try {
+    return await promisify(execFile)(command, args, { cwd, shell, env: { ...ENVIRONMENT, ...env } });
+  } catch (error) {
+    const { stdout, stderr } = error as Output;
+    throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: error });
+  }
+}
