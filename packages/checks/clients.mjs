@@ -3,8 +3,7 @@
  * headless Chromium, Bun and Deno, each beside `ws` clients with windows of 9 to 15 bits. Thousands of random
  * broadcasts, exceptions, leaves, private and raw sends; every message of every client is compared.
  *
- *     npx nx build connections
- *     node packages/connections/scripts/history-clients.mjs [--steps 5000] [--seed 1] [--only chromium,undici,bun,deno]
+ *     npm run clients -w @soketi/checks [-- --steps 5000 --seed 1 --only chromium,undici,bun,deno]
  *
  * Installs the clients into a temporary folder, which it removes at the end, with npm: `node@22`, `bun`, `deno`,
  * `playwright-core`. Chromium itself has to be there (Debian: `apt-get install chromium`; elsewhere set CHROMIUM to
@@ -19,8 +18,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { Connection, ConnectionsPool } from '@soketi/connections';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Connection, ConnectionsPool } from '../dist/index.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -247,12 +246,15 @@ async function startServer() {
   });
   server.on('upgrade', (request, tcp, head) => {
     const { [request.url]: path } = servers;
+    let agreed = 'no compression';
+    // Not `socket.extensions`, which tells the names alone.
+    path.once('headers', (headers) => {
+      const [, extensions] = /^Sec-WebSocket-Extensions: (.*)$/m.exec(headers.join('\n')) ?? [];
+      agreed = extensions ?? agreed;
+    });
     path.handleUpgrade(request, tcp, head, (socket) => {
       socket.on('error', (error) => console.error('server side:', error.message));
-      // Not `socket.extensions`, which tells the names alone.
-      const params = socket._sender._extensions['permessage-deflate']?.params;
-      const agreed = params && JSON.stringify(params).replaceAll('"', '');
-      arrived.push({ socket, extensions: agreed ?? 'no compression' });
+      arrived.push({ socket, extensions: agreed });
     });
   });
   server.listen(0, '127.0.0.1');
@@ -354,7 +356,7 @@ async function runOne(name, start, historyBytes) {
 }
 
 async function main() {
-  const folder = mkdtempSync(join(tmpdir(), 'history-clients-'));
+  const folder = mkdtempSync(join(tmpdir(), 'connections-clients-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => {

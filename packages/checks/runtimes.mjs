@@ -1,9 +1,9 @@
 /*
- * Tries the packed library on other runtimes: `npm run runtimes -w @soketi/connections`.
+ * Tries the packed library on other runtimes: `npm run runtimes -w @soketi/checks`.
  *
  * Packs what `dist` holds, installs it in a temporary folder beside `ws`, Node 20, 22, 24 and the newest, Bun and Deno
  * (all from npm, about 1 GB, removed afterwards), and runs runtime-smoke.mjs on each over every kind of WebSocket that
- * the runtime has. Prints a table in Markdown, which is the one in the README. Ends with status 1 when anything
+ * the runtime has. Prints a table in Markdown, which is the one in the library's README. Ends with status 1 when anything
  * failed. For Linux and macOS.
  */
 import { execFile } from 'node:child_process';
@@ -15,8 +15,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
-const SCRIPTS = fileURLToPath(new URL('.', import.meta.url));
+const PACKAGE = fileURLToPath(new URL('../connections', import.meta.url));
+const CHECKS = fileURLToPath(new URL('.', import.meta.url));
 const PROGRAM = 'runtime-smoke.mjs';
 const RUN_TIMEOUT_MS = 300_000;
 
@@ -52,8 +52,9 @@ async function install(folder) {
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
   await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock'], { cwd: folder });
-  for (const file of [PROGRAM, 'runtime-hosts.mjs'])
-    await copyFile(path.join(SCRIPTS, file), path.join(folder, file));
+  for (const file of [PROGRAM, 'runtime-hosts.mjs']) {
+    await copyFile(path.join(CHECKS, file), path.join(folder, file));
+  }
 }
 
 /** A program that crashes, or does not end, counts as a failure beside the lines that it has printed. */
