@@ -170,4 +170,8 @@ const calls = {
 };
 export type ClientCalls = typeof calls;
 
+process.on('uncaughtException', ({ message }) => {
+  console.error(message);
+  process.exit(1);
+});
 answer(calls);
