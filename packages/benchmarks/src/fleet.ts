@@ -1,117 +1,106 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { entryOf, type CandidateName } from './candidates/index.js';
-import type { Burst, ClientCalls, ClientRound, Load, Memory, ServerCalls, ServerSettings } from './load.js';
-import { CLIENT_CORE, SERVER_CORE } from './machine.js';
-import { Remote } from './rpc.js';
+import {
+  CLIENT_CORE,
+  maxOpenFiles,
+  Remote,
+  SERVER_CORE,
+  settled,
+  type Memory,
+  type Started,
+} from '@soketi/load/harness';
+import type { Load, ServerSettings } from './calls.js';
+import type { Candidate } from './candidates/candidate.js';
+import { CANDIDATES, type Subject } from './candidates/index.js';
+import type { ClientCalls } from './clients.js';
+import { deliveries } from './kinds.js';
+import type { ServerCalls } from './server.js';
 
-export interface FleetSettings extends Partial<ServerSettings> {
+/** How long the server may take to see the last client, in ms. */
+const CONNECTED_MS = 2_000;
+
+export interface FleetSettings extends Omit<ServerSettings, 'module'> {
   readonly connections: number;
-  /** Its memory is going to be asked for. */
-  readonly isWeighed?: boolean;
   /** Node options of the server process. */
-  readonly serverArgs?: readonly string[];
+  readonly serverArgs: readonly string[];
 }
 
-/** What a round has cost. */
-export interface Round {
-  readonly cpuNanosPerMessage: number;
-  readonly messagesPerSecond: number;
-  /** What one message took on the wire, headers included. */
-  readonly bytesPerMessage: number;
-  /** Share of its core that the clients process has used, 0-1. */
-  readonly clientLoad: number;
-  /** Of the server. */
-  readonly cpuMs: number;
-  readonly latenciesMicros: readonly number[];
-}
+/** What a round has cost, or a server weighs: values by what they measure. */
+export type Sample = Readonly<Partial<Record<Measure, readonly number[]>>>;
+export type Measure =
+  | 'cpuNanosPerMessage'
+  | 'bytesPerMessage'
+  | 'messagesPerSecond'
+  /** Of the core of the clients, 0-1. */
+  | 'clientLoad'
+  /** From the begin of each turn until the last client has all of it. */
+  | 'latencyMicros'
+  | 'heapBytes'
+  | 'rssBytes'
+  | 'nanosPerOperation';
 
 /** One candidate's server in one process and its clients in another, connected. */
 export class Fleet {
-  readonly name: CandidateName;
+  readonly subject: Subject;
   readonly settings: FleetSettings;
   readonly #server: Remote<ServerCalls>;
-  readonly #clients = new Remote<ClientCalls>('clients.js', [], CLIENT_CORE, []);
-  /** Heap and resident set of the server before anyone connected. */
-  #empty: Memory | undefined;
+  readonly #clients: Remote<ClientCalls>;
+  #empty: Memory = { heapBytes: 0, rssBytes: 0 };
   #position = 0;
 
-  private constructor(name: CandidateName, settings: FleetSettings) {
-    this.name = name;
+  constructor(subject: Subject, settings: FleetSettings, started: Started) {
+    this.subject = subject;
     this.settings = settings;
-    const nodeArgs = ['--expose-gc', ...(settings.serverArgs ?? [])];
-    this.#server = new Remote('server.js', [name], SERVER_CORE, nodeArgs);
+    const nodeArgs = ['--expose-gc', ...settings.serverArgs];
+    const server = { args: [subject.candidate], core: SERVER_CORE, nodeArgs };
+    // The clients are the first to be ended: those of a server that has gone would say that they fell off.
+    this.#clients = started(new Remote(new URL('clients.js', import.meta.url), { core: CLIENT_CORE }));
+    this.#server = started(new Remote(new URL('server.js', import.meta.url), server));
   }
 
-  static async open(name: CandidateName, settings: FleetSettings): Promise<Fleet> {
-    const fleet = new Fleet(name, settings);
-    try {
-      await fleet.#connect();
-    } catch (error) {
-      await fleet.close();
-      throw error;
+  async connect(): Promise<this> {
+    const { connections, compression, isIndexed, reaction } = this.settings;
+    if (maxOpenFiles() < connections + 100) {
+      throw new Error(`${connections} connections need a higher limit of open files (ulimit -Hn)`);
     }
-    return fleet;
+    const { name, candidate, module } = this.subject;
+    const { isSocketIo = false }: Candidate = CANDIDATES[candidate];
+    console.error(`  ${name}: connecting ${connections} clients`);
+    const address = await this.#server.call('listen', { module, compression, isIndexed, reaction });
+    this.#empty = await this.#server.call('memory');
+    await this.#clients.call('connect', { ...address, connections, compression, isSocketIo });
+    // The last of them may still be on their way through the server's hooks.
+    const connected = await settled(() => this.#server.call('connected'), connections, CONNECTED_MS);
+    if (connected !== connections) throw new Error(`${name} sees ${connected} of ${connections} connections`);
+    return this;
   }
 
-  /** Positions of messages go on from round to round. */
-  get #base(): number {
-    return this.#position;
-  }
-
-  async run(load: Omit<Load, 'base'>): Promise<Round> {
-    const positioned = { ...load, base: this.#base };
-    this.#position += load.turns * load.pattern.length;
+  async run(load: Omit<Load, 'base'>): Promise<Sample> {
+    // Positions of messages go on from round to round.
+    const positioned = { ...load, base: this.#position };
+    this.#position += load.turns * load.turn.length;
     await this.#clients.call('arm', positioned);
     const [server, clients] = await Promise.all([
       this.#server.call('run', positioned),
-      this.#clients.call('finish', undefined),
+      this.#clients.call('finish'),
     ]);
+    const perTurn = load.turn.map((kind) => deliveries(kind, this.settings.connections));
+    const messages = load.turns * perTurn.reduce((sum, count) => sum + count);
+    const begunAtMs = [...server.begunAtMs, ...clients.begunAtMs];
     return {
-      cpuNanosPerMessage: (server.cpuMicros * 1000) / clients.messages,
-      bytesPerMessage: clients.bytes / clients.messages,
-      messagesPerSecond: (clients.messages * 1000) / server.wallMs,
-      clientLoad: loadOf(clients),
-      cpuMs: server.cpuMicros / 1000,
-      latenciesMicros: clients.latenciesMicros,
+      cpuNanosPerMessage: [(server.cpuMicros * 1000) / messages],
+      bytesPerMessage: [clients.bytes / messages],
+      messagesPerSecond: [(messages * 1000) / server.wallMs],
+      clientLoad: [clients.cpuMicros / 1000 / clients.wallMs],
+      latencyMicros: begunAtMs.map((atMs, turn) => ((clients.completedAtMs[turn] ?? NaN) - atMs) * 1000),
     };
-  }
-
-  burst(burst: Omit<Burst, 'base'>): Promise<ClientRound> {
-    const base = this.#base;
-    this.#position += burst.times * burst.senders;
-    return this.#clients.call('burst', { ...burst, base });
   }
 
   /** Heap and resident set of the server, above what it had before anyone connected, per connection. */
-  async memoryPerConnection(): Promise<Memory> {
-    const { heapBytes, rssBytes } = await this.#server.call('memory', undefined);
+  async weigh(): Promise<Sample> {
+    const { heapBytes, rssBytes } = await this.#server.call('memory');
     const { connections } = this.settings;
     return {
-      heapBytes: (heapBytes - (this.#empty?.heapBytes ?? 0)) / connections,
-      rssBytes: (rssBytes - (this.#empty?.rssBytes ?? 0)) / connections,
+      heapBytes: [(heapBytes - this.#empty.heapBytes) / connections],
+      rssBytes: [(rssBytes - this.#empty.rssBytes) / connections],
     };
   }
-
-  async close(): Promise<void> {
-    // The clients first: those of a server that has gone would say that they fell off.
-    await this.#clients.stop();
-    await this.#server.stop();
-  }
-
-  async #connect(): Promise<void> {
-    const { connections, compression = 'none', isIndexed = false, isEchoing = false } = this.settings;
-    const address = await this.#server.call('listen', { compression, isIndexed, isEchoing });
-    if (this.settings.isWeighed) this.#empty = await this.#server.call('memory', undefined);
-    const { protocol } = entryOf(this.name);
-    await this.#clients.call('connect', { ...address, connections, compression, protocol });
-    // The last of them may still be on their way through the server's hooks.
-    for (let tries = 0; (await this.#server.call('connected', undefined)) !== connections; tries++) {
-      if (tries === 100) throw new Error(`${this.name} does not see its ${connections} connections`);
-      await delay(20);
-    }
-  }
-}
-
-export function loadOf({ cpuMicros, wallMs }: ClientRound): number {
-  return cpuMicros / 1000 / wallMs;
 }

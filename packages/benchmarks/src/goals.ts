@@ -1,148 +1,90 @@
-import type { CandidateName } from './candidates/index.js';
-import type { Results, Table } from './results.js';
+import { median, type Table } from '@soketi/load/harness';
+import { METRICS, type MetricName, type Result } from './report.js';
 
-interface Goal {
-  readonly scenario: string;
-  readonly against: string;
-  readonly goal: string;
-  /** `undefined` when it was not measured in this run. */
-  readonly measure: (results: Results) => { readonly value: string; readonly isMet: boolean } | undefined;
+/** How this library's figure may compare with another one. */
+interface Limit {
+  readonly text: string;
+  readonly compare: (ours: number, theirs: number) => number;
+  readonly isMet: (measured: number) => boolean;
+  readonly show: (measured: number) => string;
+  /** The candidate of ours, if it is not plain `soketi`. */
+  readonly ours?: string;
+  /** Row of the others, if it is not the same. */
+  readonly theirRow?: string;
 }
 
-/** How many times better this library is, by its median. */
-function times(scenario: string, row: string, against: CandidateName, least: number): Goal {
+const showTimes = (measured: number): string => `${measured.toFixed(2)} ×`;
+
+const timesLess = (limit: number, rest: Partial<Limit> = {}): Limit => {
+  const compare = (ours: number, theirs: number): number => theirs / ours;
+  return { text: `${limit} ×`, compare, isMet: (measured) => measured >= limit, show: showTimes, ...rest };
+};
+const atMost = (limit: number, rest: Partial<Limit> = {}): Limit => {
+  const compare = (ours: number, theirs: number): number => ours / theirs;
   return {
-    scenario,
-    against,
-    goal: `${least} ×`,
-    measure(results) {
-      const [ours, theirs] = [results.get(row, 'soketi'), results.get(row, against)];
-      if (ours === undefined || theirs === undefined) return undefined;
-      return { value: `${(theirs / ours).toFixed(2)} ×`, isMet: theirs / ours >= least };
-    },
+    text: `at most ${limit} ×`,
+    compare,
+    isMet: (measured) => measured <= limit,
+    show: showTimes,
+    ...rest,
   };
-}
+};
+const atMostMore = (limit: number, unit: string): Limit => {
+  const show = (measured: number): string => `${measured.toFixed(0)} ${unit}`;
+  const compare = (ours: number, theirs: number): number => ours - theirs;
+  return { text: `at most ${limit} ${unit} more`, compare, isMet: (measured) => measured <= limit, show };
+};
 
-/** The most that this library's figure may be above another one. */
-function within(
-  scenario: string,
-  [row, candidate]: readonly [string, CandidateName],
-  against: string,
-  goal: string,
-  compare: (ours: number, theirs: number) => { readonly value: string; readonly isMet: boolean },
-  ourRow = row,
-): Goal {
-  return {
-    scenario,
-    against,
-    goal,
-    measure(results) {
-      const [ours, theirs] = [results.get(ourRow, 'soketi'), results.get(row, candidate)];
-      return ours === undefined || theirs === undefined ? undefined : compare(ours, theirs);
-    },
+const HISTORY = { ours: 'soketi-history' };
+
+/** What was set out to be shown: by metric, row, and the candidate that it is against. */
+const GOALS: Readonly<
+  Partial<Record<MetricName, Readonly<Record<string, Readonly<Record<string, Limit>>>>>>
+> = {
+  cpu: {
+    'fan-out/1000/64/1': { 'ws-loop': timesLess(1.3), raw: timesLess(0.9) },
+    'fan-out/1000/64/10': { 'ws-loop': timesLess(9), crossws: timesLess(9), uws: timesLess(0.85) },
+    'fan-out/1000/64/50': { uws: timesLess(1) },
+    'fan-out/10000/64/1': { soketi: atMost(1.4, { theirRow: 'fan-out/1000/64/1' }) },
+    'fan-out/10000/64/10': { soketi: atMost(1.4, { theirRow: 'fan-out/1000/64/10' }) },
+    'deflate/stateless/2048': { 'ws-loop': timesLess(10), uws: timesLess(2) },
+    'deflate/stateless/16384': { 'ws-loop': timesLess(25), uws: timesLess(10) },
+    'deflate/takeover/1024': { 'ws-loop': timesLess(20, HISTORY) },
+    'mixed/last': { 'ws-loop': timesLess(4.5), uws: timesLess(1.5) },
+    'mixed/middle': { 'ws-loop': timesLess(4.5), uws: timesLess(1.5) },
+    'receiving/inbound': { 'ws-loop': atMost(1.15) },
+  },
+  bytes: { 'deflate/takeover/1024': { 'ws-loop': atMost(1.15, HISTORY) } },
+  p50: {
+    'latency/lone': { 'ws-loop': atMostMore(50, 'µs') },
+    'latency/burst/50': { 'ws-loop': timesLess(10) },
+  },
+  heap: { 'memory/idle': { 'ws-loop': atMostMore(1024, 'B') } },
+};
+
+/** The goals as far as these results tell. */
+export function goalTable(results: readonly Result[]): Table[] {
+  const figure = (metric: MetricName, row: string, candidate: string): number => {
+    const samples = results.find(({ key }) => key === row)?.samples.get(candidate);
+    return samples ? median(METRICS[metric].valuesOf(samples)) : NaN;
   };
-}
-
-const MAX_LATENCY_MICROS = 50;
-const MAX_GROWTH = 1.4;
-const MAX_HEAP_BYTES = 1024;
-
-function grows(perTurn: number): Goal {
-  return within(
-    `10,000 connections, ${perTurn} per turn`,
-    [`fan-out/1000/64/${perTurn}`, 'soketi'],
-    'soketi at 1,000',
-    `at most ${MAX_GROWTH} ×`,
-    (ours, theirs) => ({ value: `${(ours / theirs).toFixed(2)} ×`, isMet: ours / theirs <= MAX_GROWTH }),
-    `fan-out/10000/64/${perTurn}`,
+  const rows = results.flatMap(({ title, label, key, metrics }) =>
+    metrics.flatMap((metric) =>
+      Object.entries(GOALS[metric]?.[key] ?? {}).flatMap(([against, limit]) => {
+        const { ours = 'soketi', theirRow = key, text, compare, isMet, show } = limit;
+        const measured = compare(figure(metric, key, ours), figure(metric, theirRow, against));
+        if (Number.isNaN(measured)) return [];
+        const scenario = `${title}: ${label}`;
+        const other = theirRow === key ? against : `${against}, ${theirRow}`;
+        return [
+          [scenario, METRICS[metric].unit, ours, other, text, show(measured), isMet(measured) ? 'yes' : 'NO'],
+        ];
+      }),
+    ),
   );
-}
-
-type Measured = { readonly value: string; readonly isMet: boolean };
-
-/** The shared history of this library beside `ws`, which compresses for each socket. */
-function ratio(
-  results: Results,
-  row: string,
-  compare: (ours: number, theirs: number) => Measured,
-): Measured | undefined {
-  const [ours, theirs] = [results.get(row, 'soketi-history'), results.get(row, 'ws-loop')];
-  return ours === undefined || theirs === undefined ? undefined : compare(ours, theirs);
-}
-
-const GOALS: readonly Goal[] = [
-  times('64 B to 1,000, 1 per turn', 'fan-out/1000/64/1', 'ws-loop', 1.3),
-  times('64 B to 1,000, 1 per turn', 'fan-out/1000/64/1', 'raw', 0.9),
-  times('64 B to 1,000, 10 per turn', 'fan-out/1000/64/10', 'ws-loop', 9),
-  times('64 B to 1,000, 10 per turn', 'fan-out/1000/64/10', 'crossws', 9),
-  times('64 B to 1,000, 10 per turn', 'fan-out/1000/64/10', 'uws', 0.85),
-  times('64 B to 1,000, 50 per turn', 'fan-out/1000/64/50', 'uws', 1),
-  times('2 KiB JSON, deflate, no takeover', 'deflate/stateless/2048', 'ws-loop', 10),
-  times('2 KiB JSON, deflate, no takeover', 'deflate/stateless/2048', 'uws', 2),
-  times('16 KiB JSON, deflate, no takeover', 'deflate/stateless/16384', 'ws-loop', 25),
-  times('16 KiB JSON, deflate, no takeover', 'deflate/stateless/16384', 'uws', 10),
-  {
-    scenario: '1 KiB JSON, context takeover, shared history: CPU',
-    against: 'ws-loop',
-    goal: '20 ×',
-    measure: (results) =>
-      ratio(results, 'deflate/takeover/1024', (ours, theirs) => {
-        const better = theirs / ours;
-        return { value: `${better.toFixed(2)} ×`, isMet: better >= 20 };
-      }),
-  },
-  {
-    scenario: '1 KiB JSON, context takeover, shared history: bytes',
-    against: 'ws-loop',
-    goal: 'at most 1.15 ×',
-    measure: (results) =>
-      ratio(results, 'deflate/takeover/1024/bytes', (ours, theirs) => {
-        const more = ours / theirs;
-        return { value: `${more.toFixed(2)} ×`, isMet: more <= 1.15 };
-      }),
-  },
-  times('5 broadcasts + 1 private, last', 'mixed/last', 'ws-loop', 4.5),
-  times('5 broadcasts + 1 private, last', 'mixed/last', 'uws', 1.5),
-  times('5 broadcasts + 1 private, middle', 'mixed/middle', 'ws-loop', 4.5),
-  times('5 broadcasts + 1 private, middle', 'mixed/middle', 'uws', 1.5),
-  times('50 clients broadcast at once, p50', 'latency/burst/50', 'ws-loop', 10),
-  within(
-    'lone broadcast, p50',
-    ['latency/lone', 'ws-loop'],
-    'ws-loop',
-    `within ${MAX_LATENCY_MICROS} µs`,
-    (ours, theirs) => ({
-      value: `${(ours - theirs).toFixed(0)} µs`,
-      isMet: ours - theirs <= MAX_LATENCY_MICROS,
-    }),
-  ),
-  grows(1),
-  grows(10),
-  within(
-    'heap per idle connection',
-    ['memory/heap-above-ws', 'ws-loop'],
-    'bare ws',
-    `under ${MAX_HEAP_BYTES} B`,
-    (ours) => ({
-      value: `${ours.toFixed(0)} B`,
-      isMet: ours < MAX_HEAP_BYTES,
-    }),
-  ),
-];
-
-/** What was set out to be shown, as far as this run has measured it. */
-export function goalTable(results: Results): Table | undefined {
-  const rows = GOALS.flatMap(({ scenario, against, goal, measure }) => {
-    const measured = measure(results);
-    return measured === undefined
-      ? []
-      : [[scenario, against, goal, measured.value, measured.isMet ? 'yes' : 'NO']];
-  });
-  if (rows.length === 0) return undefined;
-  return {
-    title: 'Goals',
-    notes: ['How many times less than the other candidate this library needs, where nothing else is said.'],
-    columns: ['scenario', 'against', 'goal', 'measured', 'met'],
-    rows,
-  };
+  const columns = ['scenario', 'unit', 'candidate', 'against', 'goal', 'measured', 'met'];
+  const notes = [
+    'How many times less than the other candidate this library needs, where nothing else is said.',
+  ];
+  return rows.length === 0 ? [] : [{ title: 'Goals', notes, columns, rows }];
 }

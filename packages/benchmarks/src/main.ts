@@ -1,54 +1,57 @@
-import { CANDIDATES, entryOf, type CandidateName } from './candidates/index.js';
-import type { Context } from './context.js';
+import { describeRun, markdown, OtherLoad, PINNING } from '@soketi/load/harness';
+import { subjectsOf, type Subject } from './candidates/index.js';
 import { goalTable } from './goals.js';
-import { describeRun } from './machine.js';
-import { readOptions, USAGE, type Options } from './options.js';
-import { markdown, writeReadme } from './report.js';
-import { Results, type Table } from './results.js';
-import { SCENARIOS } from './scenarios/index.js';
+import { measure } from './measure.js';
+import { oneOf, readOptions, USAGE, type Options } from './options.js';
+import { tablesOf, writeReadme, type Result } from './report.js';
+import { SCENARIOS } from './scenarios.js';
 
 /** Leaves out what cannot be imported here, and says so. */
-async function importable({ candidates }: Options): Promise<{ present: CandidateName[]; notes: string[] }> {
-  const present: CandidateName[] = [];
+async function importable(options: Options): Promise<{ subjects: Subject[]; notes: string[] }> {
+  const subjects: Subject[] = [];
   const notes: string[] = [];
-  for (const name of candidates) {
-    const { module } = CANDIDATES[name];
+  for (const subject of subjectsOf(options.candidates, options.against)) {
     try {
-      await import(module);
-      present.push(name);
+      await import(subject.module);
+      subjects.push(subject);
     } catch (error) {
-      const [why] = String(error).split('\n').slice(-1);
-      notes.push(`Not measured: ${name} (${module} cannot be imported: ${why ?? ''})`);
+      // What was asked for by its folder has to be there.
+      if (options.against && subject.module.startsWith(options.against.href)) throw error;
+      const [why = ''] = String(error).split('\n').slice(-1);
+      notes.push(`Not measured: ${subject.name} (${subject.module} cannot be imported: ${why})`);
     }
   }
-  return { present, notes };
+  return { subjects, notes };
 }
 
-async function main(args: readonly string[]): Promise<void> {
-  const options = readOptions(args);
-  const chosen = options.scenarios.length > 0 ? options.scenarios : [...SCENARIOS.keys()];
-  const unknown = chosen.filter((name) => !SCENARIOS.has(name));
-  if (unknown.length > 0)
-    throw new Error(`Expected ${[...SCENARIOS.keys()].join(', ')}, got ${unknown.join(', ')}`);
-  const { present, notes } = await importable(options);
-  const about = [...describeRun(present, args), ...notes].map((line) => `- ${line}`).join('\n');
-  console.error(about);
-  const results = new Results();
-  const tables: Table[] = [];
-  for (const name of chosen) {
-    console.error(name);
-    const candidates = present.filter((candidate) => name === 'deflate' || !entryOf(candidate).isForDeflate);
-    const context: Context = { options, candidates, results };
-    tables.push(...((await SCENARIOS.get(name)?.(context)) ?? []));
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  const all = Object.keys(SCENARIOS);
+  const names = options.scenarios.length > 0 ? options.scenarios.map((name) => oneOf(all, name)) : all;
+  const otherLoad = await OtherLoad.watch();
+  const assertMayWrite = (): void => {
+    if (options.isWriting && otherLoad.objection) throw new Error(`Not written: ${otherLoad.objection}`);
+  };
+  assertMayWrite();
+  const { subjects, notes } = await importable(options);
+  const modules = subjects.map(({ module }) => import.meta.resolve(module));
+  const about = [...describeRun('bench', modules), PINNING, ...notes];
+  console.error(about.join('\n'));
+  const results: Result[] = [];
+  for (const group of names.flatMap((name) => SCENARIOS[name]?.(options) ?? [])) {
+    results.push(...(await measure(group, subjects, options)));
   }
-  const goals = goalTable(results);
-  const report = [about, ...(goals ? [goals] : []).concat(tables).map(markdown)].join('\n\n');
+  const lines = [...about, String(otherLoad)].map((line) => `- ${line}`);
+  const report = [lines.join('\n'), ...goalTable(results).concat(tablesOf(results)).map(markdown)].join(
+    '\n\n',
+  );
   console.log(report);
+  assertMayWrite();
   if (options.isWriting) writeReadme(report);
 }
 
 try {
-  await main(process.argv.slice(2));
+  await main();
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   console.error(USAGE);

@@ -1,16 +1,6 @@
+import type * as Library from '@soketi/connections';
+import { answer } from '@soketi/load/harness';
 import { EventEmitter } from 'node:events';
-import { Connection, ConnectionsPool } from '@soketi/connections';
-import { answer } from './rpc.js';
-
-export type RegistryKind = 'soketi' | 'map';
-
-/** Calls that the process answers. */
-export interface RegistryCalls {
-  /** @returns ns per connection to create, add, look up and remove it */
-  measure(connections: number): number[];
-}
-
-const NAMESPACES = 100;
 
 /** As much of a socket as a registry sees. */
 class IdleSocket extends EventEmitter {
@@ -23,75 +13,74 @@ class IdleSocket extends EventEmitter {
   }
 }
 
-interface Registry<C> {
-  create(id: string, namespace: string, socket: IdleSocket): C;
-  add(connection: C): unknown;
-  find(namespace: string, id: string): C | undefined;
-  remove(connection: C): unknown;
+/** What a registry does with the connection of a number; `find` answers whether it was the right one. */
+interface Registry {
+  create(index: number): void;
+  add(index: number): void;
+  find(index: number): boolean;
+  remove(index: number): void;
 }
 
-function pool(): Registry<Connection> {
-  const connections = new ConnectionsPool();
+const NAMESPACES = 100;
+const id = (index: number): string => ids[index] as string;
+const namespace = (index: number): string => namespaces[index % NAMESPACES] as string;
+const namespaces = Array.from({ length: NAMESPACES }, (_, index) => `namespace-${index}`);
+let ids: readonly string[] = [];
+let sockets: readonly IdleSocket[] = [];
+
+function ofLibrary({ Connection, ConnectionsPool }: typeof Library): Registry {
+  const pool = new ConnectionsPool();
+  const connections: Library.Connection[] = [];
+  const at = (index: number): Library.Connection => connections[index] as Library.Connection;
   return {
-    create: (id, namespace, socket) => new Connection(id, namespace, socket),
-    add: (connection) => connections.newConnection(connection),
-    find: (namespace, id) => connections.getConnection(namespace, id),
-    remove: (connection) => connections.removeConnection(connection),
+    create: (index) =>
+      void connections.push(new Connection(id(index), namespace(index), sockets[index] as IdleSocket)),
+    add: (index) => void pool.newConnection(at(index)),
+    find: (index) => pool.getConnection(namespace(index), id(index)) === at(index),
+    remove: (index) => void pool.removeConnection(at(index)),
   };
-}
-
-interface Plain {
-  readonly id: string;
-  readonly namespace: string;
-  readonly socket: IdleSocket;
 }
 
 /** The floor: what is left when a registry does nothing else. */
-function map(): Registry<Plain> {
-  const namespaces = new Map<string, Map<string, Plain>>();
+function ofMaps(): Registry {
+  const registry = new Map<string, Map<string, object>>();
+  const connections: object[] = [];
   return {
-    create: (id, namespace, socket) => ({ id, namespace, socket }),
-    add(connection) {
-      const { namespace, id } = connection;
-      let members = namespaces.get(namespace);
-      if (members === undefined) namespaces.set(namespace, (members = new Map<string, Plain>()));
-      members.set(id, connection);
+    create: (index) =>
+      void connections.push({ id: id(index), namespace: namespace(index), socket: sockets[index] }),
+    add(index) {
+      let members = registry.get(namespace(index));
+      if (!members) registry.set(namespace(index), (members = new Map<string, object>()));
+      members.set(id(index), connections[index] as object);
     },
-    find: (namespace, id) => namespaces.get(namespace)?.get(id),
-    remove({ namespace, id }) {
-      const members = namespaces.get(namespace);
-      if (members?.delete(id) === true && members.size === 0) namespaces.delete(namespace);
+    find: (index) => registry.get(namespace(index))?.get(id(index)) === connections[index],
+    remove(index) {
+      const members = registry.get(namespace(index));
+      if (members?.delete(id(index)) && members.size === 0) registry.delete(namespace(index));
     },
   };
 }
 
-function measure<C>(registry: Registry<C>, count: number): number[] {
-  const names = Array.from({ length: NAMESPACES }, (_, index) => `namespace-${index}`);
-  const ids = Array.from({ length: count }, (_, index) => `connection-${index}`);
-  const sockets = ids.map(() => new IdleSocket());
-  const nameOf = (index: number): string => names[index % NAMESPACES] as string;
-  const connections: C[] = [];
-  const time = (operation: (index: number) => void): number => {
-    globalThis.gc?.();
-    const startedAt = process.hrtime.bigint();
-    for (let index = 0; index < count; index++) operation(index);
-    return Number(process.hrtime.bigint() - startedAt) / count;
-  };
-  return [
-    time((index) => {
-      connections.push(registry.create(ids[index] as string, nameOf(index), sockets[index] as IdleSocket));
-    }),
-    time((index) => void registry.add(connections[index] as C)),
-    time((index) => {
-      const found = registry.find(nameOf(index), ids[index] as string);
-      if (found !== connections[index]) throw new Error(`Connection ${index} was not found`);
-    }),
-    time((index) => void registry.remove(connections[index] as C)),
-  ];
-}
+/** The process of one kind of registry: `node registry.js MODULE`; without a module a bare `Map` of `Map`s. */
+const [, , module = ''] = process.argv;
+const library = module !== '' && ((await import(module)) as typeof Library);
 
-const kind = process.argv[2] as RegistryKind;
+const calls = {
+  /** @returns ns per connection to create, add, look up and remove it */
+  measure(count: number): number[] {
+    ids = Array.from({ length: count }, (_, index) => `connection-${index}`);
+    sockets = ids.map(() => new IdleSocket());
+    const registry = library ? ofLibrary(library) : ofMaps();
+    return (['create', 'add', 'find', 'remove'] as const).map((operation) => {
+      globalThis.gc?.();
+      const startedAt = process.hrtime.bigint();
+      for (let index = 0; index < count; index++) {
+        if (registry[operation](index) === false) throw new Error(`Connection ${index} was not found`);
+      }
+      return Number(process.hrtime.bigint() - startedAt) / count;
+    });
+  },
+};
+export type RegistryCalls = typeof calls;
 
-answer({
-  measure: (count) => (kind === 'soketi' ? measure(pool(), count) : measure(map(), count)),
-} satisfies RegistryCalls);
+answer(calls);

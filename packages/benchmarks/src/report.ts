@@ -1,34 +1,88 @@
+import { formatPercent, formatSpread, median, percentile, type Table } from '@soketi/load/harness';
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { Table } from './results.js';
+import type { Measure, Sample } from './fleet.js';
 
 const START = '<!-- results -->';
 const END = '<!-- /results -->';
 const README = new URL('../README.md', import.meta.url);
 
-/** Three significant digits, with a separator from 1,000 on. */
-export function format(value: number): string {
-  if (!Number.isFinite(value)) return '-';
-  return Number(value.toPrecision(3)).toLocaleString('en-US', { maximumFractionDigits: 2 });
+/** Above this the clients may hold up the server. */
+const BUSY_CLIENT = 0.8;
+
+interface Metric {
+  readonly unit: string;
+  /** What the rounds of one candidate come to: a table shows the median, the lowest and the highest. */
+  readonly valuesOf: (rounds: readonly Sample[]) => number[];
 }
 
-/** Median, and in brackets the least and the greatest. */
-export function formatSpread(median: number, values: readonly number[]): string {
-  return `${format(median)} (${format(Math.min(...values))}–${format(Math.max(...values))})`;
+const all = (measure: Measure, rounds: readonly Sample[]): number[] =>
+  rounds.flatMap((round) => round[measure] ?? []);
+const each = (unit: string, measure: Measure): Metric => ({
+  unit,
+  valuesOf: (rounds) => all(measure, rounds),
+});
+
+export const METRICS = {
+  cpu: each('ns of server CPU per message', 'cpuNanosPerMessage'),
+  bytes: each('bytes on the wire per message', 'bytesPerMessage'),
+  p50: {
+    unit: 'µs until the last client has it, p50',
+    valuesOf: (rounds) => rounds.map((round) => percentile(all('latencyMicros', [round]), 0.5)),
+  },
+  p99: {
+    unit: 'µs until the last client has it, p99 of all rounds',
+    valuesOf: (rounds) => [percentile(all('latencyMicros', rounds), 0.99)],
+  },
+  heap: each('bytes of heap per connection', 'heapBytes'),
+  rss: each('bytes of RSS per connection', 'rssBytes'),
+  nanos: each('ns per operation', 'nanosPerOperation'),
+} as const satisfies Record<string, Metric>;
+
+export type MetricName = keyof typeof METRICS;
+
+/** What a row has shown. */
+export interface Result {
+  readonly title: string;
+  readonly metrics: readonly MetricName[];
+  /** By which the goals find it. */
+  readonly key: string;
+  readonly label: string;
+  /** By candidate. */
+  readonly samples: ReadonlyMap<string, readonly Sample[]>;
 }
 
-export function formatPercent(share: number): string {
-  return `${Math.round(share * 100)} %`;
+/** A table for each title and metric. */
+export function tablesOf(results: readonly Result[]): Table[] {
+  const titles = [...new Set(results.map(({ title }) => title))];
+  return titles.flatMap((title) => {
+    const ofTitle = results.filter((result) => result.title === title);
+    const names = [...new Set(ofTitle.flatMap(({ samples }) => [...samples.keys()]))];
+    return [...new Set(ofTitle.flatMap(({ metrics }) => metrics))].map((metric) => ({
+      title,
+      notes: [],
+      columns: [METRICS[metric].unit, ...names, 'clients'],
+      rows: ofTitle.map((result) => [
+        result.label,
+        ...names.map((name) => cell(result, metric, name)),
+        clients(result),
+      ]),
+    }));
+  });
 }
 
-/** A table in Markdown. */
-export function markdown({ title, notes, columns, rows }: Table): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const table = [
-    line(columns),
-    line(columns.map((_, index) => (index === 0 ? '---' : '---:'))),
-    ...rows.map(line),
-  ];
-  return [`### ${title}`, ...notes, table.join('\n')].join('\n\n');
+function cell({ samples }: Result, metric: MetricName, name: string): string {
+  const rounds = samples.get(name);
+  if (rounds === undefined) return '-';
+  return formatSpread(METRICS[metric].valuesOf(rounds)) + (clientLoad(rounds) > BUSY_CLIENT ? ' \\*' : '');
+}
+
+const clientLoad = (rounds: readonly Sample[]): number => median(all('clientLoad', rounds));
+
+function clients({ samples }: Result): string {
+  const loads = [...samples.values()].map(clientLoad).filter(Number.isFinite);
+  return loads.length === 0
+    ? '-'
+    : `${formatPercent(Math.min(...loads))}–${formatPercent(Math.max(...loads))}`;
 }
 
 /** Replaces what stands between the markers of the README. */

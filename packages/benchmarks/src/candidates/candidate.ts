@@ -1,19 +1,64 @@
-import type { ServerSettings } from '../load.js';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo, Server as NetServer } from 'node:net';
+import { WebSocketServer, type PerMessageDeflateOptions } from 'ws';
+import type { Compression, ServerSettings } from '../calls.js';
+import type { KindName } from '../kinds.js';
 
-/** A server library under measurement, behind the calls that the scenarios need. */
+/** A server library under measurement. */
 export interface Candidate {
-  /** Starts the server on 127.0.0.1. @returns its port */
-  listen(settings: ServerSettings): Promise<number>;
+  /** What is imported: its package is the one whose version counts. */
+  readonly module: string;
+  /** It speaks a protocol of its own over WebSockets. */
+  readonly isSocketIo?: boolean;
+  /** Messages that it has no call for. */
+  readonly cannot?: readonly KindName[];
+  start(settings: StartSettings): Promise<Server>;
+}
+
+export interface StartSettings extends Omit<ServerSettings, 'reaction'> {
+  /** Takes each connection and answers who gets its messages; left out where nobody listens for any. */
+  readonly accept: ((peer: Peer) => (text: string) => void) | undefined;
+}
+
+/** One connection in the words of the candidate. */
+export interface Peer {
+  send(text: string): unknown;
+}
+
+/** A running server, and the calls that the messages need. */
+export interface Server {
+  readonly port: number;
   /** Connections that are ready to be broadcast to. */
   connected(): number;
   broadcast(text: string): void;
   broadcastExcept?(text: string, ids: readonly number[]): void;
   sendTo?(id: number, text: string): void;
-  /** For a candidate that knows when a turn ends. */
-  endTurn?(): void;
+  /** Sends all broadcasts of a turn at once, for a candidate that can prepare them. */
+  prepareTurn?(texts: readonly string[]): () => void;
 }
 
 /** The number that a client has put in its request. */
 export function idOf(url: string | undefined): number {
   return Number(/[?&]id=(\d+)/.exec(url ?? '')?.[1]);
+}
+
+/** @returns the port */
+export async function listen(server: NetServer): Promise<number> {
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+/** The option of `ws` for it; everything else stays at its default. */
+export function deflateOption(compression: Compression): PerMessageDeflateOptions | false {
+  return compression === 'none' ? false : { serverNoContextTakeover: compression === 'stateless' };
+}
+
+export async function webSocketServer(
+  compression: Compression,
+): Promise<{ server: WebSocketServer; port: number }> {
+  const http = createServer();
+  const server = new WebSocketServer({ server: http, perMessageDeflate: deflateOption(compression) });
+  return { server, port: await listen(http) };
 }

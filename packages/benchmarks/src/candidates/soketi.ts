@@ -1,36 +1,37 @@
-import {
-  Connection,
-  ConnectionsPool,
-  type ConnectionsPoolOptions,
-  type WebSocketMessage,
-} from '@soketi/connections';
+import type * as Library from '@soketi/connections';
 import type { WebSocket } from 'ws';
-import { idOf, type Candidate } from './candidate.js';
-import { webSocketServer } from './web-socket-server.js';
+import { idOf, webSocketServer, type Candidate } from './candidate.js';
 
 const NAMESPACE = 'bench';
 
-type Member = Connection<number, WebSocketMessage, WebSocket>;
+type Member = Library.Connection<number, Library.WebSocketMessage, WebSocket>;
 
-/** This library, with its shared compression history: another way where clients keep a compression context. */
-export const soketiHistory = (): Candidate => soketi({ compression: { history: true } });
-
-/** This library. */
-export function soketi(options: ConnectionsPoolOptions<Member> = {}): Candidate {
-  const pool = new ConnectionsPool<WebSocketMessage, Member>(options);
+function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
   return {
-    async listen({ compression, isEchoing }) {
+    module: '@soketi/connections',
+    async start({ module, compression, accept }) {
+      const { Connection, ConnectionsPool } = (await import(module)) as typeof Library;
+      const pool = new ConnectionsPool<Library.WebSocketMessage, Member>(options);
       const { server, port } = await webSocketServer(compression);
       server.on('connection', (socket, { url }) => {
         const connection: Member = new Connection(idOf(url), NAMESPACE, socket);
-        if (isEchoing) connection.on('message', (text) => void pool.broadcastMessage(NAMESPACE, text));
+        const onText = accept?.(connection);
+        if (onText) connection.on('message', (text) => onText(text as string));
         void pool.newConnection(connection);
       });
-      return port;
+      return {
+        port,
+        connected: () => pool.namespace(NAMESPACE).size,
+        broadcast: (text) => void pool.broadcastMessage(NAMESPACE, text),
+        broadcastExcept: (text, ids) => void pool.broadcastMessage(NAMESPACE, text, ids),
+        sendTo: (id, text) => void pool.getConnection(NAMESPACE, id)?.send(text),
+      };
     },
-    connected: () => pool.namespace(NAMESPACE).size,
-    broadcast: (text) => void pool.broadcastMessage(NAMESPACE, text),
-    broadcastExcept: (text, ids) => void pool.broadcastMessage(NAMESPACE, text, ids),
-    sendTo: (id, text) => void pool.getConnection(NAMESPACE, id)?.send(text),
   };
 }
+
+/** This library. */
+export const soketi = candidate({});
+
+/** This library, with its shared compression history: another way where clients keep a compression context. */
+export const soketiHistory = candidate({ compression: { history: true } });

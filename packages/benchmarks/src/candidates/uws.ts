@@ -1,23 +1,10 @@
 import { idOf, type Candidate } from './candidate.js';
-import type { ServerSettings } from '../load.js';
 
 const TOPIC = 'bench';
+const IS_BINARY = false;
 
 /** Nothing is dropped: the other candidates have no bound that is reached here either. */
 const MAX_BACKPRESSURE_BYTES = 1024 * 1024 * 1024;
-
-interface Socket {
-  getUserData(): { readonly id: number };
-  subscribe(topic: string): boolean;
-  publish(topic: string, text: string, isBinary: boolean, compress: boolean): boolean;
-  send(text: string, isBinary: boolean, compress: boolean): number;
-}
-
-interface App {
-  ws(pattern: string, behaviour: object): App;
-  listen(host: string, port: number, callback: (listening: unknown) => void): App;
-  publish(topic: string, text: string, isBinary: boolean, compress: boolean): boolean;
-}
 
 /** What is used here of uWebSockets.js, which is no dependency: see the README. */
 interface UWebSockets {
@@ -27,55 +14,19 @@ interface UWebSockets {
   readonly SHARED_COMPRESSOR: number;
 }
 
-/** Its module: installed by hand, under its own name or the one in the environment. */
-export const UWS_MODULE = process.env['UWS_MODULE'] ?? 'uWebSockets.js';
-
-/** uWebSockets.js: `publish`, in C++. */
-export async function uws(): Promise<Candidate> {
-  const imported = (await import(UWS_MODULE)) as { default: UWebSockets };
-  return candidate(imported.default);
+interface Publisher {
+  publish(topic: string, text: string, isBinary: boolean, compress: boolean): boolean;
 }
 
-function candidate(library: UWebSockets): Candidate {
-  const app = library.App();
-  const byId: Socket[] = [];
-  let connected = 0;
-  let compress = false;
-  const behaviour = ({ isIndexed, isEchoing }: ServerSettings): object => ({
-    compression: compress ? library.SHARED_COMPRESSOR : library.DISABLED,
-    idleTimeout: 0,
-    sendPingsAutomatically: false,
-    maxBackpressure: MAX_BACKPRESSURE_BYTES,
-    upgrade(response: UpgradeResponse, request: UpgradeRequest, context: unknown) {
-      const header = (name: string): string => request.getHeader(`sec-websocket-${name}`);
-      const user = { id: idOf(`?${request.getQuery()}`) };
-      response.upgrade(user, header('key'), header('protocol'), header('extensions'), context);
-    },
-    open(socket: Socket) {
-      socket.subscribe(TOPIC);
-      if (isIndexed) byId[socket.getUserData().id] = socket;
-      connected++;
-    },
-    ...(isEchoing && {
-      message: (_socket: Socket, data: ArrayBuffer) =>
-        app.publish(TOPIC, Buffer.from(data).toString(), false, compress),
-    }),
-  });
-  return {
-    listen(settings) {
-      compress = settings.compression !== 'none';
-      return new Promise((resolve) => {
-        app.ws('/*', behaviour(settings)).listen('127.0.0.1', 0, (listening) => {
-          resolve(library.us_socket_local_port(listening));
-        });
-      });
-    },
-    connected: () => connected,
-    broadcast: (text) => void app.publish(TOPIC, text, false, compress),
-    // A socket's `publish` leaves itself out; there is no way to leave out more.
-    broadcastExcept: (text, [id]) => void byId[id ?? 0]?.publish(TOPIC, text, false, compress),
-    sendTo: (id, text) => void byId[id]?.send(text, false, compress),
-  };
+interface App extends Publisher {
+  ws(pattern: string, behaviour: object): App;
+  listen(host: string, port: number, callback: (listening: unknown) => void): App;
+}
+
+interface Socket extends Publisher {
+  getUserData(): { readonly id: number; onText?: (text: string) => void };
+  subscribe(topic: string): boolean;
+  send(text: string, isBinary: boolean, compress: boolean): number;
 }
 
 interface UpgradeRequest {
@@ -86,3 +37,46 @@ interface UpgradeRequest {
 interface UpgradeResponse {
   upgrade(user: object, key: string, protocol: string, extensions: string, context: unknown): void;
 }
+
+/** uWebSockets.js: `publish`, in C++. Installed by hand, under its own name or the one in the environment. */
+export const uws: Candidate = {
+  module: process.env['UWS_MODULE'] ?? 'uWebSockets.js',
+  // A socket's `publish` leaves itself out; there is no way to leave out more.
+  cannot: ['all but 100'],
+  async start({ module, compression, isIndexed, accept }) {
+    const { default: library } = (await import(module)) as { default: UWebSockets };
+    const byId: Socket[] = [];
+    let connected = 0;
+    const compress = compression !== 'none';
+    const app = library.App().ws('/*', {
+      compression: compress ? library.SHARED_COMPRESSOR : library.DISABLED,
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
+      maxBackpressure: MAX_BACKPRESSURE_BYTES,
+      upgrade(response: UpgradeResponse, request: UpgradeRequest, context: unknown) {
+        const header = (name: string): string => request.getHeader(`sec-websocket-${name}`);
+        const user = { id: idOf(`?${request.getQuery()}`) };
+        response.upgrade(user, header('key'), header('protocol'), header('extensions'), context);
+      },
+      open(socket: Socket) {
+        const user = socket.getUserData();
+        if (accept) user.onText = accept({ send: (text) => socket.send(text, IS_BINARY, compress) });
+        if (isIndexed) byId[user.id] = socket;
+        socket.subscribe(TOPIC);
+        connected++;
+      },
+      message: (socket: Socket, data: ArrayBuffer) =>
+        socket.getUserData().onText?.(Buffer.from(data).toString()),
+    });
+    const port = await new Promise<number>((resolve) => {
+      app.listen('127.0.0.1', 0, (listening) => resolve(library.us_socket_local_port(listening)));
+    });
+    return {
+      port,
+      connected: () => connected,
+      broadcast: (text) => void app.publish(TOPIC, text, IS_BINARY, compress),
+      broadcastExcept: (text, [id]) => void byId[id ?? 0]?.publish(TOPIC, text, IS_BINARY, compress),
+      sendTo: (id, text) => void byId[id]?.send(text, IS_BINARY, compress),
+    };
+  },
+};

@@ -1,30 +1,28 @@
-import type { WebSocket, WebSocketServer } from 'ws';
-import { idOf, type Candidate } from './candidate.js';
-import { webSocketServer } from './web-socket-server.js';
+import type { WebSocket } from 'ws';
+import { idOf, webSocketServer, type Candidate } from './candidate.js';
 
 /** What most servers do: `ws`, and a loop over its clients. */
-export function wsLoop(): Candidate {
-  let wss: WebSocketServer | undefined;
-  const byId: WebSocket[] = [];
-  const broadcast = (text: string): void => {
-    for (const client of wss?.clients ?? []) client.send(text);
-  };
-  return {
-    async listen({ compression, isIndexed, isEchoing }) {
-      const { server, port } = await webSocketServer(compression);
-      wss = server;
-      server.on('connection', (socket, { url }) => {
-        if (isIndexed) byId[idOf(url)] = socket;
-        if (isEchoing) socket.on('message', (data: Buffer) => broadcast(data.toString()));
-      });
-      return port;
-    },
-    connected: () => wss?.clients.size ?? 0,
-    broadcast,
-    broadcastExcept(text, ids) {
-      const excepted = new Set(ids.map((id) => byId[id]));
-      for (const client of wss?.clients ?? []) if (!excepted.has(client)) client.send(text);
-    },
-    sendTo: (id, text) => byId[id]?.send(text),
-  };
-}
+export const wsLoop: Candidate = {
+  module: 'ws',
+  async start({ compression, isIndexed, accept }) {
+    const { server, port } = await webSocketServer(compression);
+    const byId: WebSocket[] = [];
+    server.on('connection', (socket, { url }) => {
+      if (isIndexed) byId[idOf(url)] = socket;
+      const onText = accept?.(socket);
+      if (onText) socket.on('message', (data: Buffer) => onText(data.toString()));
+    });
+    return {
+      port,
+      connected: () => server.clients.size,
+      broadcast(text) {
+        for (const client of server.clients) client.send(text);
+      },
+      broadcastExcept(text, ids) {
+        const excepted = new Set(ids.map((id) => byId[id]));
+        for (const client of server.clients) if (!excepted.has(client)) client.send(text);
+      },
+      sendTo: (id, text) => byId[id]?.send(text),
+    };
+  },
+};

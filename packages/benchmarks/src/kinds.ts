@@ -1,0 +1,74 @@
+import type { Reaction } from './calls.js';
+import type { Server } from './candidates/candidate.js';
+import type { Texts } from './messages.js';
+
+/** A kind of message: who sends it how, and which clients must receive it. A turn is a list of them. */
+interface Kind {
+  /** `client`: the first message of a turn comes from the first client, the second one from the second. */
+  readonly from: 'server' | 'client' | 'every client';
+  /** What the server does with it if it comes from clients. */
+  readonly reaction?: Reaction;
+  /** The text names the client that it is for. */
+  readonly isAddressed?: boolean;
+  /** Whether a client receives it; all do if left out. */
+  readonly reaches?: (id: number, position: number, connections: number) => boolean;
+  /** The call of the server, with all that it needs. */
+  readonly prepare?: (server: Server, texts: Texts, position: number) => () => void;
+}
+
+export const KINDS = {
+  broadcast: {
+    from: 'server',
+    prepare(server, texts, position) {
+      const text = texts.at(position);
+      return () => server.broadcast(text);
+    },
+  },
+  private: {
+    from: 'server',
+    isAddressed: true,
+    prepare(server, texts, position) {
+      const each = Array.from({ length: server.connected() }, (_, id) => texts.at(position, id));
+      return () => each.forEach((text, id) => server.sendTo?.(id, text));
+    },
+  },
+  'all but 1': allBut(1),
+  'all but 100': allBut(100),
+  /** Clients broadcast. */
+  relayed: { from: 'client', reaction: 'broadcast' },
+  echo: { from: 'every client', reaction: 'echo', isAddressed: true },
+  inbound: { from: 'every client', reaction: 'count', reaches: () => false },
+} as const satisfies Record<string, Kind>;
+
+export type KindName = keyof typeof KINDS;
+
+export function kindOf(name: KindName): Kind {
+  return KINDS[name];
+}
+
+/** Not all clients receive the same. */
+export function isPersonal({ isAddressed, reaches }: Kind): boolean {
+  return isAddressed ?? reaches !== undefined;
+}
+
+/** Messages of that kind that one turn delivers: to clients, or by all of them to the server. */
+export function deliveries(name: KindName, connections: number): number {
+  const { reaches = () => true, reaction } = kindOf(name);
+  if (reaction === 'count') return connections;
+  return Array.from({ length: connections }, (_, id) => reaches(id, 0, connections)).filter(Boolean).length;
+}
+
+/** A broadcast that leaves some out: a window of ids that moves on with each message. */
+function allBut(count: number): Kind {
+  return {
+    from: 'server',
+    reaches: (id, position, connections) =>
+      (id + connections - ((position * count) % connections)) % connections >= count,
+    prepare(server, texts, position) {
+      const connections = server.connected();
+      const text = texts.at(position);
+      const ids = Array.from({ length: count }, (_, index) => (position * count + index) % connections);
+      return () => server.broadcastExcept?.(text, ids);
+    },
+  };
+}

@@ -1,0 +1,99 @@
+/*
+ * Mutation testing by StrykerJS: `npm run mutation -w @soketi/checks [-- src/frame.ts src/batch.ts --with faults]`.
+ *
+ * Changes the source in small ways, one at a time, and runs the tests that reach the place: a change that no test
+ * notices is printed as a survivor. Works on a copy in a temporary folder. Stryker is installed there and not in the
+ * workspace, to which it would add 167 packages (65 MB). The arguments are source files of the library, or what
+ * Stryker's --mutate takes; `--with` names a test that runs besides the usual ones, and may be repeated. All of it
+ * takes an hour or more: name a file or two. Every test must pass beforehand.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const PACKAGE = fileURLToPath(new URL('../connections', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const STRYKER_CONFIG = fileURLToPath(new URL('stryker.config.json', import.meta.url));
+
+/** The last that runs on Node 20. */
+const STRYKER_VERSION = '9.6.1';
+
+/** Tests of the built package and of types, which see no mutant, and those that take long by their nature. */
+const LEFT_OUT = ['package', 'workspace', 'types', 'ws-versions', 'garbage', 'faults', 'graceful-shutdown'];
+/** After the others, as the first test that fails is the last that runs. */
+const SLOW = [
+  ...['subclass', 'slow-readers', 'broadcast-order', 'properties', 'drain'],
+  ...['idle-timeout', 'heartbeat', 'drain-options', 'history', ...LEFT_OUT],
+];
+
+const readJson = async (file) => JSON.parse(await readFile(file, 'utf8'));
+
+async function run(command, args, cwd) {
+  const [code] = await once(spawn(command, args, { cwd, stdio: 'inherit' }), 'exit');
+  return code ?? 1;
+}
+
+async function prepare(folder, tests) {
+  for (const name of ['src', 'test']) {
+    await cp(path.join(PACKAGE, name), path.join(folder, name), { recursive: true });
+  }
+  await cp(STRYKER_CONFIG, path.join(folder, path.basename(STRYKER_CONFIG)));
+  const { devDependencies: ofRoot } = await readJson(path.join(ROOT, 'package.json'));
+  const { name, devDependencies } = await readJson(path.join(PACKAGE, 'package.json'));
+  const manifest = {
+    name,
+    private: true,
+    type: 'module',
+    dependencies: {
+      ...devDependencies,
+      vitest: ofRoot.vitest,
+      '@stryker-mutator/core': STRYKER_VERSION,
+      '@stryker-mutator/vitest-runner': STRYKER_VERSION,
+    },
+  };
+  await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
+  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(tests));
+  return run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], folder);
+}
+
+function vitestConfig(tests) {
+  const exclude = LEFT_OUT.filter((name) => !tests.includes(name)).map((name) => `test/**/${name}.test.ts`);
+  return `
+    import { BaseSequencer } from 'vitest/node';
+    const SLOW = ${JSON.stringify(SLOW)}.map((name) => '/' + name + '.test.ts');
+    const rank = ({ moduleId }) => SLOW.findIndex((name) => moduleId.endsWith(name));
+    class QuickFirst extends BaseSequencer {
+      sort(files) {
+        return files.sort((one, other) => rank(one) - rank(other));
+      }
+    }
+    export default {
+      test: {
+        include: ['test/**/*.test.ts'],
+        exclude: ${JSON.stringify(exclude)},
+        maxWorkers: 1,
+        sequence: { sequencer: QuickFirst },
+      },
+    };
+  `;
+}
+
+// Ctrl-C ends the programs that run here; what they leave is removed all the same.
+process.on('SIGINT', () => (process.exitCode = 130));
+const folder = await mkdtemp(path.join(tmpdir(), 'connections-mutation-'));
+try {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { with: { type: 'string', multiple: true, default: [] } },
+  });
+  // As the files are called from the root of the repository, too.
+  const files = positionals.join(',').replaceAll('packages/connections/', '');
+  const args = ['stryker', 'run', ...(files === '' ? [] : ['--mutate', files])];
+  process.exitCode = (await prepare(folder, values.with)) || (await run('npx', args, folder));
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}

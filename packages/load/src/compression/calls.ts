@@ -1,0 +1,27 @@
+/** One way to broadcast, for some seconds. */
+export interface Stream {
+  readonly bytes: number;
+  readonly everyMs: number;
+  /** Passwords that are being hashed all the time, as in a storm of logins: each takes a thread of the pool. */
+  readonly hashes: number;
+  readonly ms: number;
+}
+
+/** Calls that the server process answers. */
+export interface CompressionServerCalls {
+  /** @returns the port */
+  listen(): Promise<number>;
+  connected(): number;
+  /** @returns how many were broadcast */
+  stream(stream: Stream): Promise<number>;
+  /** Connections closed as slow readers so far. */
+  closedAsSlow(): number;
+}
+
+/** Calls that the process of the clients answers. */
+export interface CompressionClientsCalls {
+  connect(settings: { port: number; clients: number }): Promise<void>;
+  received(): number;
+  /** From the call of the broadcast to its arrival, in ms, over all clients since the last call. */
+  latency(): { readonly p50Ms: number; readonly p99Ms: number };
+}

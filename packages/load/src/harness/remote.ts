@@ -1,0 +1,134 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { nowMs } from './machine.js';
+
+interface Request {
+  readonly id: number;
+  readonly name: string;
+  readonly args: readonly unknown[];
+}
+
+interface Reply {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
+interface Waiting {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Functions that a child process offers: what they take and answer has to survive JSON. */
+type Calls<C> = { [K in keyof C]: (...args: never[]) => unknown };
+
+export interface RemoteOptions {
+  readonly args?: readonly string[];
+  /** The core that the process is pinned to; any if left out. */
+  readonly core?: number | undefined;
+  readonly nodeArgs?: readonly string[];
+}
+
+/** In a child process: answers the calls of the parent, and ends when the parent does. */
+export function answer(calls: object): void {
+  const reply = (message: Reply): void => void process.send?.(message);
+  const onRequest = async ({ id, name, args }: Request): Promise<void> => {
+    try {
+      const call = Reflect.get(calls, name) as (...args: readonly unknown[]) => unknown;
+      reply({ id, result: await call(...args) });
+    } catch (error) {
+      reply({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    }
+  };
+  process.on('message', (request) => void onRequest(request as Request));
+  process.on('disconnect', () => process.exit());
+}
+
+/** A child process, and the calls that it answers. Calls are rejected when it ends unasked. */
+export class Remote<C extends Calls<C>> {
+  readonly #child: ChildProcess;
+  readonly #name: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 0;
+  #isStopping = false;
+  #lost: Error | undefined;
+
+  constructor(module: URL, { args = [], core, nodeArgs = [] }: RemoteOptions = {}) {
+    const path = fileURLToPath(module);
+    this.#name = [path, ...args].join(' ');
+    const pin = core === undefined ? '' : `taskset -c ${core} `;
+    // The soft limit of open files becomes the hard one; `exec` keeps the process id ours.
+    const script = `ulimit -n $(ulimit -Hn); exec ${pin}"$0" "$@"`;
+    this.#child = fork(path, args, {
+      execPath: '/bin/sh',
+      execArgv: ['-c', script, process.execPath, ...nodeArgs],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#child.on('message', (reply) => this.#onReply(reply as Reply));
+    this.#child.on('exit', (code, signal) => this.#onExit(`ended with ${String(code ?? signal)}`));
+    this.#child.on('error', (error) => this.#onExit(error.message));
+  }
+
+  call<K extends keyof C & string>(name: K, ...args: Parameters<C[K]>): Promise<Awaited<ReturnType<C[K]>>> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#child.send({ id, name, args } satisfies Request);
+    });
+  }
+
+  stop(): Promise<void> {
+    this.#isStopping = true;
+    if (this.#lost || !this.#child.connected) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#child.once('exit', () => resolve());
+      this.#child.disconnect();
+    });
+  }
+
+  #onReply({ id, result, error }: Reply): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error === undefined) waiting?.resolve(result as never);
+    else waiting?.reject(new Error(`${this.#name}: ${error}`));
+  }
+
+  #onExit(how: string): void {
+    this.#lost ??= new Error(`${this.#name} ${how}`);
+    if (this.#isStopping) return;
+    for (const { reject } of this.#waiting.values()) reject(this.#lost);
+    this.#waiting.clear();
+  }
+}
+
+interface Stoppable {
+  stop(): Promise<void>;
+}
+
+/** Hands on a process that has been started, and remembers it. */
+export type Started = <P extends Stoppable>(process: P) => P;
+
+/** Runs `use` and ends the processes it has started, in the order of their start, whatever happens. */
+export async function withProcesses<T>(use: (started: Started) => Promise<T>): Promise<T> {
+  const processes: Stoppable[] = [];
+  try {
+    return await use((process) => {
+      processes.push(process);
+      return process;
+    });
+  } finally {
+    for (const process of processes) await process.stop();
+  }
+}
+
+/** The value of `read` once it is the wanted one, or what it is after `maxMs`. */
+export async function settled<T>(read: () => T | Promise<T>, wanted: T, maxMs: number): Promise<T> {
+  const untilMs = nowMs() + maxMs;
+  for (;;) {
+    const value = await read();
+    if (value === wanted || nowMs() >= untilMs) return value;
+    await delay(20);
+  }
+}
