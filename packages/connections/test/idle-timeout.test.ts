@@ -10,7 +10,6 @@ import { onTestFinished } from './support/on-test-finished.js';
 /** Long enough that a busy machine is not taken for a silent client. */
 const IDLE_MS = 500;
 
-
 /** A member of a pool with a short idle limit. Its client's close tells when the limit has passed. */
 async function connectIdle() {
   const loopback = await Loopback.start();
