@@ -137,16 +137,20 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.#slowReader?.drained();
   }
 
-  /** The connection leaves the pool: its episode is not the pool's any more. */
-  protected endEpisode(): void {
-    if (this.isSlow) this.context.counters.slowNow--;
-    this.#slowReader?.stop();
+  /** The connection joins or leaves a pool. An episode goes on, and counts there. */
+  protected moveTo(context: SendingContext): void {
+    if (this.isSlow) {
+      this.context.counters.slowNow--;
+      context.counters.slowNow++;
+    }
+    this.context = context;
   }
 
   /** The socket is gone: it is not touched any more. */
   protected die(): void {
     this.isEnded = true;
     this.#isDead = true;
-    this.endEpisode();
+    if (this.isSlow) this.context.counters.slowNow--;
+    this.#slowReader?.stop();
   }
 }

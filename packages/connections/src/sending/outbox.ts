@@ -63,7 +63,7 @@ export class Outbox extends Writer {
   /** What was broadcast before does not reach it, everything from now on does. */
   join(group: OutboxGroup, context: SendingContext, isOverridden: boolean): void {
     if (isOverridden) this.#ownOverride();
-    this.context = context;
+    this.moveTo(context);
     this.#group = group;
     this.joinHistory();
     group.add(this);
@@ -77,7 +77,7 @@ export class Outbox extends Writer {
     this.#detach();
     this.flush();
     this.leaveHistory();
-    this.context = Writer.noPool;
+    this.moveTo(Writer.noPool);
   }
 
   #detach(): void {
