@@ -1,14 +1,14 @@
-import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 // Vitest 4 does not look for a file of this name: every script passes it with `--config`.
-const project = (name: string) => ({
+const TESTS = '**/test/**/*.test.ts';
+const LOOPBACK = '**/test/**/*.loopback.test.ts';
+const WHOLE = '**/test/**/*.whole.test.ts';
+
+/** The tests of the package in whose folder Vitest is started, or of all packages if that is the root. */
+const project = (name: string, include: string, ...others: readonly string[]) => ({
   extends: true as const,
-  test: {
-    name,
-    root: fileURLToPath(new URL(`packages/${name}`, import.meta.url)),
-    include: ['test/**/*.test.ts'],
-  },
+  test: { name, dir: process.cwd(), include: [include], exclude: [...configDefaults.exclude, ...others] },
 });
 
 // .ci/run counts the tests from this report.
@@ -16,7 +16,14 @@ const { VITEST_JSON_FILE } = process.env;
 
 export default defineConfig({
   test: {
-    projects: [project('connections'), project('demo')],
+    projects: [
+      // Sockets in memory and a fake clock.
+      project('unit', TESTS, LOOPBACK, WHOLE),
+      // Real sockets on 127.0.0.1.
+      project('loopback', LOOPBACK),
+      // The packed package, versions of ws, programs in processes of their own.
+      project('whole', WHOLE),
+    ],
     // Most of the time goes by in waiting for sockets and timers, not for a core.
     maxWorkers: 6,
     // The same goes for tests of one file that run beside each other.

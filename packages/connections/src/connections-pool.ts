@@ -7,7 +7,7 @@ import { newCounters, type PoolStats } from './counters.js';
 import { trace } from './diagnostics.js';
 import { Drains } from './drain/drains.js';
 import { planFrom, type DrainOptions } from './drain/drain-options.js';
-import type { DrainReport } from './drain/drain-report.js';
+import type { DrainReport } from './drain-report.js';
 import { expected, toError } from './errors.js';
 import { Membership } from './membership.js';
 import {

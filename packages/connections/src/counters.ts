@@ -21,7 +21,7 @@ export interface Counters {
   compressedBytesIn: number;
   /** Payload bytes after those compressions. Counter. */
   compressedBytesOut: number;
-  /** Messages received from clients. Counter. */
+  /** Messages received from clients and delivered. Counter. */
   messagesReceived: number;
   /** Size of their payloads in bytes. Counter. */
   bytesReceived: number;

@@ -1,4 +1,4 @@
-import type { DrainReport } from './drain/drain-report.js';
+import type { DrainReport } from './drain-report.js';
 import type { ConnectionsError } from './errors.js';
 import type { ReceivedMessage } from './wire/message.js';
 

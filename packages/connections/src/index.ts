@@ -11,7 +11,7 @@ export type { ReceivedMessage, WebSocketMessage } from './wire/message.js';
 export type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './sockets/native-websocket.js';
 
 export type { DrainOptions } from './drain/drain-options.js';
-export type { DrainCounts, DrainProgress, DrainReport } from './drain/drain-report.js';
+export type { DrainCounts, DrainProgress, DrainReport } from './drain-report.js';
 export {
   gracefulShutdown,
   type GracefulShutdown,

@@ -27,8 +27,12 @@ export class Membership<C extends AnyConnection> {
   readonly #counters: Counters;
   readonly #link: PoolLink;
   readonly #listener: MembershipListener<C>;
-  /** Connections whose closing emptied their namespace and whose `removeConnection` may still ask for it. */
-  readonly #emptiedBy = new WeakSet<C>();
+  /** By namespace without members: the connection whose closing emptied it. Its `removeConnection` may still ask. */
+  readonly #emptiedBy = new Map<string, WeakRef<C>>();
+  /** Forgets the namespaces of connections that nobody holds any more, and so cannot ask. */
+  readonly #forgotten = new FinalizationRegistry<string>((namespace) => {
+    if (this.#emptiedBy.get(namespace)?.deref() === undefined) this.#emptiedBy.delete(namespace);
+  });
   /** Members for which a message need not be of a kind that a WebSocket takes have joined. */
   #isLenient = false;
   /** No newcomers are taken. */
@@ -111,6 +115,7 @@ export class Membership<C extends AnyConnection> {
     this.#isLenient ||= core.hasHandlers || core.isOverridden;
     // First: adding it delivers what waits for the connection that it replaces, and that may run user code.
     core.join(this.#link);
+    this.#emptiedBy.delete(connection.namespace);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced);
     if (this.#registry.has(connection)) this.#listener.joined(connection);
@@ -127,16 +132,18 @@ export class Membership<C extends AnyConnection> {
     this.#gone(connection, CloseCode.Replaced, reason);
   }
 
-  /** Removes exactly this connection. @returns whether it was the last one of its namespace */
+  /** Removes exactly this connection. @returns whether it was the last one, and nobody has joined since */
   remove(connection: C): boolean {
-    const hasEmptied = this.#leave(connection, undefined, '');
-    const isLate = this.#emptiedBy.delete(connection) && !this.namespaces.has(connection.namespace);
-    return hasEmptied || isLate;
+    if (this.#leave(connection, undefined, '')) return true;
+    const { namespace } = connection;
+    return this.#emptiedBy.get(namespace)?.deref() === connection && this.#emptiedBy.delete(namespace);
   }
 
   /** The connection has closed, or was released. */
   onGone(connection: C, code: number | undefined, reason: string): void {
-    if (this.#leave(connection, code, reason)) this.#emptiedBy.add(connection);
+    if (!this.#leave(connection, code, reason)) return;
+    this.#emptiedBy.set(connection.namespace, new WeakRef(connection));
+    this.#forgotten.register(connection, connection.namespace);
   }
 
   #leave(connection: C, code: number | undefined, reason: string): boolean {

@@ -1,7 +1,7 @@
 import { assertFunction, assertKeys, assertMaxPerSecond, assertMs } from '../arguments.js';
 import { assertCloseArguments, CloseCode } from '../close-codes.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
-import type { DrainProgress } from './drain-report.js';
+import type { DrainProgress } from '../drain-report.js';
 import { expected } from '../errors.js';
 
 /** The default pace, in connections per second. */

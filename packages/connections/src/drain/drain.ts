@@ -9,7 +9,7 @@ import {
   type DrainProgress,
   type DrainReport,
   type MutableCounts,
-} from './drain-report.js';
+} from '../drain-report.js';
 import { RateLimiter } from './rate-limiter.js';
 
 /** Ending thousands of sockets at once would hold up the event loop. */

@@ -2,7 +2,7 @@ import type { AnyConnection } from '../connection.js';
 import { toError } from '../errors.js';
 import { Drain } from './drain.js';
 import type { DrainPlan } from './drain-options.js';
-import type { DrainReport } from './drain-report.js';
+import type { DrainReport } from '../drain-report.js';
 import type { RateLimiter } from './rate-limiter.js';
 
 /** The pool that is drained. */

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { assertFunction, assertKeys, assertMs } from '../arguments.js';
 import { expected } from '../errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
-import type { DrainReport } from './drain-report.js';
+import type { DrainReport } from '../drain-report.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 

@@ -89,11 +89,11 @@ signalTest(
   },
 );
 
-signalTest('those who have opened a socket but not joined do not keep the process', async () => {
+signalTest('a client that has not joined yet is closed like the others, and the process ends', async () => {
   const { url, process, ended } = await listen();
   const stranger = await ChatClient.connect(url);
   process.kill('SIGTERM');
-  expect((await stranger.closed).code).toBe(1006);
+  expect(await stranger.closed).toEqual({ code: 1012, reason: 'The server restarts' });
   expect(await ended).toBe(0);
 });
 
@@ -126,14 +126,14 @@ signalTest('a signal that reaches only the shell of npm drains the server too', 
   await ended;
 });
 
-test('who joins while the server drains is told to try again later', async () => {
+test('a client that joins while the server drains is not added, and is told to come back', async () => {
   const { url, chat, shutdown } = await start();
   const stranger = await ChatClient.connect(url);
   const stuck = await ChatClient.join(url, 'Stuck');
   stuck.socket.pause();
   const done = shutdown();
   stranger.send({ type: 'join', namespace: 'lobby', name: 'Late' });
-  expect((await stranger.closed).code).toBe(1013);
+  expect((await stranger.closed).code).toBe(1012);
   expect(chat.namespace('lobby').size).toBe(1);
   stuck.socket.resume();
   expect(await done).toMatchObject({ closed: 1, terminated: 0 });

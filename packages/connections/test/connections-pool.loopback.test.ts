@@ -1,0 +1,69 @@
+import { expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool } from '../src/index.js';
+import { Loopback } from './support/loopback.js';
+import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { watchUnhandled } from './support/unhandled.js';
+
+test('calls that nobody awaits are no unhandled rejections when sockets fail and peers vanish', async () => {
+  // The original started promises without waiting for them: one socket that failed at the wrong moment ended the
+  // process for everybody.
+  const { reasons, settle } = watchUnhandled();
+  const loopback = await Loopback.start();
+  const pool = new ConnectionsPool();
+  const gone = await loopback.connect('gone');
+  await pool.newConnection(gone.connection);
+  gone.socket.terminate();
+  const broken = new MemorySocket();
+  broken.send = () => {
+    throw new Error('EPIPE');
+  };
+  broken.close = () => {
+    throw new Error('EPIPE');
+  };
+  const brokenConnection = connectInMemory('broken', 'default', broken).connection;
+  void pool.newConnection(brokenConnection);
+  const rejecting = new Connection('rejecting', 'default', new MemorySocket(), {
+    send: () => Promise.reject(new Error('send failed')),
+    close: () => Promise.reject(new Error('close failed')),
+  });
+  void pool.newConnection(rejecting);
+  void pool.newConnection(connectInMemory('rejecting').connection);
+
+  for (const id of ['gone', 'broken', 'rejecting', 'nobody']) {
+    void pool.send('default', id, 'x');
+    void pool.sendJson('default', id, {});
+    void pool.sendError('default', id, 'x');
+  }
+  void pool.broadcastMessage('default', 'x');
+  void pool.broadcastError('default', 'x', 4000);
+  void gone.connection.send('x');
+  void gone.connection.sendErrorThenClose('x');
+  void gone.connection.close();
+  void brokenConnection.sendThenClose('x');
+  void rejecting.sendThenClose('x');
+  void pool.closeAll('default');
+  void pool.drainConnections();
+  void pool.newConnection(connectInMemory('late').connection);
+  await settle();
+  await vi.waitFor(() => expect(pool.stats().connections).toBe(0), 4_000);
+  await settle();
+  expect(reasons).toEqual([]);
+});
+
+test('a broadcast encodes its JSON once for all recipients', async () => {
+  // The original called JSON.stringify for each recipient.
+  const loopback = await Loopback.start();
+  const pool = new ConnectionsPool();
+  const pairs = [];
+  for (const id of ['1', '2', '3']) pairs.push(await loopback.connect(id));
+  for (const { connection } of pairs) await pool.newConnection(connection);
+  const value = { toJSON: vi.fn(() => ({ encoded: value.toJSON.mock.calls.length })) };
+
+  await pool.broadcastJsonMessage('default', value);
+  for (const { client } of pairs) expect(await client.exactly(1)).toEqual(['{"encoded":1}']);
+  expect(value.toJSON).toHaveBeenCalledTimes(1);
+
+  value.toJSON.mockClear();
+  await pool.broadcastError('default', value);
+  for (const { client } of pairs) expect(await client.exactly(1)).toEqual(['{"encoded":1}']);
+});

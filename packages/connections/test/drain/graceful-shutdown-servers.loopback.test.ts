@@ -1,0 +1,145 @@
+import { once } from 'node:events';
+import http, { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import net, { type AddressInfo } from 'node:net';
+import { describe, expect, test, vi } from 'vitest';
+import { WebSocket, WebSocketServer } from 'ws';
+import { ConnectionsPool, gracefulShutdown } from '../../src/index.js';
+import { Client } from '../support/loopback.js';
+import { onTestFinished } from '../support/on-test-finished.js';
+import { start, connect, upgradeRaw, get, keepAliveAgent, pendingRequest } from '../support/shutdown.js';
+import { tlsFixture } from '../support/tls-fixture.js';
+
+// These wait for drains, which they may do at the same time.
+describe.concurrent('a server that is shut down', () => {
+  test('a keep-alive connection without a request does not keep the server open', async () => {
+    const { port, shutdown } = await start(1);
+    expect(await get(port, keepAliveAgent())).toEqual({ status: 200, body: 'hello' });
+    await shutdown.shutdown();
+  });
+
+  test('a request that is running when a shutdown begins may finish', async () => {
+    const running = await start(1);
+    const { server, shutdown } = running;
+    const { response, answered } = await pendingRequest(running);
+    const done = shutdown.shutdown();
+    while (server.listening) await new Promise((resolve) => setImmediate(resolve));
+    response.end('late');
+    expect(await answered).toEqual({ status: 200, body: 'late' });
+    await done;
+  });
+
+  test(
+    'a connection whose running request has finished does not keep the server open',
+    { timeout: 15_000 },
+    async () => {
+      // Nothing tells its client to close the connection: the library has to find it idle.
+      const running = await start(1);
+      const { server, shutdown } = running;
+      server.keepAliveTimeout = 0;
+      const { response, answered } = await pendingRequest(running, keepAliveAgent());
+      const cutOff = vi.spyOn(server, 'closeAllConnections');
+      const done = shutdown.shutdown();
+      while (server.listening) await new Promise((resolve) => setImmediate(resolve));
+      response.end('late');
+      expect(await answered).toEqual({ status: 200, body: 'late' });
+      await done;
+      expect(cutOff).not.toHaveBeenCalled();
+    },
+  );
+
+  test(
+    'an upgrade that nobody answers and a socket that nobody told of are cut off after a while',
+    { timeout: 15_000 },
+    async () => {
+      // Once its upgrade has begun, the server itself does not know a socket any more.
+      const { server, port, shutdown } = await start(1, { webSocketServer: { close: () => undefined } });
+      const strangers = new WebSocketServer({ noServer: true });
+      server.removeAllListeners('upgrade');
+      server.on('upgrade', (request, socket, head) => {
+        if (request.url === '/strangers') strangers.handleUpgrade(request, socket, head, () => undefined);
+      });
+      const stranger = new Client(new WebSocket(`ws://127.0.0.1:${port}/strangers`));
+      await once(stranger.socket, 'open');
+      const hanging = once(server, 'upgrade');
+      const unanswered = upgradeRaw(port);
+      await hanging;
+      expect(await shutdown.shutdown()).toMatchObject({ closed: 1 });
+      expect((await stranger.closed).code).toBe(1006);
+      expect(await unanswered).toBe('');
+      expect(server.listening).toBe(false);
+    },
+  );
+
+  test('a TLS handshake that never begins is cut off after a while', { timeout: 15_000 }, async () => {
+    // The probes of load balancers do that.
+    const pool = new ConnectionsPool();
+    const server = createSecureServer(tlsFixture);
+    const shutdown = gracefulShutdown({ server, pool });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const probe = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+    onTestFinished(() => void probe.destroy());
+    probe.on('error', () => undefined);
+    const cut = once(probe, 'close');
+    await once(server, 'connection');
+    await shutdown.shutdown();
+    await cut;
+    expect(server.listening).toBe(false);
+  });
+
+  test('a server that its owner is closing already is waited for', async () => {
+    const running = await start(1);
+    const { server, shutdown } = running;
+    const { response, answered } = await pendingRequest(running);
+    let isClosed = false;
+    server.close(() => (isClosed = true));
+    const done = shutdown.shutdown();
+    setTimeout(() => response.end('late'), 200);
+    await done;
+    expect(isClosed).toBe(true);
+    expect(await answered).toEqual({ status: 200, body: 'late' });
+  });
+
+  test(
+    'a request that never finishes and one that never begins are cut off after a while',
+    { timeout: 15_000 },
+    async () => {
+      const { server, port, shutdown } = await start(1);
+      const silent = net.connect(port, '127.0.0.1');
+      const ended = once(silent, 'close');
+      await once(silent, 'connect');
+      server.removeAllListeners('request');
+      const asked = once(server, 'request');
+      const request = http.get({ host: '127.0.0.1', port });
+      const failed = once(request, 'error').catch((error: unknown) => [error]);
+      await asked;
+      await shutdown.shutdown();
+      expect(await failed).toMatchObject([{ code: 'ECONNRESET' }]);
+      await ended;
+    },
+  );
+
+  test('a client of the WebSocketServer that is in no pool is closed with the code of the drain', async () => {
+    // A client that had connected and not joined yet was cut off without a close frame, at the end of the drain.
+    const { webSocketServer, port, shutdown } = await start(1);
+    webSocketServer.removeAllListeners('connection');
+    const stray = await connect(port);
+    const done = shutdown.shutdown();
+    expect(await stray.closed).toEqual({ code: 1012, reason: '' });
+    await done;
+  });
+
+  test('a server that is still looking up its host closes when it listens', async () => {
+    // `listen('localhost')` takes a moment. A shutdown meanwhile took the server for closed, and the process stayed.
+    const server = createServer();
+    const shutdown = gracefulShutdown({ server, pool: new ConnectionsPool() });
+    onTestFinished(() => void server.close());
+    const closed = once(server, 'close');
+    server.listen(0, 'localhost');
+    expect(server.listening).toBe(false);
+    await shutdown.shutdown();
+    await closed;
+    expect(server.listening).toBe(false);
+  });
+});

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { RateLimiter } from '../../src/drain/rate-limiter.js';
+import { Random } from '../support/random.js';
+import { busiestSecond } from '../support/timed-pool.js';
+
+test('a new limiter lets its whole rate pass at once', () => {
+  const limiter = new RateLimiter(5);
+  expect(limiter.allowed(0)).toBe(5);
+  expect(limiter.waitMs(0)).toBe(0);
+});
+
+test('the rate is used up until a window has passed since the oldest of those that passed', () => {
+  const limiter = new RateLimiter(5);
+  limiter.record(0, 3);
+  limiter.record(400, 2);
+  expect(limiter.allowed(400)).toBe(0);
+  expect(limiter.waitMs(400)).toBe(620);
+  // The window is a little over a second: clients must not see more than the rate within any one second.
+  expect(limiter.allowed(1_019)).toBe(0);
+  expect(limiter.allowed(1_020)).toBe(3);
+  expect(limiter.waitMs(1_020)).toBe(0);
+  expect(limiter.allowed(1_420)).toBe(5);
+});
+
+test('a slice in which nobody had to be closed uses nothing of the rate', () => {
+  const limiter = new RateLimiter(1);
+  limiter.record(0, 0);
+  expect(limiter.allowed(0)).toBe(1);
+  expect(limiter.waitMs(0)).toBe(0);
+});
+
+test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+  'no second sees more than the rate, however unevenly they come (seed %i)',
+  (seed) => {
+    const random = new Random(seed);
+    const rate = 1 + random.below(50);
+    const limiter = new RateLimiter(rate);
+    const passed: number[] = [];
+    for (let nowMs = 0; nowMs < 20_000; nowMs += random.below(300)) {
+      const waitMs = limiter.waitMs(nowMs);
+      const allowed = limiter.allowed(nowMs);
+      expect(waitMs > 0).toBe(allowed === 0);
+      // After the wait that it asks for, at least one may pass.
+      if (allowed === 0) nowMs += waitMs;
+      expect(limiter.allowed(nowMs)).toBeGreaterThan(0);
+      const count = Math.min(limiter.allowed(nowMs), random.below(rate + 1));
+      limiter.record(nowMs, count);
+      for (let one = 0; one < count; one++) passed.push(nowMs);
+    }
+    expect(passed.length).toBeGreaterThan(rate);
+    expect(busiestSecond(passed)).toBeLessThanOrEqual(rate);
+  },
+);
