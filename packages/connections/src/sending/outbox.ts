@@ -77,6 +77,7 @@ export class Outbox extends Writer {
     this.#detach();
     this.flush();
     this.leaveHistory();
+    this.endEpisode();
     this.context = Writer.noPool;
   }
 

@@ -28,7 +28,7 @@ test('an overridden send keeps its order before and after an open fragmented mes
   const { client, socket } = await (await Loopback.start()).pair();
   await pool.newConnection(new Shouting('1', 'default', socket));
   const broadcast = (texts: string): Promise<BroadcastResult[]> =>
-    Promise.all([...texts].map((text) => pool.broadcastMessage('default', text)));
+    Promise.all(texts.split('').map((text) => pool.broadcastMessage('default', text)));
   const before = broadcast('uvw');
   socket.send('A', { fin: false });
   const inside = broadcast('xyz');
