@@ -118,7 +118,7 @@ export class Outbox extends Writer {
     this.die();
     this.runOverride();
     this.leave();
-    if (this.hasOpenAnswers) this.answers.abandon();
+    this.answers.abandon();
   }
 
   // ---------------------------------------------------------------- private messages
