@@ -131,3 +131,69 @@ test('a large message goes out plain when zlib fails', async () => {
   expect([isCompressed(frame), frame.payload.length]).toEqual([false, 20_000]);
   expect(pool.stats()).toMatchObject({ compressions: 0, compressedMessages: 0 });
 });
+
+/** Lets the library see that much time pass. */
+function pass(ms: number): void {
+  vi.spyOn(performance, 'now').mockReturnValue(performance.now() + ms);
+}
+
+// A namespace waited until nothing was being compressed. With a steady stream of large messages that never came: small
+// messages were seconds late, and in the end everybody was closed as a slow reader.
+test('what is ready leaves at the end of the turn while later messages are being compressed', async () => {
+  isHolding = true;
+  const pool = new ConnectionsPool();
+  const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
+  const connection = new Connection('1', 'default', wire.socket);
+  await pool.newConnection(connection);
+  const first = pool.broadcastMessage('default', 'first');
+  void pool.broadcastMessage('default', 'x'.repeat(20_000));
+  const last = pool.broadcastMessage('default', 'last');
+  expect(await first).toEqual(ONE_SENT);
+  expect((await wire.frame()).payload.toString()).toBe('first');
+  let isLastSent = false;
+  void last.then(() => (isLastSent = true));
+  await endTurn();
+  // Its order is kept.
+  expect([isLastSent, wire.rest]).toEqual([false, 0]);
+  release();
+  expect(await last).toEqual(ONE_SENT);
+  expect(isCompressed(await wire.frame())).toBe(true);
+  expect((await wire.frame()).payload.toString()).toBe('last');
+});
+
+test('a message goes out plain when its compression takes more than 50 ms, and closes nobody', async () => {
+  isHolding = true;
+  const { pool, members: all } = await poolOf(2, { server: SHARED });
+  const texts = Array.from({ length: 6 }, (_, index) => `${index} `.repeat(index % 2 === 0 ? 10_000 : 10));
+  const results = [];
+  for (const text of texts) {
+    results.push(pool.broadcastMessage('default', text));
+    await endTurn();
+  }
+  const writes = all.map(({ socket }) => spyWrites(socket));
+  expect(pool.stats().messagesSent).toBe(0);
+  pass(51);
+  // The end of the wait is a real timer.
+  for (const result of results)
+    expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+  for (const { client } of all) expect(await client.exactly(6)).toEqual(texts);
+  expect(writes[0]!.length).toBeGreaterThan(0);
+  expect(pool.stats()).toMatchObject({ connections: 2, slowReaders: 0, compressions: 3 });
+});
+
+test('messages that wait for their compression never fill more than a quarter of the bound', async () => {
+  isHolding = true;
+  const {
+    pool,
+    members: [{ client, socket }],
+  } = await poolOf(1, { server: SHARED, pool: { maxBufferedBytes: 400_000 } });
+  const writes = spyWrites(socket);
+  const texts = Array.from({ length: 40 }, (_, index) => `${index} `.padEnd(20_000, 'x'));
+  const results = texts.map((text) => pool.broadcastMessage('default', text));
+  expect(writes.length).toBeGreaterThan(0);
+  for (const result of results.slice(0, 40 - 5)) expect(await result).toEqual(ONE_SENT);
+  release();
+  for (const result of results) expect(await result).toEqual(ONE_SENT);
+  expect(await client.exactly(40)).toEqual(texts);
+  expect(pool.stats()).toMatchObject({ connections: 1, slowReaders: 0, dropped: 0 });
+});

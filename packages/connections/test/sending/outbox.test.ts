@@ -1,7 +1,10 @@
-import { describe, expect, test } from 'vitest';
-import { Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
+import { describe, expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
+import { PrivateMessage } from '../../src/sending/delivery.js';
 import { endTurn } from '../support/engine.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { onTestFinished } from '../support/on-test-finished.js';
+import { poolInMemory } from '../support/pool-of.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
 /** A connection that is closing is no recipient. */
@@ -170,4 +173,104 @@ test('a buffer that is used again goes out as it was through a socket that the l
   buffer.fill('b');
   await sent;
   expect(socket.sent.map(String)).toEqual(['aaaaaaaaaa']);
+});
+
+// Handlers get a broadcast after the call. They were handed the buffer of the caller, who had used it again by then.
+test.each([
+  ['a Buffer', Buffer.from('hello')],
+  ['a Uint16Array', Uint16Array.of(1, 2, 3)],
+  ['an ArrayBuffer', Uint8Array.of(1, 2, 3).buffer],
+])('handlers get %s of a broadcast as it was when it was broadcast', async (_, message) => {
+  const pool = new ConnectionsPool();
+  const got: unknown[] = [];
+  const handlers = { send: (taken: unknown) => void got.push(taken), close: () => undefined };
+  for (const id of ['1', '2']) await pool.newConnection(new Connection(id, 'default', {}, handlers));
+  const original = structuredClone(message);
+  const result = pool.broadcastMessage('default', message);
+  const bytes =
+    message instanceof ArrayBuffer
+      ? Buffer.from(message)
+      : Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+  bytes.fill(0xff);
+  expect(await result).toMatchObject({ sent: 2 });
+  for (const taken of got) {
+    expect((taken as object).constructor).toBe(message.constructor);
+    expect(Buffer.from(taken as Uint8Array)).toEqual(Buffer.from(original as Uint8Array));
+  }
+});
+
+// A handler that flushed, or broadcast past the limit of a turn, had the broadcast that it was called for resolved before
+// it was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0 }.
+test.each<[string, (pool: ConnectionsPool) => void]>([
+  ['flushes', (pool) => pool.flush()],
+  [
+    'broadcasts more than a turn may hold',
+    (pool) => void pool.broadcastMessage('other', Buffer.alloc(1_100_000)),
+  ],
+  [
+    'broadcasts and flushes',
+    (pool) => {
+      void pool.broadcastMessage('default', 'inner');
+      pool.flush();
+    },
+  ],
+])('the counts of a broadcast add up when a handler %s', async (_, act) => {
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connectInMemory('1', 'other').connection);
+  const handlers = {
+    send: (message: unknown) => {
+      if (message === 'x') act(pool);
+    },
+    close: () => undefined,
+  };
+  for (const id of ['1', '2', '3']) await pool.newConnection(new Connection(id, 'default', {}, handlers));
+  expect(await pool.broadcastMessage('default', 'x')).toEqual({
+    recipients: 3,
+    sent: 3,
+    dropped: 0,
+    failed: 0,
+  });
+});
+
+// While a connection that leaves is emptied, its handler broadcast something. For that connection it was lost, and
+// counted nowhere.
+test('a broadcast that is made while a leaving connection is emptied adds up', async () => {
+  const pool = new ConnectionsPool();
+  let inner: Promise<BroadcastResult> | undefined;
+  const leaving: Connection = new Connection(
+    '1',
+    'default',
+    {},
+    {
+      send: (message) => {
+        if (message === 'A') inner = pool.broadcastMessage('default', 'B');
+      },
+      close: () => undefined,
+    },
+  );
+  const stays = connectInMemory('2');
+  for (const connection of [leaving, stays.connection]) await pool.newConnection(connection);
+  const outer = pool.broadcastMessage('default', 'A');
+  await pool.removeConnection(leaving);
+  expect(await outer).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+  const { recipients, sent, dropped, failed } = (await inner)!;
+  expect(sent + dropped + failed).toBe(recipients);
+  expect(stays.socket.sent).toEqual(['A', 'B']);
+});
+
+// 16,000 private messages after a broadcast took 271 ms, and it grew with their square.
+test('what waits is not added up again for each private message', async () => {
+  const {
+    pool,
+    members: [{ socket, connection }],
+  } = poolInMemory(1);
+  const sums = vi.spyOn(PrivateMessage.prototype, 'byteLength', 'get');
+  onTestFinished(() => sums.mockRestore());
+  void pool.broadcastMessage('default', 'x');
+  for (let i = 0; i < 1_000; i++) void connection.send('y');
+  expect(connection.bufferedAmount).toBe(3 + 3 * 1_000);
+  await endTurn();
+  expect(connection.bufferedAmount).toBe(0);
+  expect(socket.sent).toHaveLength(1_001);
+  expect(sums.mock.calls.length).toBeLessThan(10_000);
 });

@@ -80,3 +80,16 @@ describe('with a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+// It stayed among those that are slow now, and nobody could ever be counted back.
+test('a slow reader that is removed from its pool is no longer slow there', async () => {
+  const {
+    pool,
+    members: [{ socket, connection }],
+  } = poolInMemory(1, { maxBufferedBytes: 100, onSlow: 'drop' });
+  socket.bufferedAmount = 100;
+  expect(await connection.send('x')).toBe(false);
+  expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 1 });
+  await pool.removeConnection(connection);
+  expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 0 });
+});

@@ -4,6 +4,7 @@ import { endTurn, spySystemWrites, spyWrites, tcpOf } from '../support/engine.js
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
 
+const TWO_SENT = { recipients: 2, sent: 2, dropped: 0, failed: 0 };
 const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1 };
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const modes = {
@@ -163,3 +164,21 @@ test('a broadcast that has failed inside an open fragmented message leaves nothi
   socket.send('b', { fin: true });
   expect(await client.exactly(1)).toEqual(['ab']);
 });
+
+// The buffer was transferred to a worker after the call. Its header went out without a payload, and every client took
+// the next 100,000 bytes of other messages for it.
+test.each(Object.entries(modes))(
+  'a large ArrayBuffer that is transferred after the call has failed, and breaks nothing (%s)',
+  async (_, server) => {
+    const { pool, members: all } = await poolOf(2, { server });
+    const large = new ArrayBuffer(100_000);
+    const results = ['before', large, 'after'].map((message) => pool.broadcastMessage('default', message));
+    void all[0].connection.send('private');
+    structuredClone(large, { transfer: [large] });
+    const [before, transferred, after] = await Promise.all(results);
+    expect([before, after]).toEqual([TWO_SENT, TWO_SENT]);
+    expect(transferred).toEqual({ recipients: 2, sent: 0, dropped: 0, failed: 2 });
+    expect(await all[0].client.exactly(3)).toEqual(['before', 'after', 'private']);
+    expect(await all[1].client.exactly(2)).toEqual(['before', 'after']);
+  },
+);

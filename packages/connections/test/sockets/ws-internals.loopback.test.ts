@@ -113,3 +113,37 @@ test('a ws with all of its internals never sees its public send called', async (
   expect(await client.exactly(3)).toEqual(['1', 'private', '2']);
   expect(send).not.toHaveBeenCalled();
 });
+
+// A subclass of `ws` that seals its messages was bypassed: the client got the plain text.
+test('a subclass of ws with a send of its own sees every message', async () => {
+  class Sealed extends WebSocket {
+    override send(data: unknown, ...rest: unknown[]): void {
+      (super.send as (...args: unknown[]) => void)(`sealed: ${String(data)}`, ...rest);
+    }
+  }
+  const {
+    pool,
+    members: [{ client, connection }],
+  } = await poolOf(1, { server: { ...SHARED, WebSocket: Sealed } });
+  void pool.broadcastMessage('default', '1');
+  void connection.send('private');
+  expect(await pool.broadcastMessage('default', '2')).toEqual(ONE_SENT);
+  expect(await client.exactly(3)).toEqual(['sealed: 1', 'sealed: private', 'sealed: 2']);
+});
+
+test('a ws whose send was patched before it joined sees every message', async () => {
+  const { client, socket } = await (await Loopback.start(SHARED)).pair();
+  const seen: unknown[] = [];
+  const send = socket.send.bind(socket) as (...args: unknown[]) => void;
+  socket.send = (...args: unknown[]) => {
+    seen.push(args[0]);
+    send(...args);
+  };
+  const pool = new ConnectionsPool();
+  const connection = new Connection('1', 'default', socket);
+  await pool.newConnection(connection);
+  void pool.broadcastMessage('default', '1');
+  void connection.send('private');
+  expect(await client.exactly(2)).toEqual(['1', 'private']);
+  expect(seen.map(String)).toEqual(['1', 'private']);
+});

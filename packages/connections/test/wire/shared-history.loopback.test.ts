@@ -214,3 +214,19 @@ test('private messages have RSV1 unset, whatever they are and however they are s
     'bye, and is longer than the threshold',
   ]);
 });
+
+// A buffer of 93 KB was used again after the call. The dictionary held its old bytes and the wire its new ones, so every
+// client received another text than the one that was broadcast next.
+test('a large buffer that is used again changes no other message', async () => {
+  const room = await Room.open({ compression: { history: true } });
+  const [a, b] = [await room.member('a'), await room.member('b')];
+  const big = Buffer.from('account 4711 balance 1000 EUR; '.repeat(3_000));
+  const original = Buffer.from(big);
+  const statement = `statement: ${'account 4711 balance 1000 EUR; '.repeat(3)}`;
+  void room.pool.broadcastMessage('default', big);
+  big.fill('account 6666 balance 9999 EUR; ');
+  await nextTurn();
+  await room.broadcast(statement);
+  for (const member of [a, b]) await expectMessages(member, [original, statement]);
+  expect((await last(a)).reachBytes).toBeGreaterThan(0);
+});
