@@ -52,9 +52,9 @@ export class ConnectionsPool<
     this.#endOfTurn = new EndOfTurn(this.#settings.maxFlushMs);
     this.#members = new Membership(this.#endOfTurn, this.#settings, this.#counters, this.#makeLink(), {
       joined: (connection) => this.emitSafely('connection', connection),
-      left: (connection, code, reason) => {
+      left: (connection, code, reason, isKnown) => {
         this.#drains.onGone(connection);
-        this.emitSafely('disconnection', connection, code, reason);
+        if (isKnown) this.emitSafely('disconnection', connection, code, reason);
       },
       refused: (connection, error) => this.emitSafely('refused', connection, error),
       emptied: (namespace) => this.emitSafely('emptyNamespace', namespace),

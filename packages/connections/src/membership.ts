@@ -10,8 +10,11 @@ import type { EndOfTurn } from './sending/end-of-turn.js';
 /** What happens to members, for the pool to pass on. None of this throws. */
 export interface MembershipListener<C> {
   joined(connection: C): void;
-  /** @param code `undefined` if it was removed or released */
-  left(connection: C, code: number | undefined, reason: string): void;
+  /**
+   * @param code `undefined` if it was removed or released
+   * @param isKnown `joined` was called for it
+   */
+  left(connection: C, code: number | undefined, reason: string, isKnown: boolean): void;
   refused(connection: C, error: ConnectionsError): void;
   emptied(namespace: string): void;
 }
@@ -33,6 +36,8 @@ export class Membership<C extends AnyConnection> {
   readonly #forgotten = new FinalizationRegistry<string>((namespace) => {
     if (this.#emptiedBy.get(namespace)?.deref() === undefined) this.#emptiedBy.delete(namespace);
   });
+  /** Newcomers that the listener has not been told of yet: user code may remove them before that. */
+  readonly #unannounced = new Set<C>();
   /** Members for which a message need not be of a kind that a WebSocket takes have joined. */
   #isLenient = false;
   /** No newcomers are taken. */
@@ -116,9 +121,10 @@ export class Membership<C extends AnyConnection> {
     // First: adding it delivers what waits for the connection that it replaces, and that may run user code.
     core.join(this.#link);
     this.#emptiedBy.delete(connection.namespace);
+    this.#unannounced.add(connection);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced);
-    if (this.#registry.has(connection)) this.#listener.joined(connection);
+    if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
   }
 
   #replace(connection: C): void {
@@ -159,7 +165,7 @@ export class Membership<C extends AnyConnection> {
 
   #gone(connection: C, code: number | undefined, reason: string): void {
     coreOf(connection).leave();
-    this.#listener.left(connection, code, reason);
+    this.#listener.left(connection, code, reason, !this.#unannounced.delete(connection));
   }
 }
 

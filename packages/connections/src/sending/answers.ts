@@ -5,6 +5,7 @@ export class Answers {
   readonly #open = new Set<Tally>();
   readonly #onError: (error: unknown) => void;
   readonly #onAnswered: () => void;
+  #isAbandoned = false;
 
   /**
    * @param onError a promise has rejected
@@ -21,7 +22,9 @@ export class Answers {
 
   /** Waits for a promise, or whatever else has a `then`, and counts the message as it says. */
   await(answer: PromiseLike<unknown>, tally: Tally, onError = this.#onError): void {
-    this.#open.add(tally);
+    // User code may end its connection before it answers.
+    if (this.#isAbandoned) tally.count('failed');
+    else this.#open.add(tally);
     // One promise for all kinds of thenables: theirs may throw, answer twice, or answer at once.
     Promise.resolve(answer).then(
       (isSent) => this.#settle(tally, isSent !== false),
@@ -32,8 +35,9 @@ export class Answers {
     );
   }
 
-  /** The connection is gone: nobody answers any more. */
+  /** The connection is gone: nobody answers any more, and whoever still does is not listened to. */
   abandon(): void {
+    this.#isAbandoned = true;
     const open = [...this.#open];
     this.#open.clear();
     for (const tally of open) tally.count('failed');

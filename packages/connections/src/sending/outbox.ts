@@ -37,15 +37,14 @@ export class Outbox extends Writer {
   #cursor = 0;
   /** What waits before that. */
   #own: Piece[] | undefined;
-  /** Bytes of the pieces that the running flush has taken and not handed over yet. */
-  #inHandBytes = 0;
+  /** Bytes of these pieces, and of those that the running flush has taken and not handed over yet. */
+  #ownBytes = 0;
   #isFlushing = false;
   #onEnd: (() => void) | undefined;
 
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
-    let waiting = this.bytesInSocket + this.#inHandBytes;
-    for (const { byteLength } of this.#own ?? []) waiting += byteLength;
+    let waiting = this.bytesInSocket + this.#ownBytes;
     this.#locate();
     let cursor = this.#cursor;
     for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next) {
@@ -114,7 +113,7 @@ export class Outbox extends Writer {
     this.die();
     this.runOverride();
     this.leave();
-    if (this.hasOpenAnswers) this.answers.abandon();
+    this.answers.abandon();
   }
 
   // ---------------------------------------------------------------- private messages
@@ -141,7 +140,7 @@ export class Outbox extends Writer {
     }
     this.cut();
     const waiting = new PrivateMessage(envelope);
-    (this.#own ??= []).push(waiting);
+    this.#push(waiting);
     if (!this.#isFlushing) this.#group?.addIrregular(this);
     return waiting.sent;
   }
@@ -211,7 +210,7 @@ export class Outbox extends Writer {
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {
       const log = this.#log;
-      if (this.#cursor < log.length) (this.#own ??= []).push(log.from(this.#cursor));
+      if (this.#cursor < log.length) this.#push(log.from(this.#cursor));
       this.#cursor = Math.max(this.#cursor, log.length);
       if (log.next === undefined) return;
       this.#cursor -= log.length;
@@ -243,6 +242,11 @@ export class Outbox extends Writer {
     return this.#cursor < this.#log.length;
   }
 
+  #push(piece: Piece): void {
+    (this.#own ??= []).push(piece);
+    this.#ownBytes += piece.byteLength;
+  }
+
   /** Delivers its own pieces, and whatever user code adds to them meanwhile. */
   flush(): void {
     if (this.#isFlushing) return;
@@ -250,20 +254,20 @@ export class Outbox extends Writer {
     for (let pieces = this.#own; pieces !== undefined; pieces = this.#own) {
       this.#own = undefined;
       if (!this.writeTogether(pieces)) this.#deliver(pieces);
+      else for (const { byteLength } of pieces) this.#ownBytes -= byteLength;
     }
     this.#isFlushing = false;
     this.#tryEnd();
   }
 
   #deliver(pieces: readonly Piece[]): void {
-    for (const { byteLength } of pieces) this.#inHandBytes += byteLength;
     for (const piece of pieces) {
       if (pieces.length > 1 && this.writeTogether([piece])) {
-        this.#inHandBytes -= piece.byteLength;
+        this.#ownBytes -= piece.byteLength;
       } else if (piece instanceof Slice) {
-        this.sendEach(piece, ({ byteLength }) => (this.#inHandBytes -= byteLength));
+        this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
-        this.#inHandBytes -= piece.byteLength;
+        this.#ownBytes -= piece.byteLength;
         this.sendOne(piece.envelope, piece, piece.envelope.message);
       }
     }

@@ -19,6 +19,15 @@ export interface HistoryModelOptions {
   readonly clients?: number;
 }
 
+const HISTORIES = [512, 700, 2_048, 8_192, 20_000, 32_768];
+
+/** A history of some size; with every third seed, slow readers. */
+export function modelOptions(seed: number): Omit<HistoryModelOptions, 'loopback' | 'steps'> {
+  const isLossy = seed % 3 === 2;
+  const historyBytes = HISTORIES[seed % HISTORIES.length]!;
+  return { seed, historyBytes, ...(isLossy && { maxBufferedBytes: 40_000 }) };
+}
+
 /** Messages whose order is promised: those of one connection, or of the owner of the socket. */
 interface Stream {
   readonly connection: Connection | undefined;

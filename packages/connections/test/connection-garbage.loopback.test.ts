@@ -1,26 +1,9 @@
-import { once } from 'node:events';
-import { createServer, get, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { ServerOptions } from 'ws';
-import { ConnectionsPool, gracefulShutdown } from '../src/index.js';
+import { ConnectionsPool } from '../src/index.js';
 import { member } from './support/engine.js';
+import { expectCollected } from './support/garbage.js';
 import { Loopback } from './support/loopback.js';
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-async function expectCollected(refs: readonly WeakRef<object>[]): Promise<void> {
-  await vi.waitFor(async () => {
-    await nextTurn();
-    collect();
-    expect(refs.map((ref) => ref.deref() === undefined)).toEqual(refs.map(() => true));
-  });
-}
-
 type End = 'closed' | 'terminated' | 'removed' | 'gone';
 
 /** Uses a connection in every way, ends it, and keeps only a weak hold of it. */
@@ -64,22 +47,4 @@ describe.each(modes)('%s', (_, options) => {
       expect((await client.exactly(4)).at(-1)).toBe('end');
     },
   );
-});
-
-// A shutdown knows the sockets of its server, to cut off those that hold it open.
-test('a socket of a server that is to be shut down is not retained when it has closed', async () => {
-  const refs: WeakRef<object>[] = [];
-  const server = createServer((_request, response) => response.setHeader('Connection', 'close').end('hello'));
-  gracefulShutdown({ server, pool: new ConnectionsPool() });
-  server.on('connection', (socket) => refs.push(new WeakRef(socket)));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => void server.close());
-  const { port } = server.address() as AddressInfo;
-  for (let i = 0; i < 3; i++) {
-    const [response] = (await once(get({ host: '127.0.0.1', port }), 'response')) as [IncomingMessage];
-    await once(response.resume(), 'close');
-  }
-  expect(refs).toHaveLength(3);
-  await expectCollected(refs);
 });

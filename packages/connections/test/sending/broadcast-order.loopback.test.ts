@@ -1,8 +1,8 @@
 import { describe, test } from 'vitest';
 import type { ServerOptions } from 'ws';
-import { BroadcastModel } from './support/broadcast-model.js';
-import { Loopback } from './support/loopback.js';
-import type { Random } from './support/random.js';
+import { BroadcastModel } from '../support/broadcast-model.js';
+import { Loopback } from '../support/loopback.js';
+import type { Random } from '../support/random.js';
 
 /** How many seeds each mode is tried with; more than a handful is for hunting. */
 const SEEDS = Number(process.env['CONNECTIONS_TEST_SEEDS'] ?? 2);

@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest';
+import { BroadcastLog } from '../../src/sending/broadcast-log.js';
+import type { Slice } from '../../src/sending/slice.js';
+import { entriesOf, STATELESS } from '../support/entries.js';
+
+const textsOf = ({ entries }: Slice): unknown[] => entries.map(({ envelope }) => envelope.message);
+
+test('a log knows its messages and their bytes from every cursor on', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'bb', 'ccc']));
+  expect([log.length, log.byteLength]).toEqual([3, 3 + 4 + 5]);
+  expect([0, 1, 2, 3, 9].map((cursor) => log.bytesFrom(cursor))).toEqual([12, 9, 5, 0, 0]);
+  expect(textsOf(log.from(1))).toEqual(['bb', 'ccc']);
+});
+
+test('connections that need the same part of a log share it, until something is added', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b']));
+  const part = log.from(1);
+  expect(log.from(1)).toBe(part);
+  log.append(entriesOf(['c'])[0]!);
+  expect(log.from(1)).not.toBe(part);
+  expect(textsOf(part)).toEqual(['b']);
+  expect(textsOf(log.from(1))).toEqual(['b', 'c']);
+});
+
+test('a sealed log ends after some messages, and the rest goes on in the next one', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
+  const next = log.seal(2);
+  expect([log.next, next.next]).toEqual([next, undefined]);
+  expect([log.length, log.byteLength, next.length, next.byteLength]).toEqual([2, 6, 1, 3]);
+  expect(textsOf(log.whole)).toEqual(['a', 'b']);
+  expect(log.from(0)).toBe(log.whole);
+  next.append(entriesOf(['d'])[0]!);
+  expect(textsOf(next.from(0))).toEqual(['c', 'd']);
+});
+
+test('a log that is sealed twice keeps the chain', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
+  const last = log.seal(3);
+  const middle = log.seal(1);
+  expect([log.next, middle.next]).toEqual([middle, last]);
+  expect([log, middle, last].map(({ length }) => length)).toEqual([1, 2, 0]);
+});
+
+test('parts that were handed out before the log was sealed share the bytes of the whole', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
+  const [tail, all] = [log.from(1), log.from(0)];
+  log.seal(3);
+  const whole = log.whole.encoded(undefined, undefined).chunks[0]!;
+  for (const part of [tail, all]) {
+    const bytes = part.encoded(undefined, undefined, true).chunks[0]!;
+    expect(bytes.buffer).toBe(whole.buffer);
+  }
+  expect(tail.encoded(undefined, undefined, true).chunks[0]!.toString('latin1')).toBe('\x81\x01b\x81\x01c');
+});
+
+test('a part that goes on in the next log has bytes of its own', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
+  const part = log.from(1);
+  log.seal(2);
+  const whole = log.whole.encoded(undefined, undefined).chunks[0]!;
+  expect(part.encoded(undefined, undefined, true).chunks[0]!.buffer).not.toBe(whole.buffer);
+  expect(textsOf(part)).toEqual(['b', 'c']);
+});
+
+test('a log is ready up to the first message that is being compressed and not overdue', async () => {
+  const entries = entriesOf(['a', 'x'.repeat(20_000), 'b']);
+  const ready = new Promise<void>((resolve) => entries[1]!.envelope.prepare([STATELESS], [], false, resolve));
+  const log = new BroadcastLog(entries);
+  expect([log.readyLength(0), log.readyLength(49), log.readyLength(50), log.readyLength(Infinity)]).toEqual([
+    1, 1, 3, 3,
+  ]);
+  expect(log.plainAtMs).toBe(50);
+  await ready;
+  expect([log.readyLength(0), log.plainAtMs]).toEqual([3, undefined]);
+});
+
+test('a finished log lets go of its messages', () => {
+  const log = new BroadcastLog(entriesOf(['a']));
+  log.seal(1);
+  log.finish();
+  expect([log.isDone, log.length, log.byteLength, log.next]).toEqual([true, 0, 0, undefined]);
+});

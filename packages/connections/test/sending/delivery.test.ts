@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { Delivery, Pending, PrivateMessage } from '../../src/sending/delivery.js';
+import { Envelope } from '../../src/sending/envelope.js';
+
+test('a delivery resolves when the last copy has been counted, with all counts', async () => {
+  const delivery = new Delivery(5);
+  let isDone = false;
+  const result = delivery.result().finally(() => (isDone = true));
+  delivery.count('sent', 2);
+  delivery.count('dropped');
+  delivery.count('failed');
+  await Promise.resolve();
+  expect(isDone).toBe(false);
+  delivery.count('sent');
+  expect(await result).toEqual({ recipients: 5, sent: 3, dropped: 1, failed: 1 });
+});
+
+test('a delivery resolves although all copies were counted before anybody asked', async () => {
+  const delivery = new Delivery(1);
+  delivery.count('failed');
+  expect(await delivery.result()).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1 });
+});
+
+test('a delivery to nobody resolves at once', async () => {
+  expect(await new Delivery(0).result()).toEqual({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
+});
+
+test.each([
+  ['sent', true],
+  ['dropped', false],
+  ['failed', false],
+] as const)('one copy that is %s resolves with %s, asked before or after', async (outcome, isSent) => {
+  const [before, after] = [new Pending(), new Pending()];
+  const sent = before.sent;
+  for (const pending of [before, after]) pending.count(outcome);
+  expect([await sent, await after.sent, after.outcome]).toEqual([isSent, isSent, isSent]);
+});
+
+test('a private message is as long as its frame', () => {
+  expect(new PrivateMessage(new Envelope('x'.repeat(200))).byteLength).toBe(204);
+});

@@ -1,0 +1,69 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool } from '../../src/index.js';
+import { EndOfTurn, type Flushable } from '../../src/sending/end-of-turn.js';
+import { endTurn } from '../support/engine.js';
+import { connectInMemory } from '../support/memory-socket.js';
+import { onTestFinished } from '../support/on-test-finished.js';
+
+test('the end of a turn is asked for once, however many namespaces and messages the turn has', async () => {
+  const pool = new ConnectionsPool();
+  for (let i = 0; i < 10; i++) await pool.newConnection(connectInMemory('1', `n${i}`).connection);
+  const asked = vi.spyOn(globalThis, 'setImmediate');
+  onTestFinished(() => asked.mockRestore());
+  for (let i = 0; i < 100; i++) void pool.broadcastMessage(`n${i % 10}`, 'x');
+  expect(asked).toHaveBeenCalledTimes(1);
+  await endTurn();
+  void pool.broadcastMessage('n0', 'y');
+  expect(asked).toHaveBeenCalledTimes(2);
+});
+
+// Two requests of two tenants broadcast in one turn. The handler of the second ran in the AsyncLocalStorage context of
+// the first: its traces and its tenant were wrong.
+test("what is handed over at the end of a turn runs in nobody's AsyncLocalStorage context", async () => {
+  const tenant = new AsyncLocalStorage<string>();
+  const pool = new ConnectionsPool();
+  const seen: unknown[] = [];
+  for (const namespace of ['a', 'b']) {
+    const handlers = { send: () => void seen.push(tenant.getStore()), close: () => undefined };
+    await pool.newConnection(new Connection('1', namespace, {}, handlers));
+  }
+  for (const namespace of ['a', 'b']) tenant.run(namespace, () => void pool.broadcastMessage(namespace, 'x'));
+  await endTurn();
+  expect(seen).toEqual([undefined, undefined]);
+});
+
+test('a namespace with more than one turn can take does not starve the others', async () => {
+  const order: string[] = [];
+  const flushable = (name: string, turns: number): Flushable => ({
+    flush: () => {
+      order.push(name);
+      return --turns > 0 ? 'some' : 'all';
+    },
+  });
+  const endOfTurn = new EndOfTurn(1);
+  endOfTurn.add(flushable('busy', 3));
+  endOfTurn.add(flushable('other', 1));
+  endOfTurn.add(flushable('another', 1));
+  for (let turn = 0; turn < 4; turn++) await nextTurn();
+  expect(order).toEqual(['busy', 'other', 'another', 'busy', 'busy']);
+});
+
+test('flush() leaves nothing for the end of the turn, and asks also those that wait', async () => {
+  const deadlines: number[] = [];
+  const endOfTurn = new EndOfTurn(1);
+  endOfTurn.add({
+    flush: (deadlineMs) => {
+      deadlines.push(deadlineMs);
+      return deadlineMs === Infinity ? 'all' : 'waiting';
+    },
+  });
+  await endTurn();
+  await endTurn();
+  expect(deadlines).toHaveLength(1);
+  endOfTurn.flush();
+  endOfTurn.flush();
+  await endTurn();
+  expect(deadlines.slice(1)).toEqual([Infinity]);
+});
