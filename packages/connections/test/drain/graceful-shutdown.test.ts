@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import { constants } from 'node:os';
 import { expect, test, vi } from 'vitest';
-import { ConnectionsPool, gracefulShutdown } from '../../src/index.js';
+import { ConnectionsPool, gracefulShutdown, type DrainOptions } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 
@@ -75,6 +75,6 @@ test('a shutdown with an unknown option is refused at once, and the error names 
 test('a shutdown whose drain has a wrong option is refused at once', () => {
   const [server, pool] = [createServer(), new ConnectionsPool()];
   expect(() => gracefulShutdown({ server, pool, drain: { maxPerSecond: 0 } })).toThrow(RangeError);
-  const drain = { maxPerSec: 5 };
+  const drain = { maxPerSec: 5 } as DrainOptions;
   expect(() => gracefulShutdown({ server, pool, drain })).toThrow('Unknown option `maxPerSec`');
 });
