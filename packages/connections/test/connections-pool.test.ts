@@ -73,28 +73,39 @@ test('broadcastJsonMessage and broadcastError go through an overridden broadcast
   ]);
 });
 
-test('a fatal broadcastError closes its recipients, and nobody who joins while it is handed over', async () => {
-  // It read the members afterwards: a connection that joined meanwhile was closed without having got the error.
-  const pool = new ConnectionsPool();
-  const newcomer = connectInMemory('newcomer');
-  const socket = new MemorySocket();
-  const handed = new Connection('handed', 'default', socket, {
-    send: () => void pool.newConnection(newcomer.connection),
-    close: (code) => socket.end(code),
-  });
-  const { members } = await poolOf(2, pool);
-  await pool.newConnection(handed);
-  const result = await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['1']);
-  expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
-  await nextTurn();
-  expect(members[0]!.socket.closes).toEqual([{ code: 4001, reason: 'Fatal' }]);
-  expect(members[0]!.socket.sent).toEqual(['fatal']);
-  expect(members[1]!.socket.closes).toEqual([]);
-  expect(handed.closed).toBe(true);
-  expect(newcomer.socket.closes).toEqual([]);
-  expect(newcomer.connection.closed).toBe(false);
-  expect([...pool.namespace('default').keys()]).toEqual(['1', 'newcomer']);
-});
+test.each(['handlers', 'an overridden send'])(
+  'a fatal broadcastError closes its recipients, and nobody who joins while it is handed over to %s',
+  async (kind) => {
+    // It read the members afterwards: a connection that joined meanwhile was closed without having got the error.
+    const pool = new ConnectionsPool();
+    const newcomer = connectInMemory('newcomer');
+    const join = (): void => void pool.newConnection(newcomer.connection);
+    class Joining extends Connection<string, WebSocketMessage, MemorySocket> {
+      override send(): Promise<boolean> {
+        join();
+        return Promise.resolve(true);
+      }
+    }
+    const socket = new MemorySocket();
+    const handlers = { send: join, close: (code?: number) => socket.end(code) };
+    const handed =
+      kind === 'handlers'
+        ? new Connection('handed', 'default', socket, handlers)
+        : new Joining('handed', 'default', socket);
+    const { members } = await poolOf(2, pool);
+    await pool.newConnection(handed);
+    const result = await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['1']);
+    expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+    await nextTurn();
+    expect(members[0]!.socket.closes).toEqual([{ code: 4001, reason: 'Fatal' }]);
+    expect(members[0]!.socket.sent).toEqual(['fatal']);
+    expect(members[1]!.socket.closes).toEqual([]);
+    expect(handed.closed).toBe(true);
+    expect(newcomer.socket.closes).toEqual([]);
+    expect(newcomer.connection.closed).toBe(false);
+    expect([...pool.namespace('default').keys()]).toEqual(['1', 'newcomer']);
+  },
+);
 
 test('inspecting a pool shows its namespaces and their sizes', async () => {
   const { pool } = await poolOf(2);

@@ -64,11 +64,11 @@ function targetOf(name: string, target: string): Target {
 }
 
 describe('the targets', () => {
-  test.each(packages)('%s is named after its folder', (name) => {
+  test.each(packages)('the project of packages/%s is named after its folder', (name) => {
     expect(projects.get(`packages/${name}`)?.name).toBe(name);
   });
 
-  test.each(packages)('%s is linted, and typechecked by its references', (name) => {
+  test.each(packages)('the project %s is linted, and typechecked by its references', (name) => {
     expect(targetOf(name, 'lint').options.script).toBe('lint');
     expect(targetOf(name, 'typecheck').options).toEqual({
       cwd: `packages/${name}`,
@@ -76,31 +76,31 @@ describe('the targets', () => {
     });
   });
 
-  test.each(withFile(packages, 'src'))('%s is built by its references', (name) => {
+  test.each(withFile(packages, 'src'))('the project %s is built by its references', (name) => {
     expect(targetOf(name, 'build').options).toEqual({
       cwd: `packages/${name}`,
       command: 'tsc --build tsconfig.lib.json',
     });
   });
 
-  // A result that is remembered would hide a test that fails by chance, by the machine, or by another version of Node.
   test.each(withFile(packages, 'test'))(
-    '%s is tested each time anew, and its tests are typechecked',
+    'the project %s is tested each time anew, and its tests are typechecked',
     (name) => {
+      // A remembered result would hide a test that fails by chance, on this machine or with another version of Node.
       expect(targetOf(name, 'test')).toMatchObject({ cache: false, options: { script: 'test' } });
       expect(targetOf(name, 'typecheck').inputs).toContain('{projectRoot}/test/**/*.ts');
     },
   );
 
-  // The package for TypeScript 5.4 brings a `tsc` too. Where both are installed by `npm ci`, the name is ours.
-  test('run the compiler that the root asks for', async () => {
+  test('the targets run the compiler that the root asks for', async () => {
+    // The package for TypeScript 5.4 brings a `tsc` too. `npm ci` must give the name to ours.
     const { stdout } = await run('npm', ['exec', '--', 'tsc', '--version'], ROOT);
     const { devDependencies } = await readJson<{ devDependencies: { typescript: string } }>('package.json');
     expect(stdout.trim()).toBe(`Version ${devDependencies.typescript}`);
   });
 });
 
-test('what is released is what is not private', async () => {
+test('a package is released unless it is private', async () => {
   const { release } = await readJson<{ release: { projects: string[] } }>('nx.json');
   expect(release.projects).toEqual(['tag:npm:public']);
   for (const name of packages) {
@@ -116,4 +116,51 @@ test('a type error in a test fails the typecheck', { timeout: TIMEOUT_MS }, asyn
   const code = "import { CloseCode } from '../../src/index.js';\nCloseCode.NoSuchCode;\n";
   await writeFile(path.join(tests, 'wrong.test.ts'), code);
   await expect(nx('typecheck', 'connections')).rejects.toThrow(/wrong\.test\.ts.+TS2339/);
+});
+
+/** Files that a folder of `src` gets, and what the lint must say of them. */
+const wrongImports: readonly [title: string, files: Record<string, string>, complaint: RegExp][] = [
+  [
+    'an import from a room above',
+    { 'wire/up.ts': "import { Outbox } from '../sending/outbox.js';\nexport const up = Outbox;\n" },
+    /upward-from-wire: src\/wire\/up\.ts → src\/sending\/outbox\.ts/,
+  ],
+  [
+    'an import of a type from a room above',
+    { 'wire/up.ts': "import type { Outbox } from '../sending/outbox.js';\nexport type Up = Outbox;\n" },
+    /upward-from-wire: src\/wire\/up\.ts → src\/sending\/outbox\.ts/,
+  ],
+  [
+    'a circle of types in one room',
+    {
+      'wire/one.ts': "import type { Other } from './other.js';\nexport type One = Other[];\n",
+      'wire/other.ts': "import type { One } from './one.js';\nexport type Other = One[];\n",
+    },
+    /circle: src\/wire\/one\.ts/,
+  ],
+  [
+    'a folder without a place in the order',
+    { 'attic/new.ts': "import { show } from '../errors.js';\nexport const shown = show;\n" },
+    /importer-in-no-room: src\/attic\/new\.ts/,
+  ],
+];
+
+test.each(wrongImports)('%s fails the lint', { timeout: TIMEOUT_MS }, async (_, files, complaint) => {
+  const folder = path.join(copy, 'packages', 'connections');
+  const { scripts } = await readJson<{ scripts: { lint: string } }>('packages/connections/package.json');
+  const [command, ...args] = scripts.lint.split(' && ')[1]!.split(' ') as [string, ...string[]];
+  const lint = () => run('npm', ['exec', '--', command, ...args], folder);
+  expect((await lint()).stdout).toContain('no dependency violations found');
+  const written = Object.entries(files).map(
+    ([name, code]) => [path.join(folder, 'src', name), code] as const,
+  );
+  try {
+    for (const [file, code] of written) {
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, code);
+    }
+    await expect(lint()).rejects.toThrow(complaint);
+  } finally {
+    for (const [file] of written) await rm(file);
+  }
 });

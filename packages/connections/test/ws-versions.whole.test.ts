@@ -45,12 +45,12 @@ describe.each(PACKAGES)('%s', (name) => {
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   const minor = Number(version.split('.')[1]);
 
-  test('is the version that its name says', () => {
+  test(`${name} is the version that its name says`, () => {
     expect(version).toMatch(name === 'ws' ? /^8\./ : new RegExp(`^${name.slice('ws-'.length)}\\.`));
   });
 
-  describe.each(Object.entries(modes))('%s', (_, { options, isDirect }) => {
-    test(isDirect ? 'is written to directly' : 'compresses by itself', async () => {
+  describe.each(Object.entries(modes))('%s', (mode, { options, isDirect }) => {
+    test(`a socket of ${name} ${mode} ${isDirect ? 'is written to directly' : 'compresses by itself'}`, async () => {
       const { client, socket } = await (await start(name, options)).pair();
       const pool = new ConnectionsPool();
       await pool.newConnection(new Connection('1', 'default', socket));
@@ -64,7 +64,7 @@ describe.each(PACKAGES)('%s', (name) => {
       expect(await client.exactly(3)).toEqual(texts);
     });
 
-    test('every client receives exactly its messages, whatever the owner sends on the socket', async () => {
+    test(`every client of ${name} ${mode} receives exactly its messages, whatever the owner sends on the socket`, async () => {
       const loopback = await start(name, options);
       const hasBlobs = minor >= BLOBS_SINCE_MINOR;
       await new BroadcastModel({ seed: 1, loopback, isRaw: true, hasBlobs, operations: 60, huge: 0 }).run();

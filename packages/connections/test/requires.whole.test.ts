@@ -61,21 +61,25 @@ async function runSuites(
 
 const REASON = 'needs no-such-program, not on the PATH';
 
-test('a suite without its programs is skipped, and says why', { timeout: TIMEOUT_MS }, async () => {
+test('a suite whose programs are missing is skipped, and says why', { timeout: TIMEOUT_MS }, async () => {
   expect(await runSuites('')).toEqual({
     isPassed: true,
     tests: { 'with Node runs': 'passed', [`with more (${REASON}) runs`]: 'skipped' },
   });
 });
 
-test('where everything is required it fails', { timeout: TIMEOUT_MS }, async () => {
-  expect(await runSuites('1')).toEqual({
-    isPassed: false,
-    tests: { 'with Node runs': 'passed', [`with more ${REASON}`]: 'failed' },
-  });
-});
+test(
+  'a suite whose programs are missing fails if everything is required',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    expect(await runSuites('1')).toEqual({
+      isPassed: false,
+      tests: { 'with Node runs': 'passed', [`with more ${REASON}`]: 'failed' },
+    });
+  },
+);
 
-test('a program is found by any of its names', () => {
+test('findProgram finds a program by any of its names', () => {
   expect(findProgram('no-such-program', 'node')).toMatch(/node(\.exe|\.cmd)?$/);
   expect(findProgram('no-such-program')).toBeUndefined();
 });

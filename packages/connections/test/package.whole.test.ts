@@ -70,7 +70,7 @@ async function runNode(...args: readonly string[]): Promise<string> {
 }
 
 describe('what is in it', () => {
-  test('the sources, what they are built to with its maps, and nothing else', async () => {
+  test('the package holds the sources, what they are built to with its maps, and nothing else', async () => {
     const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
     const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
     const built = sources.flatMap((source) =>
@@ -89,7 +89,7 @@ describe('what is in it', () => {
     expect([...files].sort()).toEqual(expected.sort());
   });
 
-  test('it depends on nothing, and nothing else is installed', async () => {
+  test('the package depends on nothing, and nothing else is installed', async () => {
     const text = await readFile(installed('package.json'), 'utf8');
     const packed = JSON.parse(text) as Record<string, unknown>;
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
@@ -102,14 +102,14 @@ describe('what is in it', () => {
     expect(Object.keys(packages)).toEqual(['node_modules/@soketi/connections']);
   });
 
-  // What users see of a connection or a pool is what is documented: members marked as internal are stripped.
   test.each(['connection.d.ts', 'connections-pool.d.ts'])('%s shows no internal member', async (file) => {
+    // Users see what is documented of a connection or a pool, and nothing else.
     const text = await readFile(installed('dist', file), 'utf8');
     expect(text).toContain('export declare class');
     expect(text).not.toMatch(/\[k[A-Z]\w+\]|@internal/);
   });
 
-  test('every map leads to a source that is there', async () => {
+  test('every source map of the package leads to a source in it', async () => {
     const maps = files.filter((file) => file.endsWith('.map'));
     for (const file of maps) {
       const { sources } = JSON.parse(await readFile(installed(file), 'utf8')) as { sources: string[] };
@@ -118,7 +118,7 @@ describe('what is in it', () => {
     }
   });
 
-  test('a stack trace ends in TypeScript', async () => {
+  test('a stack trace of the package ends in TypeScript', async () => {
     const code = `import('@soketi/connections').then(({ ConnectionsPool }) => new ConnectionsPool(null))
       .catch(({ stack }) => console.log(stack))`;
     const stack = await runNode('--enable-source-maps', '--eval', code);
@@ -127,7 +127,7 @@ describe('what is in it', () => {
 });
 
 describe('its doors', () => {
-  test('open for import and require() alike, and for TypeScript from before "exports"', () => {
+  test('every door opens for import and require() alike, and for TypeScript from before "exports"', () => {
     for (const [door, { require, types, default: module }] of doors) {
       const file = sourceOf(door);
       expect({ require, types, module }).toEqual({
@@ -149,8 +149,9 @@ describe('its doors', () => {
     expect(await runNode('--eval', code)).toBe('true\n');
   });
 
-  test('there is no other', async () => {
-    const code = "import('@soketi/connections/dist/outbox.js').catch(({ code }) => console.log(code))";
+  test('the package has no other door', async () => {
+    const code =
+      "import('@soketi/connections/dist/sending/outbox.js').catch(({ code }) => console.log(code))";
     expect(await runNode('--eval', code)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
     const json = "import('@soketi/connections/package.json', { with: { type: 'json' } })";
     await runNode('--no-warnings', '--input-type=module', '--eval', `await ${json}`);
@@ -254,7 +255,7 @@ describe('its types', () => {
     }
   });
 
-  test('every door has a consumer', () => {
+  test('every door of the package has a consumer', () => {
     expect(Object.keys(consumers)).toEqual(doors.map(([door]) => door));
   });
 
@@ -276,7 +277,7 @@ describe('its types', () => {
 
   const withBothDoors = compilers.filter(([, , endings]) => endings.length > 1);
   test.each(withBothDoors)(
-    'a class is the same by import and by require(): %s',
+    'a class has the same type by import and by require(): %s',
     { timeout: TIMEOUT_MS },
     async (_title, compiler) => {
       const { complaints } = await compile(compiler, { 'both.mts': BOTH_DOORS }, folder);

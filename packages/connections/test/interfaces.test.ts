@@ -18,8 +18,8 @@ import {
 } from '../src/index.js';
 
 /*
- * Checked by the compiler: each `@ts-expect-error` is an error of its own where the line below it compiles. What is
- * passed to `compiles` never runs.
+ * The compiler checks these: a `@ts-expect-error` is an error itself if the line after it compiles. The functions that
+ * are passed to `compiles` never run.
  */
 const compiles = (_calls: (...args: never[]) => unknown): void => {
   expect.assertions(0);
@@ -39,8 +39,8 @@ declare const chats: Connection<string, Chat>;
 declare const pool: ConnectionsPool;
 declare const numbered: ConnectionsPool<string, Connection<number, string, WebSocket>>;
 
-describe('a connection', () => {
-  test('takes a socket, and handlers for messages of its type', () => {
+describe('Connection', () => {
+  test('a connection takes a socket, and handlers for messages of its type', () => {
     compiles(() => {
       new Connection('1', 'a', socket);
       new Connection(1, 'a', socket);
@@ -67,7 +67,7 @@ describe('a connection', () => {
     });
   });
 
-  test('has the types of its parameters, in the order of the original', () => {
+  test('a connection has the types of its parameters, in the order of the original', () => {
     compiles(() => {
       expectTypeOf(new Connection('1', 'a', socket)).toEqualTypeOf<
         Connection<string, WebSocketMessage, WebSocket>
@@ -85,7 +85,7 @@ describe('a connection', () => {
     });
   });
 
-  test('is read-only', () => {
+  test('the fields of a connection are read-only', () => {
     compiles(() => {
       // @ts-expect-error -- the registry knows it by its id
       connection.id = '2';
@@ -98,7 +98,7 @@ describe('a connection', () => {
     });
   });
 
-  test('sends what a WebSocket takes, or what it was narrowed to', () => {
+  test('a connection sends what a WebSocket takes, or what it was narrowed to', () => {
     compiles(() => {
       expectTypeOf(connection.send('text')).toEqualTypeOf<Promise<boolean>>();
       void connection.send(new Uint8Array(1));
@@ -132,7 +132,7 @@ describe('a connection', () => {
     });
   });
 
-  test('closes with a number and a text', () => {
+  test('a connection closes with a number and a text', () => {
     compiles(() => {
       expectTypeOf(connection.close(CloseCode.GoingAway, 'bye')).toEqualTypeOf<Promise<void>>();
       // @ts-expect-error -- a code is a number
@@ -148,7 +148,7 @@ describe('a connection', () => {
     });
   });
 
-  test('has typed events', () => {
+  test('a connection has typed events', () => {
     compiles(() => {
       connection.on('message', (message, isBinary) => {
         expectTypeOf(message).toEqualTypeOf<string | Uint8Array>();
@@ -179,11 +179,13 @@ describe('a connection', () => {
   });
 });
 
-describe('a pool', () => {
-  test('takes options that exist', () => {
+describe('ConnectionsPool', () => {
+  test('a pool takes options that exist', () => {
     compiles(() => {
       new ConnectionsPool();
       new ConnectionsPool({ onDuplicate: 'replace', idleTimeout: 1, closeTimeout: 1, maxBufferedBytes: 1 });
+      // An option may be given as `undefined`, as in `{ idleTimeout: settings.idleMs }`.
+      new ConnectionsPool({ idleTimeout: undefined, heartbeat: { interval: undefined }, onSlow: undefined });
       new ConnectionsPool({
         onSlow: (slow, { byteLength }) => (slow.id === '1' && byteLength > 5 ? 'drop' : 'close'),
       });
@@ -202,7 +204,7 @@ describe('a pool', () => {
     });
   });
 
-  test('holds connections of its type', () => {
+  test('a pool holds connections of its type', () => {
     compiles(() => {
       expectTypeOf(pool.connections).toEqualTypeOf<Map<string, Map<string, Connection>>>();
       expectTypeOf(pool.getConnection('a', '1')).toEqualTypeOf<Connection | undefined>();
@@ -226,7 +228,7 @@ describe('a pool', () => {
     });
   });
 
-  test('finds by ids of its type', () => {
+  test('a pool finds connections by ids of its type', () => {
     compiles(() => {
       pool.getConnection('a', '1');
       // @ts-expect-error -- ids are strings here
@@ -240,7 +242,7 @@ describe('a pool', () => {
     });
   });
 
-  test('sends messages of its type to ids of its type', () => {
+  test('a pool sends messages of its type to ids of its type', () => {
     compiles(() => {
       expectTypeOf(pool.send('a', '1', 'x')).toEqualTypeOf<Promise<boolean>>();
       expectTypeOf(numbered.send('a', 1, 'x')).toEqualTypeOf<Promise<boolean>>();
@@ -261,7 +263,7 @@ describe('a pool', () => {
     });
   });
 
-  test('broadcasts messages of its type, but not to exceptions', () => {
+  test('a pool broadcasts messages of its type, with ids of its type as exceptions', () => {
     compiles(() => {
       expectTypeOf(pool.broadcastMessage('a', 'x', ['1'])).toEqualTypeOf<Promise<BroadcastResult>>();
       void pool.broadcastMessage('a', 'x', new Set(['1']));
@@ -288,7 +290,7 @@ describe('a pool', () => {
     });
   });
 
-  test('drains at a rate, or as options say', () => {
+  test('a pool drains at a rate or by options', () => {
     compiles(() => {
       expectTypeOf(pool.drainConnections()).toEqualTypeOf<Promise<DrainReport>>();
       expectTypeOf(pool.drainConnections(10, 'reason', 1000)).toEqualTypeOf<Promise<DrainReport>>();
@@ -297,12 +299,13 @@ describe('a pool', () => {
       void pool.drainConnections('10');
       // @ts-expect-error -- the reason comes first
       void pool.drainConnections(10, 1000, 'reason');
+      void pool.drainConnections({ sockets: new Set([socket]) });
       // @ts-expect-error -- no such option
       void pool.drainConnections({ perSecond: 10 });
     });
   });
 
-  test('has typed events', () => {
+  test('a pool has typed events', () => {
     compiles(() => {
       numbered.on('connection', (joined) => {
         expectTypeOf(joined).toEqualTypeOf<Connection<number, string, WebSocket>>();
@@ -319,6 +322,10 @@ describe('a pool', () => {
         expectTypeOf(error).toEqualTypeOf<Error>();
         expectTypeOf(failed).toEqualTypeOf<Connection | undefined>();
       });
+      pool.on('refused', (refused, { code }) => {
+        expectTypeOf(refused).toEqualTypeOf<Connection>();
+        expectTypeOf(code).toEqualTypeOf<ConnectionsErrorCode>();
+      });
       // @ts-expect-error -- no such event
       pool.on('connect', () => undefined);
       // @ts-expect-error -- a connection is no id
@@ -330,7 +337,7 @@ describe('a pool', () => {
     });
   });
 
-  test('takes a callback for the empty namespace, and nothing else', () => {
+  test('removeConnection takes a callback for the empty namespace, and nothing else', () => {
     compiles(() => {
       void pool.removeConnection(connection, () => undefined);
       void pool.removeConnection(connection, async () => Promise.resolve());
@@ -344,8 +351,8 @@ describe('a pool', () => {
   });
 });
 
-describe('a subclass', () => {
-  test('that narrows its messages and overrides methods fits a pool', () => {
+describe('subclasses', () => {
+  test('a subclass that narrows its messages and overrides methods fits a pool', () => {
     class Player extends Connection<number, string, WebSocket> {
       score = 0;
 
@@ -366,7 +373,7 @@ describe('a subclass', () => {
     });
   });
 
-  test('cannot change what a method promises', () => {
+  test('a subclass cannot change what a method promises', () => {
     compiles(() => {
       class Wrong extends Connection {
         // @ts-expect-error -- callers await a boolean
@@ -384,7 +391,7 @@ describe('a subclass', () => {
   });
 });
 
-test('an error has a code of a known set', () => {
+test('the code of an error is one of a known set', () => {
   const error = new ConnectionsError('ERR_DUPLICATE_CONNECTION', 'taken');
   expectTypeOf(error.code).toEqualTypeOf<ConnectionsErrorCode>();
   expect(error).toMatchObject({ name: 'ConnectionsError', code: 'ERR_DUPLICATE_CONNECTION' });

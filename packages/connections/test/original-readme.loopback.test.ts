@@ -6,8 +6,8 @@ import { noteClosing } from './support/closing-time.js';
 import { Client, Loopback } from './support/loopback.js';
 
 /*
- * Each example of the original library's README, word for word; only the import line is that of a test. The
- * promises float there, so they float here.
+ * Each example of the original library's README, word for word except the import line. The promises float there, so they
+ * float here.
  */
 /* eslint-disable @typescript-eslint/no-floating-promises */
 
@@ -47,7 +47,7 @@ async function poolOf(count: number) {
   return { pool, pairs };
 }
 
-test('"Connections" sends to the server and prints what comes back', async () => {
+test('the example "Connections" sends to the server and prints what comes back', async () => {
   const loopback = await Loopback.start();
   const WebSocket = clientTo(loopback);
   const accepted = accept(loopback);
@@ -78,7 +78,7 @@ test('"Connections" sends to the server and prints what comes back', async () =>
   expect(log.mock.calls).toEqual([['Hello client!']]);
 });
 
-test('"Connections Pool" reaches the connection by its namespace and by its id', async () => {
+test('the example "Connections Pool" reaches the connection by its namespace and by its id', async () => {
   const loopback = await Loopback.start();
   const WebSocket = clientTo(loopback);
   const accepted = accept(loopback);
@@ -105,7 +105,7 @@ test('"Connections Pool" reaches the connection by its namespace and by its id',
 });
 
 describe('"Removing connections"', () => {
-  test('takes the connection out of the pool and leaves it open', async () => {
+  test('the example "Removing connections" takes the connection out of the pool and leaves it open', async () => {
     const { pool, pairs } = await poolOf(2);
     const { connection, client } = pairs[0]!;
 
@@ -119,7 +119,7 @@ describe('"Removing connections"', () => {
     expect(await pairs[1]!.client.exactly(1)).toEqual(['for the other one']);
   });
 
-  test('calls the callback for the last connection of the namespace, and only for it', async () => {
+  test('the example "Removing connections" calls the callback for the last connection of the namespace alone', async () => {
     const { pool, pairs } = await poolOf(2);
     const log = spyOnConsole();
     let { connection } = pairs[0]!;
@@ -138,7 +138,7 @@ describe('"Removing connections"', () => {
   });
 });
 
-test('"Close all connections" closes those of the namespace with code and reason', async () => {
+test('the example "Close all connections" closes those of the namespace with code and reason', async () => {
   const { pool, pairs } = await poolOf(3);
   const loopback = await Loopback.start();
   const elsewhere = await loopback.connect('1', 'elsewhere');
@@ -155,7 +155,7 @@ test('"Close all connections" closes those of the namespace with code and reason
   expect(await elsewhere.client.closed).toEqual({ code: 1000, reason: '' });
 });
 
-test('"Draining the pool" closes ten connections a second', async () => {
+test('the example "Draining the pool" closes ten connections a second', async () => {
   const { pool, pairs } = await poolOf(12);
   const closingTimes = pairs.map(({ socket }) => noteClosing(socket));
   const drained = new Promise((resolve) => pool.once('drain', resolve));
