@@ -48,6 +48,8 @@ export class FakeWsSocket extends MemorySocket {
   /** When it was pinged, on the clock of `performance.now()`. */
   readonly pingedAtMs: number[] = [];
   answersPings = true;
+  /** Pongs that arrived while it was paused. */
+  #unreadPongs = 0;
 
   /** @param agreesToDeflate each message may be compressed on its own */
   constructor(agreesToDeflate = false) {
@@ -70,7 +72,9 @@ export class FakeWsSocket extends MemorySocket {
 
   ping(): void {
     this.pingedAtMs.push(performance.now());
-    if (this.answersPings && !this.isPaused) queueMicrotask(() => this.emit('pong'));
+    if (!this.answersPings) return;
+    if (this.isPaused) this.#unreadPongs++;
+    else queueMicrotask(() => this.emit('pong'));
   }
 
   pause(): void {
@@ -79,5 +83,6 @@ export class FakeWsSocket extends MemorySocket {
 
   resume(): void {
     this.isPaused = false;
+    for (; this.#unreadPongs > 0; this.#unreadPongs--) this.emit('pong');
   }
 }
