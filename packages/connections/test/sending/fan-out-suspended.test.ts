@@ -1,0 +1,80 @@
+import { EventEmitter } from 'node:events';
+import { expect, test, vi } from 'vitest';
+import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
+import { endTurn } from '../support/engine.js';
+import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { slowClock } from '../support/slow-clock.js';
+
+// Compressions end when the test says so.
+const deflating = vi.hoisted(() => ({ waiting: [] as (() => void)[] }));
+vi.mock('node:zlib', async (importOriginal) => {
+  const zlib = await importOriginal<typeof import('node:zlib')>();
+  const deflateRaw = (...args: Parameters<typeof zlib.deflateRaw>): void => {
+    deflating.waiting.push(() => zlib.deflateRaw(...args));
+  };
+  return { ...zlib, deflateRaw };
+});
+
+/** Broadcasts that take several turns: each write takes a millisecond, and a flush may take two. */
+const MAX_FLUSH_MS = 2;
+
+// A listener sent a large broadcast while the private message before it was written. The large one began to be written
+// and stopped in the middle; those whom it had not reached got neither it nor the one before, and no promise settled.
+test('members that a suspended broadcast has not reached get it after user code has started it', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4 << 20 });
+  await pool.newConnection(new Connection('ws', 'default', new FakeWsSocket(true)));
+  const received: number[][] = [];
+  let huge: Promise<BroadcastResult> | undefined;
+  for (let i = 0; i < 60; i++) {
+    const lengths: number[] = (received[i] = []);
+    const send = (message: string): void => {
+      lengths.push(message.length);
+      clock.pass(1);
+      if (i === 0) huge ??= pool.broadcastMessage('default', 'h'.repeat(1_100_000));
+    };
+    const handlers = { send, close: () => undefined };
+    await pool.newConnection(new Connection(`h${i}`, 'default', new EventEmitter(), handlers) as never);
+  }
+  // The compression for the `ws` socket holds it up; the private message of h0 is flushed on its own meanwhile.
+  const big = pool.broadcastMessage('default', 'b'.repeat(20_000));
+  void pool.send('default', 'h0', 'private');
+  await endTurn();
+  clock.pass(60);
+  for (const compress of deflating.waiting.splice(0)) compress();
+  expect(await big).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0 });
+  clock.pass(60);
+  expect(await huge).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0 });
+  const [first, ...others] = received;
+  expect(first).toEqual([20_000, 7, 1_100_000]);
+  for (const lengths of others) expect(lengths).toEqual([20_000, 1_100_000]);
+});
+
+// A large ArrayBuffer was handed to a worker while its broadcast was still on its way. Clients that it had not reached
+// got a header without its bytes, took the next message for them, and closed with a protocol error.
+test('a large ArrayBuffer that is transferred between two turns fails for the rest and breaks no stream', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
+  const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(1);
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  }
+  const payload = new ArrayBuffer(100_000);
+  new Uint8Array(payload).fill(7);
+  const result = pool.broadcastMessage('default', payload);
+  await endTurn();
+  const reached = sockets.filter(({ _socket: { bytesWritten } }) => bytesWritten > 0).length;
+  expect(reached).toBeGreaterThan(0);
+  expect(reached).toBeLessThan(sockets.length);
+  structuredClone(payload, { transfer: [payload] });
+  expect(await result).toEqual({ recipients: 100, sent: reached, dropped: 0, failed: 100 - reached });
+
+  await pool.broadcastMessage('default', 'after');
+  const after = Buffer.from('\x81\x05after', 'latin1');
+  const header = Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0]);
+  const both = Buffer.concat([header, Buffer.alloc(100_000, 7), after]);
+  const streams = sockets.map(({ _socket: { bytes } }) => bytes);
+  expect(streams.filter((bytes) => bytes.equals(both))).toHaveLength(reached);
+  expect(streams.filter((bytes) => bytes.equals(after))).toHaveLength(100 - reached);
+});

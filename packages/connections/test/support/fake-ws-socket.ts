@@ -1,0 +1,88 @@
+import { MemorySocket } from './memory-socket.js';
+
+/** The TCP socket below a `FakeWsSocket`: keeps what it is given. */
+export class FakeTcp {
+  /** The very objects that were written. */
+  readonly chunks: Buffer[] = [];
+  /** What they held when they were written. */
+  readonly #written: Buffer[] = [];
+  bytesRead = 0;
+  bytesWritten = 0;
+  writableLength = 0;
+  writableNeedDrain = false;
+  /** Called for each chunk. */
+  onWrite: () => void = () => undefined;
+
+  write(chunk: Buffer): boolean {
+    this.chunks.push(chunk);
+    this.#written.push(Buffer.from(chunk));
+    this.bytesWritten += chunk.length;
+    this.onWrite();
+    return true;
+  }
+
+  cork(): void {
+    /* Nothing waits. */
+  }
+
+  uncork(): void {
+    /* Nothing waits. */
+  }
+
+  once(): this {
+    return this;
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.#written);
+  }
+}
+
+/** A socket in memory with those internals of a `ws` server socket that the library writes to and looks at. */
+export class FakeWsSocket extends MemorySocket {
+  readonly _isServer = true;
+  readonly _socket = new FakeTcp();
+  readonly _receiver = { _bufferedBytes: 0, _state: 0, _fragmented: 0 };
+  readonly _sender: object & { send: (message: unknown) => void };
+  isPaused = false;
+  /** When it was pinged, on the clock of `performance.now()`. */
+  readonly pingedAtMs: number[] = [];
+  answersPings = true;
+  /** Pongs that arrived while it was paused. */
+  #unreadPongs = 0;
+
+  /** @param agreesToDeflate each message may be compressed on its own */
+  constructor(agreesToDeflate = false) {
+    super();
+    const deflate = { params: { server_no_context_takeover: true }, _options: {}, _threshold: 0 };
+    this._sender = {
+      _firstFragment: true,
+      _bufferedBytes: 0,
+      _queue: [],
+      _state: 0,
+      _extensions: agreesToDeflate ? { 'permessage-deflate': deflate } : {},
+      send: (message) => void this.sent.push(message),
+    } as FakeWsSocket['_sender'];
+  }
+
+  /** Names the sender as the `send` of `ws` does. */
+  override send(message: unknown): void {
+    this._sender.send(message);
+  }
+
+  ping(): void {
+    this.pingedAtMs.push(performance.now());
+    if (!this.answersPings) return;
+    if (this.isPaused) this.#unreadPongs++;
+    else queueMicrotask(() => this.emit('pong'));
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    for (; this.#unreadPongs > 0; this.#unreadPongs--) this.emit('pong');
+  }
+}
