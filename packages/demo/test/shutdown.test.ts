@@ -7,6 +7,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { ChatClient, refusalOf, start, webSocketUrl } from './support/chat-client.js';
 
 const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+const NPM_START = fileURLToPath(new URL('../dist/npm-start.js', import.meta.url));
 
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 30_000 });
@@ -105,6 +106,24 @@ signalTest('the rate comes from the environment', async () => {
   expect(await ended).toBe(0);
   // Never more than one in any one second.
   expect(performance.now() - startedAtMs).toBeGreaterThan(900);
+});
+
+// "npm start" was ended by its process id, and the port was still taken afterwards.
+signalTest('a signal that reaches only the shell of npm drains the server too', async () => {
+  // With a second command every shell stays, as dash does with one.
+  const command = `"${process.execPath}" "${NPM_START}"; exit $?`;
+  const shell = spawn('sh', ['-c', command], {
+    env: { ...process.env, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  // The server has this pipe too: it closes when both have ended.
+  const ended = once(shell, 'close');
+  const lines = createInterface(shell.stdout)[Symbol.asyncIterator]();
+  const first = (await lines.next()) as { value: string };
+  const client = await ChatClient.join(first.value.replace('Listening on ', ''), 'Ada');
+  shell.kill('SIGTERM');
+  expect(await client.closed).toEqual({ code: 1012, reason: 'The server restarts' });
+  await ended;
 });
 
 test('who joins while the server drains is told to try again later', async () => {

@@ -22,9 +22,9 @@ export async function copyWorkspace(): Promise<string> {
   return copy;
 }
 
-/** Without what the npm and the Nx that run these tests tell their scripts. */
+/** Without what the npm and the Nx that run these tests tell their scripts, such as to print in colours. */
 const ENVIRONMENT = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(npm|nx)_/i.test(name)),
+  Object.entries(process.env).filter(([name]) => !/^(npm_|nx_|FORCE_COLOR$)/i.test(name)),
 );
 
 interface Output {
