@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import type { Load, Reaction, Seen, ServerSettings } from './calls.js';
 import { listen, type Server, type StartSettings } from './candidates/candidate.js';
 import { CANDIDATES, type CandidateName } from './candidates/index.js';
-import { deliveries, kindOf } from './kinds.js';
+import { kindOf } from './kinds.js';
 import { Texts } from './messages.js';
 
 interface Run {
@@ -12,6 +12,7 @@ interface Run {
   readonly turns: readonly (() => void)[];
   /** Texts that every client sends, where nobody but this process receives them. */
   readonly inbound: readonly string[];
+  readonly inboundPerTurn: number;
   readonly begunAtMs: number[];
   readonly finish: () => void;
   begun: number;
@@ -48,11 +49,8 @@ function countInbound(text: string, position: number): void {
     console.error(`The server received ${text} as message ${position}`);
     process.exit(1);
   }
-  if (++run.received % messagesPerTurn(run.load) === 0) letClientsBegin();
+  if (++run.received % run.inboundPerTurn === 0) letClientsBegin();
 }
-
-const messagesPerTurn = ({ turn }: Load): number =>
-  turn.reduce((sum, kind) => sum + deliveries(kind, server.connected()), 0);
 
 function onAcknowledged(times: number): void {
   const run = current;
@@ -102,6 +100,7 @@ async function run(load: Load): Promise<Seen> {
   const inbound = Array.from({ length: messages }, (_, index) => texts.at(load.base + index));
   const length = kinds.some(({ from }) => from === 'server') ? load.turns : 0;
   const turns = Array.from({ length }, (_, index) => prepareTurn(load, index, texts));
+  const inboundPerTurn = kinds.length * server.connected();
   const begunAtMs: number[] = [];
   // Twice moves what was prepared out of the way of the collections to come. Not a full one: V8 would start
   // the round with its smallest young generation, which no server that runs has.
@@ -111,7 +110,7 @@ async function run(load: Load): Promise<Seen> {
   const cpuAtStart = process.cpuUsage();
   await new Promise<void>((finish) => {
     const counts = { begun: 0, acknowledged: 0, received: 0, isScheduled: false };
-    current = { load, turns, inbound, begunAtMs, finish, ...counts };
+    current = { load, turns, inbound, inboundPerTurn, begunAtMs, finish, ...counts };
     if (turns.length > 0) scheduleTurn(current);
     else letClientsBegin();
   });

@@ -1,4 +1,4 @@
-export { answer, Remote, settled, withProcesses, type RemoteOptions, type Started } from './remote.js';
+export { answer, Remote, settled, withProcesses, type Started } from './remote.js';
 export {
   CLIENT_CORE,
   describeRun,
@@ -10,5 +10,5 @@ export {
   type Memory,
 } from './machine.js';
 export { OtherLoad } from './other-load.js';
-export { format, formatPercent, formatSpread, markdown, type Table } from './report.js';
+export { formatPercent, formatSpread, markdown, type Table } from './report.js';
 export { median, percentile } from './statistics.js';

@@ -23,7 +23,7 @@ interface Waiting {
 /** Functions that a child process offers: what they take and answer has to survive JSON. */
 type Calls<C> = { [K in keyof C]: (...args: never[]) => unknown };
 
-export interface RemoteOptions {
+interface RemoteOptions {
   readonly args?: readonly string[];
   /** The core that the process is pinned to; any if left out. */
   readonly core?: number | undefined;

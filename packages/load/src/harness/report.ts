@@ -9,7 +9,7 @@ export interface Table {
 }
 
 /** Three significant digits, with a separator from 1,000 on. */
-export function format(value: number): string {
+function format(value: number): string {
   if (!Number.isFinite(value)) return '-';
   return Number(value.toPrecision(3)).toLocaleString('en-US', { maximumFractionDigits: 2 });
 }

@@ -200,6 +200,8 @@ answer({
       rooms[pool as PoolName].join(room as string, id as string, socket);
     });
     await once(server, 'listening');
+    // Node.js opens it when the first socket is destroyed, and from then on it is one of the resources.
+    process.stderr.write('');
     return (server.address() as AddressInfo).port;
   },
   start: () => void (ticker = setInterval(tick, TICK_MS)),
