@@ -100,6 +100,8 @@ export class BroadcastLog {
     rest.#next = this.#next;
     this.#next = rest;
     this.#entries = this.#entries.slice(0, length);
+    // It may have been sealed before, with more messages.
+    this.#whole = undefined;
     this.#offsets.length = length + 1;
     this.#current.clear();
     // Parts that connections hold already can share the bytes of the whole, unless they go on in the next log.

@@ -41,6 +41,17 @@ test('a log that is sealed twice keeps the chain', () => {
   expect([log, middle, last].map(({ length }) => length)).toEqual([1, 2, 0]);
 });
 
+// A burst had sealed the log, a private message had taken a part of it, and then a part of it had to wait for its
+// compression. The whole still held everything: what waited was sent twice.
+test('a log that is sealed again after a part was taken is as short as it says', () => {
+  const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
+  log.seal(3);
+  expect(textsOf(log.from(1))).toEqual(['b', 'c']);
+  const rest = log.seal(1);
+  expect([textsOf(log.whole), textsOf(log.from(0)), textsOf(rest.whole)]).toEqual([['a'], ['a'], ['b', 'c']]);
+  expect(textsOf(rest.from(1))).toEqual(['c']);
+});
+
 test('parts that were handed out before the log was sealed share the bytes of the whole', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   const [tail, all] = [log.from(1), log.from(0)];

@@ -1,6 +1,6 @@
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ServerOptions } from 'ws';
-import { BroadcastModel } from '../support/broadcast-model.js';
+import { BroadcastModel, INSIDE } from '../support/broadcast-model.js';
 import { Loopback } from '../support/loopback.js';
 import type { Random } from '../support/random.js';
 
@@ -39,18 +39,33 @@ const modes: Record<string, { server: ServerOptions; client?: (random: Random) =
   },
 };
 
-describe.each(Object.entries(modes))('%s', (_, { server, client }) => {
+describe.each(Object.entries(modes))('%s', (name, { server, client }) => {
+  const clientOptions = client && { clientOptions: client };
+
   test.each(seeds)(
-    'every client receives exactly its messages, in the order of the calls (seed %i)',
+    `every client receives exactly its messages ${name}, in the order of the calls (seed %i)`,
     async (seed) => {
       const loopback = await Loopback.start(server);
-      await new BroadcastModel({ seed, loopback, ...(client && { clientOptions: client }) }).run();
+      await new BroadcastModel({ seed, loopback, ...clientOptions }).run();
     },
   );
 
-  test.each(seeds)('sends of the owner on the raw socket mix with nothing (seed %i)', async (seed) => {
-    const loopback = await Loopback.start(server);
-    const options = { seed, loopback, isRaw: true, ...(client && { clientOptions: client }) };
-    await new BroadcastModel(options).run();
-  });
+  test.each(seeds)(
+    `sends of the owner on the raw socket mix with nothing ${name} (seed %i)`,
+    async (seed) => {
+      const loopback = await Loopback.start(server);
+      await new BroadcastModel({ seed, loopback, isRaw: true, ...clientOptions }).run();
+    },
+  );
+
+  test.each(seeds)(
+    `every client receives exactly its messages ${name}, although flushes stop in the middle (seed %i)`,
+    async (seed) => {
+      const loopback = await Loopback.start(server);
+      const model = new BroadcastModel({ seed, loopback, crowd: 40, operations: 60, ...clientOptions });
+      await model.run();
+      expect(model.slices).toBeGreaterThanOrEqual(INSIDE.length);
+      expect([...model.doneInside]).toEqual(expect.arrayContaining([...INSIDE]));
+    },
+  );
 });

@@ -2,8 +2,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
+import { FanOut } from '../../src/sending/fan-out.js';
 import { digest } from './engine.js';
 import type { Client, Loopback } from './loopback.js';
+import { onTestFinished } from './on-test-finished.js';
 import { Random } from './random.js';
 
 type ClientOptions = NonNullable<Parameters<Loopback['pair']>[0]>;
@@ -19,6 +21,56 @@ export interface ModelOptions {
   readonly operations?: number;
   /** How many messages of more than 1 MiB may be among them. */
   readonly huge?: number;
+  /** That many clients of one namespace, so that their walks stop in the middle: see `sliceFlushes`. */
+  readonly crowd?: number;
+}
+
+/** A burst of a quarter of `maxBufferedBytes` does not wait for the end of its turn. */
+const CROWDED = { maxFlushMs: 1, maxBufferedBytes: 1024 * 1024 };
+/** Many clients are busy enough with this one. */
+const CROWDED_HUGE = 300_000;
+
+/** What the model does to a pool. */
+type Action =
+  | 'broadcast'
+  | 'send'
+  | 'join'
+  | 'leave'
+  | 'close'
+  | 'close all'
+  | 'cut off'
+  | 'ping'
+  | 'pause'
+  | 'resume'
+  | 'flush'
+  | 'send raw';
+
+/** What has to be tried while a flush has stopped, in this order. */
+export const INSIDE: readonly Action[] = [
+  'broadcast',
+  'send',
+  'leave',
+  'join',
+  'close',
+  'cut off',
+  'flush',
+  'close all',
+];
+
+/** Watches flushes, and makes every look at the clock take so long that they stop after the first members. */
+function sliceFlushes(): { readonly slices: () => number; readonly isInside: () => boolean } {
+  let nowMs = performance.now();
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 0.6));
+  const flush = vi.spyOn(FanOut.prototype, 'flush');
+  onTestFinished(() => {
+    clock.mockRestore();
+    flush.mockRestore();
+  });
+  const returned = (): unknown[] => flush.mock.results.map(({ value }): unknown => value);
+  return {
+    slices: () => returned().filter((flushed) => flushed === 'some').length,
+    isInside: () => flush.mock.results.at(-1)?.value === 'some',
+  };
 }
 
 /** One client, and what it has to receive. */
@@ -58,7 +110,10 @@ const PAYLOAD: Record<'noise' | 'letters', Buffer> = {
 
 /** Does random things to a pool on real sockets, and knows what every client must receive for it. */
 export class BroadcastModel {
-  readonly pool = new ConnectionsPool();
+  readonly pool: ConnectionsPool;
+  /** What was done while a flush had stopped in the middle of its members. */
+  readonly doneInside = new Set<Action>();
+  readonly #flushes: ReturnType<typeof sliceFlushes> | undefined;
   readonly #options: ModelOptions;
   readonly #random: Random;
   readonly #actors: Actor[] = [];
@@ -72,25 +127,46 @@ export class BroadcastModel {
   constructor(options: ModelOptions) {
     this.#options = options;
     this.#random = new Random(options.seed);
+    this.pool = new ConnectionsPool(options.crowd === undefined ? {} : CROWDED);
+    this.#flushes = options.crowd === undefined ? undefined : sliceFlushes();
     this.#hugeLeft = options.huge ?? 1;
   }
 
+  /** How often a flush has stopped in the middle of its members. */
+  get slices(): number {
+    return this.#flushes?.slices() ?? 0;
+  }
+
   async run(): Promise<void> {
-    for (let i = 0; i < 8; i++) this.#join(await this.#connect());
-    for (let i = 0; i < (this.#options.operations ?? 150); i++) {
-      if (this.#outside.length < 2 && this.#actors.length < 24) await this.#connect();
+    const { crowd = 8, operations = 150 } = this.#options;
+    for (let i = 0; i < crowd; i++) this.#join(await this.#connect());
+    for (let i = 0; i < operations; i++) {
+      if (this.#outside.length < 2 && this.#actors.length < crowd + 16) await this.#connect();
       this.#act();
       // Most operations share a turn with the next ones.
       if (this.#random.chance(0.15)) await Promise.resolve();
       if (this.#random.chance(0.2)) await nextTurn();
     }
+    if (this.#flushes !== undefined) await this.#actInside();
     await this.#verify();
+  }
+
+  /** Does everything once while a flush has stopped in the middle of the crowd, and closes the crowd in the end. */
+  async #actInside(): Promise<void> {
+    await this.#connect();
+    for (const name of INSIDE) {
+      for (let turn = 0; turn < 50 && !this.#flushes!.isInside(); turn++) {
+        this.#broadcast();
+        await nextTurn();
+      }
+      this.#do(name, this.#actions[name]);
+    }
   }
 
   async #connect(): Promise<Actor> {
     const pair = await this.#options.loopback.pair(this.#options.clientOptions?.(this.#random) ?? {});
     const id = String(this.#actors.length);
-    const connection = new Connection(id, this.#random.pick(NAMESPACES), pair.socket);
+    const connection = new Connection(id, this.#namespace(), pair.socket);
     const actor: Actor = {
       ...pair,
       id,
@@ -108,32 +184,54 @@ export class BroadcastModel {
     return actor;
   }
 
+  #namespace(): string {
+    return this.#options.crowd !== undefined && this.#random.chance(0.9)
+      ? NAMESPACES[0]!
+      : this.#random.pick(NAMESPACES);
+  }
+
   #membersOf({ connection }: Actor): Set<Actor> {
     return this.#inside.get(connection.namespace)!;
   }
 
   #act(): void {
-    const actions: [weight: number, action: () => void][] = [
-      [30, () => this.#broadcast()],
-      [20, () => this.#withOpen((actor) => this.#send(actor))],
-      [3, () => this.#joinAny()],
-      [3, () => this.#leave()],
-      [2, () => this.#withOpen((actor) => this.#close(actor))],
-      [0.5, () => this.#closeAll()],
-      [0.5, () => this.#withOpen((actor) => this.#cutOff(actor))],
-      [3, () => this.#withOpen(({ socket }) => socket.ping())],
-      [3, () => this.#withOpen(({ client }) => client.socket.pause())],
-      [3, () => this.#withOpen(({ client }) => client.socket.resume())],
-      [3, () => this.#flush()],
-      [this.#options.isRaw ? 25 : 0, () => this.#withOpen((actor) => this.#sendRaw(actor))],
+    const weights: [weight: number, name: Action][] = [
+      [30, 'broadcast'],
+      [20, 'send'],
+      [3, 'join'],
+      [3, 'leave'],
+      [2, 'close'],
+      // The crowd stays until the end.
+      [this.#flushes === undefined ? 0.5 : 0, 'close all'],
+      [0.5, 'cut off'],
+      [3, 'ping'],
+      [3, 'pause'],
+      [3, 'resume'],
+      [3, 'flush'],
+      [this.#options.isRaw ? 25 : 0, 'send raw'],
     ];
-    let at = this.#random.next() * actions.reduce((sum, [weight]) => sum + weight, 0);
-    for (const [weight, action] of actions) {
-      at -= weight;
-      if (at >= 0) continue;
-      action();
-      return;
-    }
+    const [name] = this.#random.weighted(weights);
+    this.#do(name, this.#actions[name]);
+  }
+
+  readonly #actions: Record<Action, () => void> = {
+    broadcast: () => this.#broadcast(),
+    send: () => this.#withOpen((actor) => this.#send(actor)),
+    join: () => this.#joinAny(),
+    leave: () => this.#leave(),
+    close: () => this.#withOpen((actor) => this.#close(actor)),
+    'close all': () => this.#closeAll(),
+    'cut off': () => this.#withOpen((actor) => this.#cutOff(actor)),
+    ping: () => this.#withOpen(({ socket }) => socket.ping()),
+    pause: () => this.#withOpen(({ client }) => client.socket.pause()),
+    resume: () => this.#withOpen(({ client }) => client.socket.resume()),
+    flush: () => this.#flush(),
+    'send raw': () => this.#withOpen((actor) => this.#sendRaw(actor)),
+  };
+
+  #do(name: Action, action: () => void): void {
+    if (this.#flushes?.isInside()) this.doneInside.add(name);
+    action();
   }
 
   #note(line: string): void {
@@ -157,7 +255,8 @@ export class BroadcastModel {
   #bytes(): Buffer {
     const isHuge = this.#hugeLeft > 0 && this.#random.chance(0.01);
     if (isHuge) this.#hugeLeft--;
-    const length = isHuge ? HUGE : this.#random.pick(SIZES);
+    const huge = this.#options.crowd === undefined ? HUGE : CROWDED_HUGE;
+    const length = isHuge ? huge : this.#random.pick(SIZES);
     const source = PAYLOAD[this.#random.chance(0.7) ? 'letters' : 'noise'];
     const start = this.#random.below(source.length - length + 1);
     return source.subarray(start, start + length);
@@ -174,7 +273,7 @@ export class BroadcastModel {
   }
 
   #broadcast(): void {
-    const namespace = this.#random.pick(NAMESPACES);
+    const namespace = this.#namespace();
     const members = [...this.#inside.get(namespace)!];
     const ids = members.map(({ id }) => id).filter(() => this.#random.chance(0.3));
     const exceptions = this.#random.chance(0.4) ? [...ids, 'nobody'] : undefined;
@@ -266,7 +365,7 @@ export class BroadcastModel {
   }
 
   #closeAll(): void {
-    const namespace = this.#random.pick(NAMESPACES);
+    const namespace = this.#namespace();
     this.#note(`fatal error to ${namespace}`);
     for (const actor of this.#inside.get(namespace)!) {
       if (actor.closeCode !== undefined) continue;

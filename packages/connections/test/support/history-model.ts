@@ -195,13 +195,8 @@ export class HistoryModel {
       [isSlow ? 5 : 0, () => this.#withAny((actor) => this.#stall(actor))],
       [3, () => this.#flush()],
     ];
-    let at = this.#random.next() * actions.reduce((sum, [weight]) => sum + weight, 0);
-    for (const [weight, action] of actions) {
-      at -= weight;
-      if (at >= 0) continue;
-      action();
-      return;
-    }
+    const [action] = this.#random.weighted(actions);
+    action();
   }
 
   #withAny(action: (actor: Actor, stream: Stream) => void): void {
@@ -221,12 +216,8 @@ export class HistoryModel {
   }
 
   #size(): number {
-    let at = this.#random.next() * SIZES.reduce((sum, [weight]) => sum + weight, 0);
-    for (const [weight, from, to] of SIZES) {
-      at -= weight;
-      if (at < 0) return from + this.#random.below(to - from + 1);
-    }
-    return 0;
+    const [from, to] = this.#random.weighted(SIZES);
+    return from + this.#random.below(to - from + 1);
   }
 
   /** What is sent, and what arrives of it. Those of some length are all different. */

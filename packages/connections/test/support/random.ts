@@ -27,6 +27,16 @@ export class Random {
     return items[this.below(items.length)] as T;
   }
 
+  /** One of the items, each by its weight. */
+  weighted<Rest extends unknown[]>(items: readonly (readonly [weight: number, ...item: Rest])[]): Rest {
+    let at = this.next() * items.reduce((sum, [weight]) => sum + weight, 0);
+    for (const [weight, ...item] of items) {
+      at -= weight;
+      if (at < 0) return item;
+    }
+    throw new RangeError('Expected items of some weight.');
+  }
+
   /** Bytes; compressible ones are text of few letters. */
   bytes(length: number, isCompressible: boolean): Buffer {
     const buffer = Buffer.allocUnsafe(length);
