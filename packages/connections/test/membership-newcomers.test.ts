@@ -59,7 +59,7 @@ describe('an overridden close that waits', () => {
 });
 
 // The exceptions of a broadcast came from a generator that removed the last member and added another. The newcomer was
-// in the namespace when the message was sent and did not get it: the message went to the namespace before.
+// in the namespace when the message was sent, and did not get it: the namespace had been looked up before, and was empty.
 test('a member that joins while the exceptions of a broadcast are read gets the broadcast', async () => {
   const pool = new ConnectionsPool();
   const [leaver, newcomer] = [connectInMemory('leaver'), connectInMemory('newcomer')];

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
-import { MemorySocket } from '../support/memory-socket.js';
+import type { MemorySocket } from '../support/memory-socket.js';
 
 const HEARTBEAT = { interval: 300, timeout: 300 };
 

@@ -1,3 +1,4 @@
+import type * as Zlib from 'node:zlib';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
@@ -5,7 +6,7 @@ import { FakeWsSocket } from '../support/fake-ws-socket.js';
 
 // A thread pool that others keep busy: no compression ends.
 vi.mock('node:zlib', async (importOriginal) => {
-  const zlib = await importOriginal<typeof import('node:zlib')>();
+  const zlib = await importOriginal<typeof Zlib>();
   return { ...zlib, deflateRaw: () => undefined };
 });
 
@@ -29,7 +30,9 @@ describe('broadcasts whose compression is overdue', () => {
     expect(await Promise.all(results)).toEqual(
       results.map(() => ({ recipients: 50, sent: 50, dropped: 0, failed: 0 })),
     );
-    const distinct = new Set(sockets.flatMap(({ _socket: { chunks } }) => chunks.map(({ buffer }) => buffer)));
+    const distinct = new Set(
+      sockets.flatMap(({ _socket: { chunks } }) => chunks.map(({ buffer }) => buffer)),
+    );
     const bytes = sockets[0]!._socket.bytes;
     expect(bytes.length).toBe(3 * 20_004);
     for (const { _socket: tcp } of sockets) expect(tcp.bytes.equals(bytes)).toBe(true);

@@ -1,15 +1,16 @@
-import { EventEmitter } from 'node:events';
+import type * as Zlib from 'node:zlib';
 import { expect, test, vi } from 'vitest';
-import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
+import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { MemorySocket } from '../support/memory-socket.js';
 import { slowClock } from '../support/slow-clock.js';
 
 // Compressions end when the test says so.
 const deflating = vi.hoisted(() => ({ waiting: [] as (() => void)[] }));
 vi.mock('node:zlib', async (importOriginal) => {
-  const zlib = await importOriginal<typeof import('node:zlib')>();
-  const deflateRaw = (...args: Parameters<typeof zlib.deflateRaw>): void => {
+  const zlib = await importOriginal<typeof Zlib>();
+  const deflateRaw = (...args: Parameters<typeof Zlib.deflateRaw>): void => {
     deflating.waiting.push(() => zlib.deflateRaw(...args));
   };
   return { ...zlib, deflateRaw };
@@ -28,13 +29,13 @@ test('members that a suspended broadcast has not reached get it after user code 
   let huge: Promise<BroadcastResult> | undefined;
   for (let i = 0; i < 60; i++) {
     const lengths: number[] = (received[i] = []);
-    const send = (message: string): void => {
-      lengths.push(message.length);
+    const send = (message: WebSocketMessage): void => {
+      lengths.push((message as string).length);
       clock.pass(1);
       if (i === 0) huge ??= pool.broadcastMessage('default', 'h'.repeat(1_100_000));
     };
     const handlers = { send, close: () => undefined };
-    await pool.newConnection(new Connection(`h${i}`, 'default', new EventEmitter(), handlers) as never);
+    await pool.newConnection(new Connection(`h${i}`, 'default', new MemorySocket(), handlers));
   }
   // The compression for the `ws` socket holds it up; the private message of h0 is flushed on its own meanwhile.
   const big = pool.broadcastMessage('default', 'b'.repeat(20_000));

@@ -7,8 +7,8 @@ import { watchUnhandled } from '../support/unhandled.js';
 describe('the gauge of slow readers', () => {
   useFakeClock();
 
-  // A slow reader moved from one pool to another, caught up there and was counted out of the wrong one: `slowNow` was 1
-  // for ever in the first, and -1 in the second.
+  // A slow reader moved from one pool to another, and caught up there. The second one had never counted it as
+  // slow, and counted it out all the same: `slowNow` was -1 for ever.
   test('slowNow is right in both pools when a slow reader moves from one to the other', async () => {
     const options: ConnectionsPoolOptions = { maxBufferedBytes: 100, onSlow: 'drop' };
     const [one, other] = [new ConnectionsPool(options), new ConnectionsPool(options)];
@@ -51,27 +51,30 @@ describe('the gauge of slow readers', () => {
   });
 });
 
-// An async `onSlow` answers with a promise, which was taken for 'send': the bound did not hold, and a promise that
+// An async `onSlow` answers with a promise. Whatever that said, the message was silently dropped, and a promise that
 // rejected ended the process.
 describe('an onSlow that returns a promise', () => {
   test.each([
     ['resolves', () => Promise.resolve('drop'), []],
     ['rejects', () => Promise.reject(new Error('no database')), ['no database']],
-  ])('an onSlow whose promise %s is an error, and the connection is closed', async (_title, onSlow, reasons) => {
-    const { settle } = watchUnhandled();
-    const pool = new ConnectionsPool({
-      maxBufferedBytes: 100,
-      onSlow: onSlow as unknown as () => SlowDecision,
-    });
-    const errors: Error[] = [];
-    pool.on('error', (error) => errors.push(error));
-    const { connection, socket } = slowMember(pool);
-    expect(await connection.send('too much')).toBe(false);
-    expect(await settle()).toEqual([]);
-    expect(errors[0]).toBeInstanceOf(TypeError);
-    expect(errors[0]?.message).toMatch(/onSlow.*'close', 'drop' or 'send'.*Promise/);
-    expect(errors.slice(1).map(({ message }) => message)).toEqual(reasons);
-    expect(socket.sent).toEqual([]);
-    expect(socket.closes).toEqual([{ code: 1013, reason: 'Slow reader' }]);
-  });
+  ])(
+    'an onSlow whose promise %s is an error, and the connection is closed',
+    async (_title, onSlow, reasons) => {
+      const { settle } = watchUnhandled();
+      const pool = new ConnectionsPool({
+        maxBufferedBytes: 100,
+        onSlow: onSlow as unknown as () => SlowDecision,
+      });
+      const errors: Error[] = [];
+      pool.on('error', (error) => errors.push(error));
+      const { connection, socket } = slowMember(pool);
+      expect(await connection.send('too much')).toBe(false);
+      expect(await settle()).toEqual([]);
+      expect(errors[0]).toBeInstanceOf(TypeError);
+      expect(errors[0]?.message).toMatch(/onSlow.*'close', 'drop' or 'send'.*Promise/);
+      expect(errors.slice(1).map(({ message }) => message)).toEqual(reasons);
+      expect(socket.sent).toEqual([]);
+      expect(socket.closes).toEqual([{ code: 1013, reason: 'Slow reader' }]);
+    },
+  );
 });
