@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { Answers, isThenable } from '../../src/sending/answers.js';
 import type { Outcome } from '../../src/sending/delivery.js';
@@ -16,74 +16,72 @@ function newAnswers() {
 const thenable = (then: (resolve: (value: unknown) => void, reject: (error: unknown) => void) => void) =>
   ({ then }) as unknown as PromiseLike<unknown>;
 
-describe('answers', () => {
-  test.each<[string, PromiseLike<unknown>, Outcome]>([
-    ['a promise of nothing', Promise.resolve(), 'sent'],
-    ['a promise of true', Promise.resolve(true), 'sent'],
-    ['a promise of false', Promise.resolve(false), 'failed'],
-    ['a thenable that answers at once', thenable((resolve) => resolve(true)), 'sent'],
-    [
-      'a thenable that answers twice',
-      thenable((resolve) => {
-        resolve(false);
-        resolve(true);
-      }),
-      'failed',
-    ],
-  ])('%s is counted once as %s', async (_, answer, outcome) => {
-    const { answers, onError, onAnswered, counted, tally } = newAnswers();
-    answers.await(answer, tally());
-    expect(answers.isOpen).toBe(true);
-    await nextTurn();
-    expect([counted, answers.isOpen]).toEqual([[outcome], false]);
-    expect(onAnswered).toHaveBeenCalledTimes(1);
-    expect(onError).not.toHaveBeenCalled();
-  });
+test.each<[string, PromiseLike<unknown>, Outcome]>([
+  ['a promise of nothing', Promise.resolve(), 'sent'],
+  ['a promise of true', Promise.resolve(true), 'sent'],
+  ['a promise of false', Promise.resolve(false), 'failed'],
+  ['a thenable that answers at once', thenable((resolve) => resolve(true)), 'sent'],
+  [
+    'a thenable that answers twice',
+    thenable((resolve) => {
+      resolve(false);
+      resolve(true);
+    }),
+    'failed',
+  ],
+])('%s is counted once as %s', async (_, answer, outcome) => {
+  const { answers, onError, onAnswered, counted, tally } = newAnswers();
+  answers.await(answer, tally());
+  expect(answers.isOpen).toBe(true);
+  await nextTurn();
+  expect([counted, answers.isOpen]).toEqual([[outcome], false]);
+  expect(onAnswered).toHaveBeenCalledTimes(1);
+  expect(onError).not.toHaveBeenCalled();
+});
 
-  test.each<[string, PromiseLike<unknown>]>([
-    ['a promise that rejects', Promise.reject(new Error('no'))],
-    ['a thenable that rejects', thenable((_, reject) => reject(new Error('no')))],
-    [
-      'a thenable that throws',
-      thenable(() => {
-        throw new Error('no');
-      }),
-    ],
-  ])('%s is counted once as failed, and reported', async (_, answer) => {
-    const { answers, onError, onAnswered, counted, tally } = newAnswers();
-    answers.await(answer, tally());
-    await nextTurn();
-    expect(counted).toEqual(['failed']);
-    expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('no'));
-    expect(onAnswered).toHaveBeenCalledTimes(1);
-  });
+test.each<[string, PromiseLike<unknown>]>([
+  ['a promise that rejects', Promise.reject(new Error('no'))],
+  ['a thenable that rejects', thenable((_, reject) => reject(new Error('no')))],
+  [
+    'a thenable that throws',
+    thenable(() => {
+      throw new Error('no');
+    }),
+  ],
+])('%s is counted once as failed, and reported', async (_, answer) => {
+  const { answers, onError, onAnswered, counted, tally } = newAnswers();
+  answers.await(answer, tally());
+  await nextTurn();
+  expect(counted).toEqual(['failed']);
+  expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('no'));
+  expect(onAnswered).toHaveBeenCalledTimes(1);
+});
 
-  test('that are open are all settled before anybody is told', async () => {
-    const { answers, onAnswered, tally } = newAnswers();
-    const late = nextTurn();
-    answers.await(Promise.resolve(), tally());
-    answers.await(late, tally());
-    await Promise.resolve();
-    expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([true, 0]);
-    await late;
-    await nextTurn();
-    expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([false, 1]);
-  });
+test('answers that are open are all settled before anybody is told', async () => {
+  const { answers, onAnswered, tally } = newAnswers();
+  const late = nextTurn();
+  answers.await(Promise.resolve(), tally());
+  answers.await(late, tally());
+  await Promise.resolve();
+  expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([true, 0]);
+  await late;
+  await nextTurn();
+  expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([false, 1]);
+});
 
-  test('that are abandoned have failed, whatever comes of them, and a rejection is still reported', async () => {
-    const { answers, onError, onAnswered, counted, tally } = newAnswers();
-    answers.await(nextTurn(true), tally());
-    answers.abandon();
-    answers.abandon();
-    expect([counted, answers.isOpen]).toEqual([['failed'], false]);
-    answers.await(new Promise(() => undefined), tally());
-    expect([counted, answers.isOpen]).toEqual([['failed', 'failed'], false]);
-    answers.await(Promise.reject(new Error('late')), tally());
-    for (let turn = 0; turn < 3; turn++) await nextTurn();
-    expect(counted).toEqual(['failed', 'failed', 'failed']);
-    expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('late'));
-    expect(onAnswered).not.toHaveBeenCalled();
-  });
+test('answers that are abandoned have failed, whatever comes of them, and a rejection is still reported', async () => {
+  const { answers, onError, onAnswered, counted, tally } = newAnswers();
+  answers.await(nextTurn(true), tally());
+  answers.abandon();
+  answers.abandon();
+  expect([counted, answers.isOpen]).toEqual([['failed'], false]);
+  answers.await(new Promise(() => undefined), tally());
+  expect([counted, answers.isOpen]).toEqual([['failed', 'failed'], false]);
+  answers.await(Promise.reject(new Error('late')), tally());
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  expect(counted).toEqual(['failed', 'failed', 'failed']);
+  expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('late'));
+  expect(onAnswered).not.toHaveBeenCalled();
 });
 
 test('a value is a thenable if it has a function called then', () => {

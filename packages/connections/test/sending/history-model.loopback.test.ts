@@ -17,7 +17,7 @@ const SERVERS: ws.PerMessageDeflateOptions[] = [
 const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_PER_SEED) }, (_, seed) => seed);
 
 test.each(seeds)(
-  'every client receives exactly its messages, whoever joins, leaves, is excepted, slow, sent to or closed (seed %i)',
+  'every client receives exactly its messages while clients join, leave, are excepted, slow, sent to or closed (seed %i)',
   async (seed) => {
     const loopback = await Loopback.start({ perMessageDeflate: SERVERS[seed % SERVERS.length]! });
     await new HistoryModel({ ...modelOptions(seed), loopback, steps: STEPS_PER_SEED }).run();

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
 import { Answers } from '../../src/sending/answers.js';
 import type { Outcome } from '../../src/sending/delivery.js';
@@ -7,7 +7,6 @@ import { Envelope } from '../../src/sending/envelope.js';
 import { Override } from '../../src/sending/override.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
-import { describe, vi } from 'vitest';
 
 /** An override that is called with what was broadcast. */
 function newOverride(send: (message: unknown) => unknown) {

@@ -419,7 +419,7 @@ export class BroadcastModel {
       actor.client.socket.resume();
     }
     await Promise.all(this.#checks);
-    for (const actor of this.#actors) await this.#verifyActor(actor);
+    await Promise.all(this.#actors.map((actor) => this.#verifyActor(actor)));
   }
 
   async #verifyActor(actor: Actor): Promise<void> {
@@ -428,7 +428,7 @@ export class BroadcastModel {
       const count = expected.length + expectedRaw.length;
       const isDone = (): boolean =>
         client.inbox.length >= count || client.socket.readyState !== client.socket.OPEN;
-      if (!actor.isFragmented) await vi.waitUntil(isDone, 5_000).catch(() => false);
+      if (!actor.isFragmented) await vi.waitUntil(isDone, { timeout: 5_000, interval: 5 }).catch(() => false);
       if (client.socket.readyState === client.socket.OPEN) await client.roundTrip();
     } else {
       const { code } = await client.closed;

@@ -393,7 +393,7 @@ export class HistoryModel {
     }
     const broadcasts = await Promise.all(this.#broadcasts);
     await Promise.all(this.#sends);
-    for (const actor of this.#actors) await this.#verifyActor(actor);
+    await Promise.all(this.#actors.map((actor) => this.#verifyActor(actor)));
     for (const broadcast of broadcasts) this.#verifyCounts(broadcast);
     expect(this.pool.stats().errors).toBe(0);
   }
