@@ -39,18 +39,19 @@ test.each<[string, PromiseLike<unknown>, Outcome]>([
   expect(onError).not.toHaveBeenCalled();
 });
 
-test.each<[string, PromiseLike<unknown>]>([
-  ['a promise that rejects', Promise.reject(new Error('no'))],
-  ['a thenable that rejects', thenable((_, reject) => reject(new Error('no')))],
+test.each<[string, () => PromiseLike<unknown>]>([
+  ['a promise that rejects', () => Promise.reject(new Error('no'))],
+  ['a thenable that rejects', () => thenable((_, reject) => reject(new Error('no')))],
   [
     'a thenable that throws',
-    thenable(() => {
-      throw new Error('no');
-    }),
+    () =>
+      thenable(() => {
+        throw new Error('no');
+      }),
   ],
-])('%s is counted once as failed, and reported', async (_, answer) => {
+])('%s is counted once as failed, and reported', async (_, makeAnswer) => {
   const { answers, onError, onAnswered, counted, tally } = newAnswers();
-  answers.await(answer, tally());
+  answers.await(makeAnswer(), tally());
   await nextTurn();
   expect(counted).toEqual(['failed']);
   expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('no'));
