@@ -69,7 +69,7 @@ export class Registry<C extends AnyConnection> {
     return [...this.namespaces.values()].flatMap((namespace) => [...namespace.values()]);
   }
 
-  /** Adds the connection. There is no instant in which its id is missing: whoever had it is replaced and returned. */
+  /** Adds the connection. Its id is never missing, not for an instant: a connection that had it is replaced and returned. */
   add(connection: C): C | undefined {
     let namespace = this.namespaces.get(connection.namespace);
     if (namespace === undefined) {

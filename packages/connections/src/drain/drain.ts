@@ -70,7 +70,7 @@ export class Drain {
     connection.once('close', () => this.onGone(connection));
   }
 
-  /** A connection is gone, whoever closed it. */
+  /** A connection is gone; it does not matter which side closed it. */
   onGone(connection: AnyConnection): void {
     if (!this.#open.delete(connection)) return;
     this.#passed.delete(connection);

@@ -27,7 +27,7 @@ export class Drains {
     this.#owner = owner;
   }
 
-  /** A connection is gone, whoever closed it. */
+  /** A connection is gone; it does not matter which side closed it. */
   onGone(connection: AnyConnection): void {
     this.#running?.drain.onGone(connection);
   }

@@ -35,7 +35,7 @@ export class Answers {
     );
   }
 
-  /** The connection is gone: nobody answers any more, and whoever still does is not listened to. */
+  /** The connection is gone: answers that still come are ignored. */
   abandon(): void {
     this.#isAbandoned = true;
     const open = [...this.#open];
