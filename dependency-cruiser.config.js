@@ -7,7 +7,7 @@ const ROOMS = [
   ['close-codes', 'diagnostics', 'safe-emitter'],
   ['wire/'],
   ['sockets/'],
-  ['arguments', 'options', 'events'],
+  ['arguments', 'audience', 'options', 'events'],
   ['sending/'],
   ['liveness/'],
   ['user-code'],

@@ -1,0 +1,132 @@
+import { assertKeys } from './arguments.js';
+import { expected } from './errors.js';
+
+/** Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored. */
+export interface AudienceOptions<ID> {
+  /**
+   * Only members of these rooms get it, each of them once. A string is one room, an iterable many; an empty one means
+   * nobody.
+   *
+   * @default the whole namespace
+   */
+  readonly rooms?: string | Iterable<string> | undefined;
+  /** Members of these rooms do not get it. */
+  readonly exceptRooms?: string | Iterable<string> | undefined;
+  /** Connections with these ids do not get it. */
+  readonly exceptions?: (Iterable<ID> & object) | undefined;
+  /** Only connections of this pool get it, none of other nodes. @default false */
+  readonly local?: boolean | undefined;
+}
+
+/** See `broadcastMessage`. */
+export interface BroadcastOptions<ID> extends AudienceOptions<ID>, ConflateOptions {}
+
+/** Latest value wins. */
+export interface ConflateOptions {
+  /**
+   * While a reader is behind, a newer message replaces the one that waits for it under the same key, and takes its place.
+   * One key space per connection, whichever way the messages come.
+   */
+  readonly conflate?: string | undefined;
+}
+
+/** See `send` of the pool. */
+export interface SendOptions extends ConflateOptions {
+  /** Only a connection of this pool gets it, none of other nodes. @default false */
+  readonly local?: boolean | undefined;
+}
+
+/** What a broadcast or `closeAll` takes in the place of exceptions: ids that are left out, or options. */
+export type AudienceArgument<ID, Options = BroadcastOptions<ID>> = (Iterable<ID> & object) | Options;
+
+/** Who a broadcast is for, read and checked. */
+export interface Audience<ID> {
+  /** `undefined`: the whole namespace. May name a room twice. */
+  readonly rooms: readonly string[] | undefined;
+  readonly exceptRooms: readonly string[];
+  readonly exceptions: readonly ID[];
+  readonly conflate: string | undefined;
+  readonly isLocal: boolean;
+}
+
+const AUDIENCE_KEYS = ['rooms', 'exceptRooms', 'exceptions', 'local'] as const;
+const BROADCAST_KEYS = [...AUDIENCE_KEYS, 'conflate'] as const;
+
+/**
+ * @param given ids that are left out, or options
+ * @throws {TypeError} neither, an unknown option, or an option of the wrong type
+ */
+export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audience<ID> {
+  if (given === undefined || isIterable(given)) return audienceFrom<ID>({ exceptions: given });
+  if (typeof given !== 'object' || (given as unknown) === null) {
+    throw new TypeError(expected('exceptions to be an iterable of ids, or an object with options', given));
+  }
+  assertKeys('the options of a broadcast', given, BROADCAST_KEYS);
+  return audienceFrom(given);
+}
+
+/** The options of `closeAll`, beside code and reason. @throws {TypeError} an option is unknown or of the wrong type */
+export function toClosingAudience<ID>(options: AudienceOptions<ID>): Audience<ID> {
+  assertKeys('the options of closeAll', options, [...AUDIENCE_KEYS, 'code', 'reason']);
+  return audienceFrom(options);
+}
+
+/** @throws {TypeError} an option is unknown or of the wrong type */
+export function assertSendOptions(options: unknown, known: readonly string[] = ['conflate']): void {
+  if (options === undefined) return;
+  assertKeys('the options of send', options, known);
+  const { conflate, local } = options as SendOptions;
+  assertConflate(conflate);
+  assertLocal(local);
+}
+
+/**
+ * The names of rooms. A string is one name, so that it is not taken apart into characters.
+ *
+ * @throws {TypeError} not a string and not an iterable of strings
+ */
+export function toRooms(name: string, given: unknown): string[] {
+  if (typeof given === 'string') return [given];
+  if (!isIterable(given)) throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
+  const rooms = [...given];
+  for (const room of rooms) assertRoom(`each of ${name}`, room);
+  return rooms as string[];
+}
+
+/** @throws {TypeError} not a string */
+export function assertRoom(name: string, room: unknown): void {
+  if (typeof room !== 'string') throw new TypeError(expected(`${name} to be a string`, room));
+}
+
+function audienceFrom<ID>(options: BroadcastOptions<ID>): Audience<ID> {
+  const { rooms, exceptRooms, exceptions, conflate, local } = options;
+  assertConflate(conflate);
+  assertLocal(local);
+  return {
+    rooms: rooms === undefined ? undefined : toRooms('rooms', rooms),
+    exceptRooms: exceptRooms === undefined ? [] : toRooms('exceptRooms', exceptRooms),
+    exceptions: exceptions === undefined ? [] : toIds<ID>(exceptions),
+    conflate,
+    isLocal: local ?? false,
+  };
+}
+
+function toIds<ID>(exceptions: unknown): ID[] {
+  if (isIterable(exceptions)) return [...exceptions] as ID[];
+  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+}
+
+function assertConflate(conflate: unknown): void {
+  if (conflate === undefined || typeof conflate === 'string') return;
+  throw new TypeError(expected('conflate to be a string', conflate));
+}
+
+function assertLocal(local: unknown): void {
+  if (local === undefined || typeof local === 'boolean') return;
+  throw new TypeError(expected('local to be a boolean', local));
+}
+
+/** Strings are iterable too, but never meant as one here. */
+function isIterable(value: unknown): value is Iterable<unknown> & object {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
+}
