@@ -8,7 +8,7 @@ export const DEFAULT_CLOSE_TIMEOUT_MS = 10_000;
 /** Bytes that may wait for one connection before it counts as a slow reader. */
 export const DEFAULT_MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 /** How long broadcasts may hold the event loop at a time, in ms. */
-const DEFAULT_MAX_FLUSH_MS = 8;
+const DEFAULT_MAX_FLUSH_MS = 25;
 /** Rooms that a connection may be in. */
 const DEFAULT_MAX_ROOMS = 100;
 /** Bytes in its socket above which a reader is behind. */
@@ -109,9 +109,10 @@ export interface ConnectionsPoolOptions<C = unknown> {
 
   /**
    * How long broadcasts may hold the event loop before they let it go on and continue in its next turn, in ms. Range: 1
-   * to 2147483647.
+   * to 2147483647. Lower values serve others sooner and cost CPU: a broadcast to 1,000 clients that is interrupted costs
+   * about a third more.
    *
-   * @default 8
+   * @default 25
    */
   readonly maxFlushMs?: number | undefined;
 
