@@ -134,7 +134,11 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.latest !== undefined && !this.isBehind) this.flush();
+    // What is held back goes first, if there is room again, and then what else waits.
+    if (this.latest !== undefined && !this.isBehind) {
+      this.cut();
+      this.flush();
+    }
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
@@ -347,7 +351,7 @@ export class Outbox extends Writer {
         this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
         this.#ownBytes -= piece.byteLength;
-        this.sendOne(piece.envelope, piece, piece.envelope.message);
+        this.sendOne(piece.envelope, piece, piece.envelope.message, piece.conflate);
       }
     }
   }
