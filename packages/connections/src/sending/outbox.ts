@@ -134,11 +134,7 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    // What is held back goes first, if there is room again, and then what else waits.
-    if (this.latest !== undefined && !this.isBehind) {
-      this.cut();
-      this.flush();
-    }
+    if (this.latest !== undefined && !this.isBehind) this.#release();
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
@@ -194,9 +190,10 @@ export class Outbox extends Writer {
     this.#release();
   }
 
-  /** Sends what is held back while the reader has room. */
+  /** Sends what is held back while the reader has room, and then what else waits. */
   #release(): void {
     if (this.latest === undefined) return;
+    this.cut();
     this.flush();
     this.#watch();
   }
