@@ -5,7 +5,8 @@ import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../
 import { endTurn, member, spyWrites, tcpOf, type Member } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const LARGE = 'compressible '.repeat(2_000);

@@ -6,7 +6,8 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { member } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { Random } from '../support/random.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 vi.mock('node:zlib', async (importOriginal) => {
   const original = await importOriginal<typeof zlib>();

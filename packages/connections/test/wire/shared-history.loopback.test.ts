@@ -3,7 +3,7 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
 import { expectMessages, last, record, records, Room, sum, type Member } from '../support/history-room.js';
 import { Random } from '../support/random.js';
-import type { TappedMessage } from '../support/tapped-client.js';
+import type { TappedMessage } from '../support/strict-reader.js';
 
 interface Sender {
   readonly _extensions: { readonly 'permessage-deflate': { readonly params: object } };
