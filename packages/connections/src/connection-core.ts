@@ -83,6 +83,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     this.reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
+    this.startRateLimit(pool.settings.rateLimit);
     if (heartbeat !== undefined && this.driver.capabilities.ping) this.#limits.startHeartbeat(heartbeat);
   }
 
@@ -91,6 +92,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     if (this.pool !== undefined && this.#state !== ReadyState.Open) this.pool.counters.closing--;
     this.pool = undefined;
     this.#liveness = undefined;
+    this.endRateLimit();
   }
 
   get #limits(): Liveness {
@@ -141,6 +143,13 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     this.#closeDeadlineMs = wheel.nowMs + graceMs + extraMs;
     wheel.schedule(this, this.#closeDeadlineMs);
     void this.closeReported(code, reason);
+  }
+
+  protected override closeFlooding(): void {
+    // An overridden `close` may take its time.
+    if (this.#state !== ReadyState.Open || this.#closeDeadlineMs > 0) return;
+    const graceMs = this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
+    this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', graceMs);
   }
 
   /** It is closing already, on either side: ends it after that time at the latest. */

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { Counters } from './counters.js';
 import { toError } from './errors.js';
 import type { ConnectionEvents } from './events.js';
-import type { PoolSettings, SlowDecision } from './options.js';
+import type { PoolSettings, RateDecision, SlowDecision } from './options.js';
 import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
 
 /** The `Connection` that users see. Its methods may be overridden. */
@@ -23,6 +23,8 @@ export interface PoolLink {
   onGone(connection: Facade, code: number | undefined, reason: string): void;
   onFailure(error: Error, connection: Facade, isHandled: boolean): void;
   onSlow(connection: Facade, byteLength: number, isNew: boolean): SlowDecision;
+  /** It was sent more than `rateLimit` allows. */
+  onExceeded(connection: Facade, byteLength: number): RateDecision;
 }
 
 /**

@@ -1,14 +1,16 @@
 import type { EventEmitter } from 'node:events';
-import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
+import { DEFAULT_CLOSE_TIMEOUT_MS, type RateDecision, type RateLimitSettings } from '../options.js';
 import { hasOtherListeners } from '../sockets/events.js';
 import { wheel } from '../liveness/timing-wheel.js';
 import { UserCode } from '../user-code.js';
-import { decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
+import { byteLengthOf, decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
 import { HeldMessages, type HeldMessagesOwner } from './held-messages.js';
+import { TokenBucket } from './token-bucket.js';
 
 interface Pausable {
   pause(): void;
   resume(): void;
+  readonly isPaused?: unknown;
 }
 
 /**
@@ -17,12 +19,18 @@ interface Pausable {
  */
 export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
+  /** What is left of the rate limit, if there is one. */
+  #bucket: TokenBucket | undefined;
   /** Nobody came in time: nothing is held any more. */
   #isUnwanted = false;
   #mode: 'open' | 'draining' | 'silent' = 'open';
 
   /** Has `checkHeld` called about that time. */
   abstract schedule(atMs: number): void;
+  /** The socket has closed, or was released. */
+  abstract get isGone(): boolean;
+  /** The client has sent more than it may: closes it, unless it is being closed already. */
+  protected abstract closeFlooding(): void;
 
   get wantsMessages(): boolean {
     return this.facade.listenerCount('message') > 0;
@@ -33,20 +41,29 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
       this.#ignore(1);
       return;
     }
-    if (typeof data === 'object' && !(data instanceof Uint8Array) && isBlob(data)) {
-      this.#hold().addBlob(data);
-      return;
-    }
-    const message = decodeMessage(data, isBinary);
-    const byteLength = data instanceof Uint8Array ? data.length : sizeOf(message);
-    if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
-    else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
-    else this.#keep(message, isBinary, byteLength);
+    // Before it is decoded: a message that is dropped should cost little.
+    const decision = this.#bucket === undefined ? 'accept' : this.#limit(this.#bucket, byteLengthOf(data));
+    if (decision === 'drop') this.#ignore(1);
+    else if (isBlob(data)) this.#keepBlob(data, decision === 'pause');
+    else this.#receive(data, isBinary, decision === 'pause');
   }
 
-  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
+  #receive(data: unknown, isBinary: boolean, isLimited: boolean): void {
+    const message = decodeMessage(data, isBinary);
+    const byteLength = byteLengthOf(data);
+    if (isLimited) this.#keep(message, isBinary, byteLength, true);
+    else if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
+    else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
+    else this.#keep(message, isBinary, byteLength, false);
+  }
+
+  #keepBlob(blob: Blob, isLimited: boolean): void {
+    if (!this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
+  }
+
+  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
     const held = this.#hold();
-    if (!held.add(message, isBinary, byteLength)) this.#ignore(1);
+    if (!held.add(message, isBinary, byteLength, isLimited)) this.#ignore(1);
     // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
     if (this.wantsMessages) held.release();
   }
@@ -64,6 +81,42 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     this.#isUnwanted = false;
     this.emit('message', message, isBinary);
   }
+
+  // ---------------------------------------------------------------- rate limit
+
+  protected startRateLimit(limit: RateLimitSettings | undefined): void {
+    this.#bucket = limit && new TokenBucket(limit, performance.now());
+  }
+
+  /** What waits for the limit is delivered soon; not now, as this must not run user code. */
+  protected endRateLimit(): void {
+    this.#bucket = undefined;
+    if (this.#held?.hasLimited) this.schedule(wheel.nowMs);
+  }
+
+  /** What becomes of a message that has just arrived; 'pause': it waits. */
+  #limit(bucket: TokenBucket, byteLength: number): Exclude<RateDecision, 'close'> {
+    const isBehindOthers = this.#held?.hasLimited === true;
+    if (!isBehindOthers && bucket.take(byteLength, performance.now())) return 'accept';
+    if (this.counters) this.counters.rateLimited++;
+    if (isBehindOthers) return 'pause';
+    const decision = this.pool?.onExceeded(this.facade, byteLength) ?? 'drop';
+    // A function that decides may have closed or released the connection.
+    if (this.isGone || this.#mode === 'silent') return 'drop';
+    if (decision !== 'close') return decision;
+    this.#mode = 'silent';
+    this.dropHeld();
+    this.closeFlooding();
+    return 'drop';
+  }
+
+  admit(byteLength: number): boolean {
+    if (this.#bucket?.takeWaiting(byteLength, performance.now()) !== false) return true;
+    this.schedule(wheel.nowMs + this.#bucket.waitMs(byteLength));
+    return false;
+  }
+
+  // ---------------------------------------------------------------- closing
 
   /** A drain: messages are delivered until the socket has closed. */
   protected receiveUntilClosed(): void {
@@ -86,6 +139,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   /** The socket has closed: what is held and wanted is still delivered. */
   protected deliverHeld(): void {
+    this.#bucket = undefined;
     if (this.wantsMessages) this.#held?.release();
     this.dropHeld();
   }
@@ -99,26 +153,40 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   protected checkHeld(nowMs: number): void {
     if (this.#held === undefined) return;
     if (this.wantsMessages) {
+      this.#held.untilMs = nowMs + this.#maxHeldMs;
       this.#held.release();
-      return;
+    } else if (nowMs >= this.#held.untilMs) {
+      this.#isUnwanted = true;
+      this.dropHeld();
     }
-    if (nowMs < this.#held.untilMs) {
-      this.schedule(this.#held.untilMs);
-      return;
-    }
-    this.#isUnwanted = true;
-    this.dropHeld();
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- both may have emptied it
+    if (this.#held !== undefined) this.schedule(this.#held.untilMs);
+  }
+
+  /** We do not read from the socket at present, so that the peer's silence says nothing. */
+  get isPaused(): boolean {
+    return this.#held?.isPaused === true;
   }
 
   pause(): boolean {
-    const { pause, resume } = this.socket as Partial<Pausable>;
-    if (typeof pause !== 'function' || typeof resume !== 'function') return false;
-    (this.socket as Pausable).pause();
-    return true;
+    const socket = this.socket as Partial<Pausable>;
+    if (typeof socket.pause !== 'function' || typeof socket.resume !== 'function') return false;
+    try {
+      socket.pause();
+    } catch (error) {
+      this.failed(error);
+      return false;
+    }
+    // The `ws` of Bun has the method, and it does nothing.
+    return socket.isPaused !== false;
   }
 
   resume(): void {
-    (this.socket as Pausable).resume();
+    try {
+      (this.socket as Pausable).resume();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   /** A socket on which somebody else listens is left alone. */
@@ -126,9 +194,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
+  /** How long messages are held for nobody. */
+  get #maxHeldMs(): number {
+    return this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
+  }
+
   #hold(): HeldMessages {
     if (this.#held !== undefined) return this.#held;
-    const untilMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    const untilMs = wheel.nowMs + this.#maxHeldMs;
     const held = new HeldMessages(this, untilMs);
     this.schedule(untilMs);
     emitterOf(this.facade).on('newListener', held.onNewListener);
@@ -138,10 +211,6 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #ignore(count: number): void {
     if (this.counters !== undefined) this.counters.messagesIgnored += count;
   }
-}
-
-function sizeOf(message: ReceivedMessage): number {
-  return typeof message === 'string' ? Buffer.byteLength(message) : message.length;
 }
 
 /** Node's own events are not among those that a `Connection` declares. */

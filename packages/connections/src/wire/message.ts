@@ -81,6 +81,15 @@ export function decodeMessage(data: unknown, isBinary: boolean): ReceivedMessage
   return isBinary ? bytes : toBuffer(bytes).toString();
 }
 
+/** Size of an incoming message in bytes; 0 if it is none. */
+export function byteLengthOf(data: unknown): number {
+  if (data instanceof Uint8Array) return data.length;
+  if (typeof data === 'string') return Buffer.byteLength(data);
+  if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return data.byteLength;
+  if (isBlob(data)) return data.size;
+  return Array.isArray(data) ? (data as Uint8Array[]).reduce((sum, { length }) => sum + length, 0) : 0;
+}
+
 /** The reason of a close as text, in whatever form a socket reports it. */
 export function decodeReason(reason: unknown): string {
   if (typeof reason === 'string') return reason;
