@@ -227,6 +227,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     this.outbox.leave();
     unlisten(this.socket, this.driver, this);
     this.dropHeld();
+    this.startTurn();
     this.pool?.onGone(this.facade, undefined, '');
     this.#state = ReadyState.Closed;
     this.outbox.abandon();

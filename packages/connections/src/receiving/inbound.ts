@@ -21,6 +21,10 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
   /** What is left of the rate limit, if there is one. */
   #bucket: TokenBucket | undefined;
+  /** It is being closed because it sent too much, and may still be sending. */
+  #isFlooding = false;
+  /** Nothing more is read from the socket in this turn of the event loop. */
+  #hasHadItsTurn = false;
   /** Nobody came in time: nothing is held any more. */
   #isUnwanted = false;
   #mode: 'open' | 'draining' | 'silent' = 'open';
@@ -39,13 +43,19 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   protected receive(data: unknown, isBinary: boolean): void {
     if (this.#mode === 'silent') {
       this.#ignore(1);
+      if (this.#isFlooding) this.#endTurn();
       return;
     }
     // Before it is decoded: a message that is dropped should cost little.
     const decision = this.#bucket === undefined ? 'accept' : this.#limit(this.#bucket, byteLengthOf(data));
-    if (decision === 'drop') this.#ignore(1);
+    if (decision === 'drop') this.#drop();
     else if (isBlob(data)) this.#keepBlob(data, decision === 'pause');
     else this.#receive(data, isBinary, decision === 'pause');
+  }
+
+  #drop(): void {
+    this.#ignore(1);
+    this.#endTurn();
   }
 
   #receive(data: unknown, isBinary: boolean, isLimited: boolean): void {
@@ -105,9 +115,26 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     if (this.isGone || this.#mode === 'silent') return 'drop';
     if (decision !== 'close') return decision;
     this.#mode = 'silent';
+    this.#isFlooding = true;
     this.dropHeld();
     this.closeFlooding();
     return 'drop';
+  }
+
+  /**
+   * Lets the other sockets have their turn before more is read from this one. Node reads up to 2 MiB from a socket at a
+   * time: a flood would hold the event loop for as long as that takes, even if all of it is dropped.
+   */
+  #endTurn(): void {
+    if (this.#hasHadItsTurn || this.isPaused || (this.socket as Pausable).isPaused === true) return;
+    this.#hasHadItsTurn = this.pause();
+    if (this.#hasHadItsTurn) setImmediate(() => this.startTurn());
+  }
+
+  protected startTurn(): void {
+    if (!this.#hasHadItsTurn) return;
+    this.#hasHadItsTurn = false;
+    if (!this.isPaused) this.resume();
   }
 
   admit(byteLength: number): boolean {
