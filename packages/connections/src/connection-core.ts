@@ -1,7 +1,7 @@
 import { CloseCode } from './close-codes.js';
 import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
-import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
+import { DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
 import type { SlowDecision } from './options.js';
 import { Inbound } from './receiving/inbound.js';
 import { Outbox } from './sending/outbox.js';
@@ -148,8 +148,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
   protected override closeFlooding(): void {
     // An overridden `close` may take its time.
     if (this.#state !== ReadyState.Open || this.#closeDeadlineMs > 0) return;
-    const graceMs = this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
-    this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', graceMs);
+    this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', this.closeTimeoutMs);
   }
 
   /** It is closing already, on either side: ends it after that time at the latest. */
@@ -162,8 +161,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
 
   #startClosing(code: number, reason: string): void {
     this.#beginClosing();
-    if (this.#closeDeadlineMs === 0)
-      this.#closeDeadlineMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    if (this.#closeDeadlineMs === 0) this.#closeDeadlineMs = wheel.nowMs + this.closeTimeoutMs;
     wheel.schedule(this, this.#closeDeadlineMs);
     this.outbox.end(() => this.#closeSocket(code, reason));
   }
@@ -243,7 +241,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
   }
 
   handleClose(code: number = CloseCode.NoStatus, reason: unknown = ''): void {
-    if (this.#state === ReadyState.Closed) return;
+    if (this.#state === ReadyState.Closed || this.holdClose(code, reason)) return;
     this.deliverHeld();
     // A `message` listener may have terminated it.
     if (this.isGone) return;
@@ -255,6 +253,12 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     this.pool?.onGone(this.facade, code, text);
     this.emit('close', code, text);
     this.#whenClosed?.resolve();
+  }
+
+  protected override closedEarly(): void {
+    if (this.#state === ReadyState.Open) this.#beginClosing();
+    this.outbox.abandon();
+    this.limitClosing(this.closeTimeoutMs);
   }
 
   handlePing(): void {
@@ -287,6 +291,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     if (this.#state === ReadyState.Closed) return;
     if (this.#closeDeadlineMs > 0) {
       if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
+      else if (this.isCloseHeld) this.dropHeld();
       else if (this.wasTerminated) this.handleClose(CloseCode.Abnormal, '');
       else this.abort();
       if (this.#state !== ReadyState.Open) return;

@@ -145,11 +145,10 @@ export interface RateLimitOptions<C = unknown> {
    * What happens to a message that exceeds the limit.
    *
    * `'close'`: the connection is closed with 1008. `'drop'`: the message is ignored. `'pause'`: nothing more is read from
-   * the socket, so that TCP slows the client down, and the message waits until the limit allows it; nothing is lost. The
-   * wait is exact to about 100 ms. What has been read already waits too: up to 4 MiB, the rest is ignored. If the
-   * client closes meanwhile, what waits is delivered before `close`. A socket that cannot be paused
-   * (`capabilities.pause`) drops instead. A function decides for each message: one of these, or `'accept'` to deliver it
-   * all the same.
+   * the socket, so that TCP slows the client down, and the message waits until the limit allows it, exact to about
+   * 100 ms. What has been read already waits too, up to 4 MiB. If the client closes meanwhile, `close` is emitted when
+   * all that waits has been delivered, or after `closeTimeout`. A socket that cannot be paused (`capabilities.pause`)
+   * drops instead. A function decides for each message: one of these, or `'accept'` to deliver it all the same.
    *
    * @default 'close'
    */

@@ -21,6 +21,8 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
   /** What is left of the rate limit, if there is one. */
   #bucket: TokenBucket | undefined;
+  /** How the socket has closed, while what it brought before waits for the rate limit. */
+  #heldClose: { readonly code: number; readonly reason: unknown } | undefined;
   /** It is being closed because it sent too much, and may still be sending. */
   #isFlooding = false;
   /** Nothing more is read from the socket in this turn of the event loop. */
@@ -35,6 +37,10 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   abstract get isGone(): boolean;
   /** The client has sent more than it may: closes it, unless it is being closed already. */
   protected abstract closeFlooding(): void;
+  /** The socket has closed, but what it brought is still to be delivered. */
+  protected abstract closedEarly(): void;
+  /** The socket has closed, and nothing waits any more. */
+  abstract handleClose(code: number, reason: unknown): void;
 
   get wantsMessages(): boolean {
     return this.facade.listenerCount('message') > 0;
@@ -73,7 +79,9 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
     const held = this.#hold();
+    const isBehindOthers = held.hasLimited;
     if (!held.add(message, isBinary, byteLength, isLimited)) this.#ignore(1);
+    if (isBehindOthers) return;
     // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
     if (this.wantsMessages) held.release();
   }
@@ -164,9 +172,27 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     this.emptied();
   }
 
+  /**
+   * The socket has closed. While messages that it brought before wait for the rate limit, so does its close: all at once
+   * they would be the flood that the limit is there to prevent.
+   *
+   * @returns whether the close waits; `handleClose` is called again
+   */
+  protected holdClose(code: number, reason: unknown): boolean {
+    if (this.isCloseHeld) return true;
+    if (!this.#held?.hasLimited || !this.wantsMessages) return false;
+    this.#heldClose = { code, reason };
+    this.receiveUntilClosed();
+    this.closedEarly();
+    return true;
+  }
+
+  protected get isCloseHeld(): boolean {
+    return this.#heldClose !== undefined;
+  }
+
   /** The socket has closed: what is held and wanted is still delivered. */
   protected deliverHeld(): void {
-    this.#bucket = undefined;
     if (this.wantsMessages) this.#held?.release();
     this.dropHeld();
   }
@@ -174,13 +200,17 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   emptied(): void {
     if (this.#held) emitterOf(this.facade).off('newListener', this.#held.onNewListener);
     this.#held = undefined;
+    if (this.#heldClose === undefined) return;
+    const { code, reason } = this.#heldClose;
+    this.#heldClose = undefined;
+    this.handleClose(code, reason);
   }
 
   /** Gives up messages that nobody has listened for in time. */
   protected checkHeld(nowMs: number): void {
     if (this.#held === undefined) return;
     if (this.wantsMessages) {
-      this.#held.untilMs = nowMs + this.#maxHeldMs;
+      this.#held.untilMs = nowMs + this.closeTimeoutMs;
       this.#held.release();
     } else if (nowMs >= this.#held.untilMs) {
       this.#isUnwanted = true;
@@ -221,14 +251,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
-  /** How long messages are held for nobody. */
-  get #maxHeldMs(): number {
+  /** How long a peer may take to close, and how long messages are held for nobody. */
+  protected get closeTimeoutMs(): number {
     return this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
   }
 
   #hold(): HeldMessages {
     if (this.#held !== undefined) return this.#held;
-    const untilMs = wheel.nowMs + this.#maxHeldMs;
+    const untilMs = wheel.nowMs + this.closeTimeoutMs;
     const held = new HeldMessages(this, untilMs);
     this.schedule(untilMs);
     emitterOf(this.facade).on('newListener', held.onNewListener);

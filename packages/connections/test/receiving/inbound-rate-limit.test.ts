@@ -144,17 +144,69 @@ describe('a client that is paused', () => {
     expect(socket.isPaused).toBe(false);
   });
 
-  test('what waits when the socket closes is delivered before the close', async () => {
-    const { socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+  test('what waits when the socket closes is delivered at the rate, and close comes after it', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 2, onExceeded: 'pause' });
     const events = record(connection);
+    send(socket, 1, 2, 3, 4, 5);
+    socket.end(4000, 'bye');
+    expect(connection.closed).toBe(true);
+    expect(await connection.send('too late')).toBe(false);
+    expect(messages).toEqual(['1', '2']);
+    expect(pool.stats()).toMatchObject({ connections: 1, closing: 1 });
+    await vi.advanceTimersByTimeAsync(1_700);
+    expect(events.map(([, value]) => value)).toEqual(['1', '2', '3', '4', '5', 4000]);
+    expect(pool.stats()).toMatchObject({ connections: 0, closing: 0, messagesIgnored: 0, terminated: 0 });
+  });
+
+  // A client sent 10,000 messages in one packet and hung up: all of them were delivered at once.
+  test('what waits when the socket closes is ignored after closeTimeout', async () => {
+    const { pool, socket, connection, messages } = await join(
+      { messagesPerSecond: 2, onExceeded: 'pause' },
+      { closeTimeout: 1_000 },
+    );
+    const codes: number[] = [];
+    connection.on('close', (code) => codes.push(code));
+    send(socket, ...Array(100).keys());
+    socket.end(1006);
+    const whenClosed = connection.close();
+    await vi.advanceTimersByTimeAsync(1_500);
+    await whenClosed;
+    expect(codes).toEqual([1006]);
+    expect(messages.length).toBeLessThan(6);
+    expect(pool.stats()).toMatchObject({ connections: 0, terminated: 0 });
+    expect(pool.stats().messagesIgnored).toBe(100 - messages.length);
+  });
+
+  test.each<[string, (connection: Connection, pool: ConnectionsPool) => void]>([
+    ['terminate()', (connection) => connection.terminate()],
+    ['release()', (connection) => connection.release()],
+    ['removeConnection()', (connection, pool) => void pool.removeConnection(connection)],
+    ['a drain', (_, pool) => void pool.drainConnections({ grace: 500 })],
+    ['removeAllListeners()', (connection) => connection.removeAllListeners('message')],
+  ])('%s after the socket has closed leaves nothing behind while messages wait', async (_title, act) => {
+    const { pool, socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    const codes: number[] = [];
+    connection.on('close', (code) => codes.push(code));
+    send(socket, ...Array(50).keys());
+    socket.end(4000);
+    act(connection, pool);
+    await vi.advanceTimersByTimeAsync(12_000);
+    expect(codes).toEqual([4000]);
+    expect(pool.stats()).toMatchObject({ connections: 0, closing: 0 });
+    const { messagesReceived, messagesIgnored } = pool.stats();
+    expect(messagesReceived + messagesIgnored).toBeLessThanOrEqual(50);
+  });
+
+  test('a client that comes back takes its id while messages of its last connection wait', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3);
-    socket.end(1000);
-    expect(events).toEqual([
-      ['message', '1', false],
-      ['message', '2', false],
-      ['message', '3', false],
-      ['close', 1000, ''],
-    ]);
+    socket.end(1006);
+    const again = new Connection('1', 'default', new PausableSocket());
+    await pool.newConnection(again);
+    expect(pool.getConnection('default', '1')).toBe(again);
+    expect(pool.stats()).toMatchObject({ connections: 1, refused: 0, closing: 0 });
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(messages).toEqual(['1', '2', '3']);
   });
 
   test('what waits when our side closes is ignored, and the answer to the close is read', async () => {
