@@ -4,6 +4,7 @@ import { toError } from './errors.js';
 import type { ConnectionEvents } from './events.js';
 import type { PoolSettings, RateDecision, SlowDecision } from './options.js';
 import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
+import type { ReceivedMessage } from './wire/message.js';
 
 /** The `Connection` that users see. Its methods may be overridden. */
 export interface Facade extends EventEmitter<ConnectionEvents> {
@@ -81,6 +82,15 @@ export abstract class UserCode {
   emit<E extends keyof ConnectionEvents>(event: E, ...args: ConnectionEvents[E]): void {
     try {
       EventEmitter.prototype.emit.call(this.facade, event, ...args);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  /** `emit('message', …)` without an array of arguments, as it is called for each message received. */
+  protected emitMessage(message: ReceivedMessage, isBinary: boolean): void {
+    try {
+      EventEmitter.prototype.emit.call(this.facade, 'message', message, isBinary);
     } catch (error) {
       this.failed(error);
     }

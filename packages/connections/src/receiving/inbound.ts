@@ -52,11 +52,23 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
       if (this.#isFlooding) this.#endTurn();
       return;
     }
-    // Before it is decoded: a message that is dropped should cost little.
-    const decision = this.#bucket === undefined ? 'accept' : this.#limit(this.#bucket, byteLengthOf(data));
-    if (decision === 'drop') this.#drop();
-    else if (isBlob(data)) this.#keepBlob(data, decision === 'pause');
-    else this.#receive(data, isBinary, decision === 'pause');
+    // From here on the path of a message that is simply delivered looks at each thing once.
+    const isBytes = data instanceof Uint8Array;
+    const byteLength = isBytes ? data.length : byteLengthOf(data);
+    let isLimited = false;
+    if (this.#bucket !== undefined) {
+      // Before it is decoded: a message that is dropped should cost little.
+      const decision = this.#limit(this.#bucket, byteLength);
+      if (decision === 'drop') {
+        this.#drop();
+        return;
+      }
+      isLimited = decision === 'pause';
+    }
+    if (!isBytes && isBlob(data)) this.#keepBlob(data, isLimited);
+    else if (this.#held === undefined && !isLimited && this.wantsMessages)
+      this.deliver(decodeMessage(data, isBinary), isBinary, byteLength);
+    else this.#receiveEarly(decodeMessage(data, isBinary), isBinary, byteLength, isLimited);
   }
 
   #drop(): void {
@@ -64,13 +76,9 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     this.#endTurn();
   }
 
-  #receive(data: unknown, isBinary: boolean, isLimited: boolean): void {
-    const message = decodeMessage(data, isBinary);
-    const byteLength = byteLengthOf(data);
-    if (isLimited) this.#keep(message, isBinary, byteLength, true);
-    else if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
-    else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
-    else this.#keep(message, isBinary, byteLength, false);
+  #receiveEarly(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
+    if (this.#held === undefined && !isLimited && !this.#mayHold) this.#ignore(1);
+    else this.#keep(message, isBinary, byteLength, isLimited);
   }
 
   #keepBlob(blob: Blob, isLimited: boolean): void {
@@ -97,7 +105,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
       counters.bytesReceived += byteLength;
     }
     this.#isUnwanted = false;
-    this.emit('message', message, isBinary);
+    this.emitMessage(message, isBinary);
   }
 
   // ---------------------------------------------------------------- rate limit

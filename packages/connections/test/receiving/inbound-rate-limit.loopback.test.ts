@@ -22,11 +22,11 @@ const numbers = (count: number): string[] => Array.from(Array(count).keys(), Str
 describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %s', (perMessageDeflate) => {
   test('a flood is closed with 1008', async () => {
     const { client, pool, messages } = await limited({ messagesPerSecond: 100 }, perMessageDeflate);
-    for (const text of numbers(5_000)) client.socket.send(text);
+    for (const text of numbers(2_000)) client.socket.send(text);
     expect(await client.closed).toEqual({ code: 1008, reason: 'Rate limit exceeded' });
-    await expect.poll(() => pool.stats().connections).toBe(0);
+    await expect.poll(() => pool.stats().connections, { timeout: 10_000 }).toBe(0);
     expect(messages.slice(0, 100)).toEqual(numbers(100));
-    expect(messages.length).toBeLessThan(5_000);
+    expect(messages.length).toBeLessThan(2_000);
   });
 
   test('a flood is dropped down to the limit, and the client stays connected', async () => {
@@ -34,12 +34,12 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
       { messagesPerSecond: 100, onExceeded: 'drop' },
       perMessageDeflate,
     );
-    for (const text of numbers(5_000)) client.socket.send(text);
+    for (const text of numbers(2_000)) client.socket.send(text);
     await expect
       .poll(() => pool.stats().messagesReceived + pool.stats().messagesIgnored, { timeout: 10_000 })
-      .toBe(5_000);
+      .toBe(2_000);
     expect(messages.slice(0, 100)).toEqual(numbers(100));
-    expect(pool.stats().rateLimited).toBe(5_000 - messages.length);
+    expect(pool.stats().rateLimited).toBe(2_000 - messages.length);
     expect(client.socket.readyState).toBe(client.socket.OPEN);
   });
 
@@ -66,7 +66,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     connection.on('close', (code) => closed.push(code));
     for (const text of numbers(300)) client.socket.send(text);
     client.socket.close(4000);
-    await expect.poll(() => closed).toEqual([4000]);
+    await expect.poll(() => closed, { timeout: 10_000 }).toEqual([4000]);
     expect(messages).toEqual(numbers(300));
   });
 
