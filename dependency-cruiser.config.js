@@ -7,7 +7,7 @@ const ROOMS = [
   ['close-codes', 'diagnostics', 'safe-emitter'],
   ['wire/'],
   ['sockets/'],
-  ['arguments', 'audience', 'options', 'events'],
+  ['arguments', 'audience', 'options', 'policy', 'events'],
   ['sending/'],
   ['liveness/'],
   ['user-code'],

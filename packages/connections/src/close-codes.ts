@@ -14,6 +14,8 @@ export const CloseCode = {
   NoStatus: 1005,
   /** Reported, never sent: the connection ended without a close frame (lost, dead or terminated). */
   Abnormal: 1006,
+  /** The client sent more than `rateLimit` allows. */
+  PolicyViolation: 1008,
   /** An unexpected condition on the server; the default of `sendErrorThenClose()`. */
   InternalError: 1011,
   /** The service restarts: come back. The default of `drainConnections()`. */

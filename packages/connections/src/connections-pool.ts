@@ -22,8 +22,10 @@ import {
   resolveOptions,
   type ConnectionsPoolOptions,
   type PoolSettings,
+  type RateDecision,
   type SlowDecision,
 } from './options.js';
+import { askPolicy } from './policy.js';
 import { PoolSends } from './pool-sends.js';
 import { Delivery, type BroadcastResult } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
@@ -37,6 +39,8 @@ export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
   /** At most 123 bytes of UTF-8. @default none */
   readonly reason?: string | undefined;
 }
+const SLOW_DECISIONS: readonly SlowDecision[] = ['close', 'drop', 'send'];
+const RATE_DECISIONS: readonly RateDecision[] = ['close', 'drop', 'pause', 'accept'];
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -97,7 +101,8 @@ export class ConnectionsPool<
       onJoin: (connection, rooms) => this.#members.rooms.join(own(connection), rooms),
       onLeave: (connection, rooms) => this.#members.rooms.leave(own(connection), rooms),
       onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
-      onSlow: (connection, byteLength, isNew) => this.#decide(own(connection), byteLength, isNew),
+      onSlow: (connection, byteLength, isNew) => this.#decideSlow(own(connection), byteLength, isNew),
+      onExceeded: (connection, byteLength) => this.#decideRate(own(connection), byteLength),
     };
   }
 
@@ -331,29 +336,20 @@ export class ConnectionsPool<
     if (!this.#members.isLenient) assertWebSocketMessage(message);
   }
 
-  #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
+  #decideSlow(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
     if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
-    const { onSlow } = this.#settings;
-    if (typeof onSlow !== 'function') return onSlow;
-    try {
-      const decision: unknown = onSlow(connection, { byteLength });
-      if (isDecision(decision)) return decision;
-      // A promise has no answer in time, and may reject.
-      Promise.resolve(decision).catch((error: unknown) => this.reportError(toError(error), connection));
-      throw new TypeError(expected("onSlow to answer 'close', 'drop' or 'send'", decision));
-    } catch (error) {
-      this.reportError(toError(error), connection);
-      return 'close';
-    }
+    const policy = ['onSlow', this.#settings.onSlow, SLOW_DECISIONS] as const;
+    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
+  }
+
+  #decideRate(connection: ConnectionType, byteLength: number): RateDecision {
+    const policy = ['onExceeded', this.#settings.rateLimit?.onExceeded ?? 'close', RATE_DECISIONS] as const;
+    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
   }
 
   protected override onError(): void {
     this.#counters.errors++;
   }
-}
-
-function isDecision(decision: unknown): decision is SlowDecision {
-  return decision === 'close' || decision === 'drop' || decision === 'send';
 }
 
 function assertConnection(connection: unknown): void {

@@ -5,7 +5,6 @@ export type { ConnectionEvents, PoolEvents } from './events.js';
 export type { IConnection, IConnectionsPool } from './interfaces.js';
 export type { RemoteConnection } from './remote-connection.js';
 
-export type { ConnectionsPoolOptions, HeartbeatOptions, SlowDecision, SlowPolicy } from './options.js';
 export type {
   AudienceArgument,
   AudienceOptions,
@@ -13,6 +12,15 @@ export type {
   ConflateOptions,
   SendOptions,
 } from './audience.js';
+export type {
+  ConnectionsPoolOptions,
+  HeartbeatOptions,
+  RateDecision,
+  RateLimitOptions,
+  RatePolicy,
+  SlowDecision,
+  SlowPolicy,
+} from './options.js';
 export type { BroadcastResult } from './sending/delivery.js';
 export type { ReceivedMessage, WebSocketMessage } from './wire/message.js';
 export type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './sockets/native-websocket.js';
