@@ -16,9 +16,11 @@ const ROOMS = [
   ['connection'],
   ['namespace'],
   ['membership'],
+  ['upgrades/'],
   ['drain/'],
   ['pool-sends'],
   ['connections-pool'],
+  ['accepting/'],
   ['interfaces'],
   ['index'],
 ];
