@@ -1,5 +1,12 @@
 import type { InspectOptions } from 'node:util';
-import { assertFunction, assertNamespace, toIds } from './arguments.js';
+import { assertFunction, assertNamespace, assertObject } from './arguments.js';
+import {
+  toArgument,
+  toAudience,
+  toClosingAudience,
+  type AudienceArgument,
+  type AudienceOptions,
+} from './audience.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
 import type { Facade, PoolLink } from './user-code.js';
@@ -22,7 +29,21 @@ import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
 
-const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
+const NOBODY: BroadcastResult = Object.freeze({
+  recipients: 0,
+  sent: 0,
+  dropped: 0,
+  failed: 0,
+  conflated: 0,
+});
+
+/** See `closeAll`. */
+export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
+  /** 1000-1003, 1007-1014 or 3000-4999. @default 1000 */
+  readonly code?: number | undefined;
+  /** At most 123 bytes of UTF-8. @default none */
+  readonly reason?: string | undefined;
+}
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -57,6 +78,9 @@ export class ConnectionsPool<
         if (isKnown) this.emitSafely('disconnection', connection, code, reason);
       },
       refused: (connection, error) => this.emitSafely('refused', connection, error),
+      joinedRoom: (connection, room) => this.emitSafely('join', connection, room),
+      leftRoom: (connection, room) => this.emitSafely('leave', connection, room),
+      emptiedRoom: (namespace, room) => this.emitSafely('emptyRoom', namespace, room),
       emptied: (namespace) => this.emitSafely('emptyNamespace', namespace),
     });
     this.#drains = new Drains({
@@ -77,6 +101,8 @@ export class ConnectionsPool<
       settings: this.#settings,
       counters: this.#counters,
       onGone: (connection, code, reason) => this.#members.onGone(own(connection), code, reason),
+      onJoin: (connection, rooms) => this.#members.rooms.join(own(connection), rooms),
+      onLeave: (connection, rooms) => this.#members.rooms.leave(own(connection), rooms),
       onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
       onSlow: (connection, byteLength, isNew) => this.#decide(own(connection), byteLength, isNew),
     };
@@ -104,6 +130,16 @@ export class ConnectionsPool<
     return this.connections.has(namespace);
   }
 
+  /** The connections of a namespace that are in the room, live; a new empty map if there are none. */
+  room(namespace: string, room: string): ReadonlyMap<ConnectionType['id'], ConnectionType> {
+    return this.rooms(namespace).get(room) ?? new Map<ConnectionType['id'], ConnectionType>();
+  }
+
+  /** The rooms of a namespace, live: each exists exactly as long as it has members. */
+  rooms(namespace: string): ReadonlyMap<string, ReadonlyMap<ConnectionType['id'], ConnectionType>> {
+    return this.#members.namespaces.get(namespace)?.rooms ?? new Map<string, Map<never, never>>();
+  }
+
   /** The connection that has the id in the namespace now. */
   override getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
     return this.#members.find(namespace, id);
@@ -117,7 +153,8 @@ export class ConnectionsPool<
    * event tells the reason, and `connection.closed` is `true` (unless an overridden `close` waits before it closes).
    *
    * @throws {TypeError} (rejects) not a `Connection`
-   * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool
+   * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool; `ERR_TOO_MANY_ROOMS`: it has
+   * joined more rooms than `maxRoomsPerConnection`
    */
   newConnection(connection: ConnectionType): Promise<void> {
     try {
@@ -148,39 +185,59 @@ export class ConnectionsPool<
    * Closes all connections of a namespace at once; `drainConnections` paces the closing of many. Resolves when all
    * have closed.
    *
-   * @throws {TypeError | RangeError} (rejects) code or reason cannot be sent; nothing has changed then
+   * @param options `rooms`, `exceptRooms` and `exceptions` choose some of them, as for `broadcastMessage`
+   * @throws {TypeError | RangeError} (rejects) an option, the code or the reason is wrong; nothing has changed then
    */
-  async closeAll(namespace: string, code: number = CloseCode.Normal, reason = ''): Promise<void> {
+  closeAll(
+    namespace: string,
+    code?: number,
+    reason?: string,
+    options?: AudienceOptions<ConnectionType['id']>,
+  ): Promise<void>;
+  /** The same, with code and reason among the options. */
+  closeAll(namespace: string, options: CloseAllOptions<ConnectionType['id']>): Promise<void>;
+  async closeAll(
+    namespace: string,
+    codeOrOptions?: number | CloseAllOptions<ConnectionType['id']>,
+    reason?: string,
+    options?: AudienceOptions<ConnectionType['id']>,
+  ): Promise<void> {
     assertNamespace(namespace);
-    assertCloseArguments(code, reason);
-    const connections = [...this.namespace(namespace).values()];
-    await Promise.all(connections.map((connection) => coreOf(connection).closeReported(code, reason)));
+    if (options !== undefined) assertObject('the options of closeAll', options);
+    const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
+    const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
+    const { code = CloseCode.Normal, reason: text = '' } = given;
+    assertCloseArguments(code, text);
+    const audience = toClosingAudience(given);
+    const connections = [...(this.#members.namespaces.get(namespace)?.membersOf(audience) ?? [])];
+    await Promise.all(connections.map((connection) => coreOf(connection).closeReported(code, text)));
   }
 
   /**
-   * Sends a message to all connections of a namespace. It is encoded once, and written at the end of this turn of the
-   * event loop together with everything else that the turn broadcasts there.
+   * Sends a message to the connections of a namespace, or of some of its rooms. It is encoded once, and written at the
+   * end of this turn of the event loop together with everything else that the turn broadcasts there. What is broadcast to
+   * the namespace, broadcast to rooms and sent privately reaches a connection in the order of the calls.
    *
    * Binary messages of more than 64 KiB are not copied: do not change them afterwards.
    *
-   * @param exceptions ids that do not get it
-   * @returns the counts, when every copy has been handed over or refused
-   * @throws {TypeError} (rejects) a WebSocket cannot send the message, and no connection with handlers or an
-   * overridden `send` has ever joined the pool
+   * @param audience ids that do not get it, or options: `rooms`, `exceptRooms`, `exceptions`, `conflate`
+   * @returns the counts, when every copy has been handed over, held back or refused
+   * @throws {TypeError} (rejects) an option is wrong; or a WebSocket cannot send the message, and no connection with
+   * handlers or an overridden `send` has ever joined the pool
    */
   async broadcastMessage<M extends Message = Message>(
     namespace: string,
     message: M,
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
-    // Read first: an iterable may run user code.
-    const ids = [...toIds(exceptions)];
+    // First: an iterable may run user code.
+    const recipients = toAudience(audience);
     this.assertMessage(message);
     const target = this.#members.namespaces.get(namespace);
     if (target === undefined) return NOBODY;
     const envelope = new Envelope(message);
-    const delivery = target.fanOut.broadcast(envelope, target.outboxesOf(ids));
+    const delivery = target.broadcast(envelope, recipients);
     if (delivery.recipients > 0) this.#counters.broadcasts++;
     trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
     return delivery.result();
@@ -190,9 +247,9 @@ export class ConnectionsPool<
   async broadcastJsonMessage<M = unknown>(
     namespace: string,
     value: M,
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    return this.broadcastMessage(namespace, encodeJson(value) as Message, exceptions);
+    return this.broadcastMessage(namespace, encodeJson(value) as Message, audience);
   }
 
   /**
@@ -206,14 +263,15 @@ export class ConnectionsPool<
     message: M,
     code?: number,
     reason = '',
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     if (code === undefined)
-      return this.broadcastMessage(namespace, encodeError(message) as Message, exceptions);
+      return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
+    assertNamespace(namespace);
     assertCloseArguments(code, reason);
-    const excepted = new Set(toIds(exceptions));
-    const recipients = [...this.namespace(namespace).values()].filter(({ id }) => !excepted.has(id));
-    const result = this.broadcastMessage(namespace, encodeError(message) as Message, excepted);
+    const read = toAudience(audience);
+    const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
+    const result = this.broadcastMessage(namespace, encodeError(message) as Message, toArgument(read));
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }
@@ -251,7 +309,8 @@ export class ConnectionsPool<
 
   /** What the pool holds and has done. Cheap: nothing is counted for it. */
   stats(): PoolStats {
-    return { connections: this.#members.size, namespaces: this.connections.size, ...this.#counters };
+    const { size, roomCount, namespaces } = this.#members;
+    return { connections: size, namespaces: namespaces.size, rooms: roomCount, ...this.#counters };
   }
 
   /** What `util.inspect` and `console.log` show. */

@@ -8,6 +8,12 @@ export interface DiagnosticsPayloads {
   disconnection: { readonly connection: unknown; readonly code: number | undefined; readonly reason: string };
   /** A connection was not added, and is closed. */
   refused: { readonly connection: unknown; readonly error: Error };
+  /** A connection has joined a room. */
+  join: { readonly connection: unknown; readonly room: string };
+  /** A connection has left a room. */
+  leave: { readonly connection: unknown; readonly room: string };
+  /** The last connection of a room has left. */
+  emptyRoom: { readonly namespace: string; readonly room: string };
   /** The last connection of a namespace has left. */
   emptyNamespace: { readonly namespace: string };
   /** A message was broadcast; `byteLength` is that of one frame before compression. */
@@ -37,6 +43,9 @@ const topics: Readonly<Record<Name, Topic>> = {
   connection: topic('connection', 'connection'),
   disconnection: topic('disconnection', 'connection', 'code', 'reason'),
   refused: topic('refused', 'connection', 'error'),
+  join: topic('join', 'connection', 'room'),
+  leave: topic('leave', 'connection', 'room'),
+  emptyRoom: topic('emptyRoom', 'namespace', 'room'),
   emptyNamespace: topic('emptyNamespace', 'namespace'),
   broadcast: topic('broadcast', 'namespace', 'byteLength', 'recipients'),
   slow: topic('slow', 'connection', 'bufferedAmount'),

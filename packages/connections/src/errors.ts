@@ -7,7 +7,9 @@ export type ConnectionsErrorCode =
   /** The connection had closed before it could be added. */
   | 'ERR_CONNECTION_CLOSED'
   /** The pool is draining or drained: it takes no newcomers. */
-  | 'ERR_POOL_DRAINING';
+  | 'ERR_POOL_DRAINING'
+  /** The connection would be in more rooms than `maxRoomsPerConnection`. */
+  | 'ERR_TOO_MANY_ROOMS';
 
 /**
  * A well-formed call in the wrong state.

@@ -27,6 +27,12 @@ export interface PoolEvents<C> {
    * `ERR_CONNECTION_CLOSED`.
    */
   refused: [connection: C, error: ConnectionsError];
+  /** A connection has joined a room. */
+  join: [connection: C, room: string];
+  /** A connection has left a room, by itself or with the pool. Comes after its `disconnection`. */
+  leave: [connection: C, room: string];
+  /** The last connection of a room has left. */
+  emptyRoom: [namespace: string, room: string];
   /** The last connection of a namespace has left. */
   emptyNamespace: [namespace: string];
   /** A connection has become a slow reader; once until its `drain`. */

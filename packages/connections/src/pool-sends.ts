@@ -1,4 +1,5 @@
 import { assertNamespace } from './arguments.js';
+import { assertSendOptions, type SendOptions } from './audience.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import type { AnyConnection, Connection } from './connection.js';
 import type { PoolEvents } from './events.js';
@@ -25,14 +26,21 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     namespace: string,
     id: ConnectionType['id'],
     message: M,
+    options?: SendOptions,
   ): Promise<boolean> {
     this.assertMessage(message);
-    return this.#find(namespace, id)?.send(message) ?? false;
+    return this.#find(namespace, id)?.send(message, ...conflateOf(options)) ?? false;
   }
 
   /** `Connection.sendJson` to one connection. @returns `false` also if there is none */
-  async sendJson<M = unknown>(namespace: string, id: ConnectionType['id'], value: M): Promise<boolean> {
-    return this.#find(namespace, id)?.sendJson(value) ?? nobody(encodeJson(value));
+  async sendJson<M = unknown>(
+    namespace: string,
+    id: ConnectionType['id'],
+    value: M,
+    options?: SendOptions,
+  ): Promise<boolean> {
+    const conflate = conflateOf(options);
+    return this.#find(namespace, id)?.sendJson(value, ...conflate) ?? nobody(encodeJson(value));
   }
 
   /** `Connection.sendError` to one connection. @returns `false` also if there is none */
@@ -100,6 +108,12 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     assertNamespace(namespace);
     return this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
   }
+}
+
+/** What the connection is given of the options. */
+function conflateOf(options: SendOptions | undefined): [] | [{ readonly conflate: string }] {
+  assertSendOptions(options, ['conflate', 'local']);
+  return options?.conflate === undefined ? [] : [{ conflate: options.conflate }];
 }
 
 /** Nobody is there. The message was encoded all the same, so that a mistake in it is reported. */

@@ -188,17 +188,13 @@ export class Acceptor implements UpgradeTaker {
     }
     const { data, rooms } = identity;
     if (data !== undefined) connection.data ??= data;
-    if (rooms !== undefined) (connection as unknown as Joining).join(rooms);
+    if (rooms !== undefined) connection.join(rooms);
     return connection as AnyConnection;
   }
 
   #report(error: unknown): void {
     this.#options.pool[captureRejectionSymbol](toError(error), 'upgrade');
   }
-}
-
-interface Joining {
-  join(rooms: string | Iterable<string>): boolean;
 }
 
 /** Closes a socket that is in no connection of the user's, and ends it if the client does not answer. */

@@ -79,10 +79,9 @@ export class Envelope {
       if (this.#startDeflating(agreement, dictionary, onReady)) started++;
     };
     for (const agreement of stateless) start(agreement, NO_DICTIONARY);
-    if (this.segment === undefined) return started;
     for (const agreement of sharing) {
-      start(agreement, fullDictionary(agreement, this.segment));
-      if (hasMembersBehind) start(agreement, NO_DICTIONARY);
+      if (this.segment !== undefined) start(agreement, fullDictionary(agreement, this.segment));
+      if (this.segment === undefined || hasMembersBehind) start(agreement, NO_DICTIONARY);
     }
     return started;
   }
