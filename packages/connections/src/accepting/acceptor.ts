@@ -219,12 +219,12 @@ function isIdentity(answer: Identity | Refusal): answer is Identity {
 /** What `authenticate` answered, checked before the client gets a 101. @throws {TypeError | RangeError} */
 function checked(answer: unknown): Identity | Refusal {
   if (answer === undefined || answer === null || answer === false) return UNAUTHORIZED;
-  if (typeof answer !== 'object') {
-    throw new TypeError(expected('authenticate to answer an identity, a refusal or false', answer));
-  }
   const given = answer as Identity | Refusal;
   if (isIdentity(given)) return hasExpired(given) ? UNAUTHORIZED : given;
   const { status, headers, closeCode } = given;
+  if ((status as unknown) === undefined) {
+    throw new TypeError(expected('authenticate to answer { id, namespace }, { status } or false', answer));
+  }
   assertRefusal(status, headers ?? {});
   if (closeCode !== undefined) assertCloseArguments(closeCode, '');
   return given;

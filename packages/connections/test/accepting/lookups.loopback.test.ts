@@ -141,7 +141,8 @@ describe('authenticate', () => {
   test.each([
     ['true', true, 'authenticate'],
     ['a string', 'ada', 'authenticate'],
-    ['nothing that it knows', {}, 'status'],
+    ['nothing that it knows', {}, 'authenticate'],
+    ['no id', { namespace: 'n' }, 'authenticate'],
     ['no namespace', { id: 'a' }, 'namespace'],
     ['an id of another type', { id: {}, namespace: 'n' }, 'id'],
     ['an expiry that is no number', { ...anybody(), expiresAt: new Date() }, 'expiresAt'],
