@@ -36,6 +36,8 @@ export interface Refusal {
    * @default 4000 + a status of 4xx (4401, 4403, 4429), 1013 for 503, otherwise 1011
    */
   readonly closeCode?: number | undefined;
+  /** Close reason with `refuseWith: 'close'`; at most 123 bytes of UTF-8. @default the text of the status */
+  readonly reason?: string | undefined;
 }
 
 /** What `authenticate` may answer. Nothing, or `false`, is a refusal with 401. */
@@ -93,7 +95,7 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
    */
   readonly origins?: readonly string[] | undefined;
   /**
-   * Who the client is. An identity lets it in, `{ status, headers?, closeCode? }` refuses it, and nothing or `false` is
+   * Who the client is. An identity lets it in, `{ status, headers?, closeCode?, reason? }` refuses it, and nothing or `false` is
    * 401. If it throws or rejects, the client gets 500 and the pool emits `error`. `signal` aborts when the client goes,
    * or after `timeout`.
    */

@@ -138,9 +138,10 @@ export class Acceptor implements UpgradeTaker {
     return { status, headers: { 'Retry-After': this.#gate.retryAfter ?? this.#settings.retryAfter } };
   }
 
-  #refuse(upgrade: PendingUpgrade, { status, headers, closeCode = closeCodeOf(status) }: Refusal): void {
+  #refuse(upgrade: PendingUpgrade, refusal: Refusal): void {
+    const { status, headers, closeCode = closeCodeOf(status), reason = STATUS_CODES[status] } = refusal;
     if (this.#settings.refuseWith === 'http') refuseUpgrade(upgrade.socket, status, headers);
-    else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, STATUS_CODES[status]));
+    else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
   }
 
   /** Has `ws` answer with 101. It answers a handshake that is not valid with 400, and `onOpen` is not called. */
@@ -221,12 +222,12 @@ function checked(answer: unknown): Identity | Refusal {
   if (answer === undefined || answer === null || answer === false) return UNAUTHORIZED;
   const given = answer as Identity | Refusal;
   if (isIdentity(given)) return hasExpired(given) ? UNAUTHORIZED : given;
-  const { status, headers, closeCode } = given;
+  const { status, headers, closeCode = CloseCode.Normal, reason = '' } = given;
   if ((status as unknown) === undefined) {
     throw new TypeError(expected('authenticate to answer { id, namespace }, { status } or false', answer));
   }
   assertRefusal(status, headers ?? {});
-  if (closeCode !== undefined) assertCloseArguments(closeCode, '');
+  assertCloseArguments(closeCode, reason);
   return given;
 }
 

@@ -150,6 +150,7 @@ describe('authenticate', () => {
     ['a status that is no refusal', { status: 200 }, 'status'],
     ['a header that would be two', { status: 401, headers: { 'X-A': 'a\r\nX-B: b' } }, 'header'],
     ['a header name that is none', { status: 401, headers: { 'X A': 'a' } }, 'eader name'],
+    ['a reason that is too long', { status: 401, reason: 'x'.repeat(124) }, 'close reason'],
     ['a close code that nobody may send', { status: 401, closeCode: 1006 }, 'close code'],
   ])('is a mistake with %s as the answer: 500 and an error', async (_, answer, message) => {
     const accepting = await startAccepting({ accept: { authenticate: () => answer } });

@@ -77,6 +77,12 @@ test('the reason of a close is that of the status', async () => {
   expect((await (await openClient(url)).closed).reason).toBe('Unauthorized');
 });
 
+test('the reason of a close may be one of its own', async () => {
+  const authenticate = () => ({ status: 403, closeCode: 1008, reason: 'Banned until noon' });
+  const { url } = await startAccepting({ accept: { authenticate, refuseWith: 'close' } });
+  expect(await (await openClient(url)).closed).toEqual({ code: 1008, reason: 'Banned until noon' });
+});
+
 describe('the pool emits an error and the client is closed with 1011', () => {
   const reject = (): Promise<never> => Promise.reject(new Error('async'));
 
