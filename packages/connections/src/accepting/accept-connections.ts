@@ -1,5 +1,5 @@
 import type { AnyConnection, Connection } from '../connection.js';
-import type { AcceptOptions, Answer, Awaitable, IdentityOf } from './accept-options.js';
+import type { AcceptOptions, Answer, Awaitable } from './accept-options.js';
 import { Acceptor as Implementation } from './acceptor.js';
 
 /** What takes the upgrades of a server. */
@@ -18,7 +18,7 @@ export type AcceptSubclassOptions<Socket, C extends AnyConnection, Returned> = A
   C,
   Returned
 > & {
-  readonly createConnection: (identity: IdentityOf<Returned>, socket: Socket, request: never) => C;
+  readonly createConnection: NonNullable<AcceptOptions<Socket, C, Returned>['createConnection']>;
 };
 
 /**

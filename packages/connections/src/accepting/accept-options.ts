@@ -83,6 +83,9 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
    * Which requests to answer: those for this path, without its query, or those that the function picks. All others go to
    * the other `upgrade` listeners of the server. If there are none, they get 404.
    *
+   * The other listeners must leave these requests alone: a `WebSocketServer` with `server` and `path` answers 400 to
+   * every path but its own.
+   *
    * @default all
    */
   readonly path?: string | ((request: IncomingMessage) => boolean) | undefined;

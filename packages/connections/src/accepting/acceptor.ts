@@ -72,7 +72,12 @@ export class Acceptor implements UpgradeTaker {
 
   #isMine(request: IncomingMessage): boolean {
     const { path } = this.#options;
-    if (typeof path === 'function') return path(request);
+    if (typeof path === 'function') {
+      const answer: unknown = path(request);
+      // A promise would be true, for every request.
+      if (typeof answer === 'boolean') return answer;
+      throw new TypeError(expected('path to answer true or false', answer));
+    }
     return path === undefined || path === request.url?.split('?', 1)[0];
   }
 
@@ -95,13 +100,13 @@ export class Acceptor implements UpgradeTaker {
       const { maxPer } = this.#options;
       if (this.#isDraining()) return this.#comeBack(503);
       if (!isOriginAllowed(request, this.#settings.origins)) return FORBIDDEN;
-      const key = maxPer?.key(request);
+      const key = keyFrom(maxPer?.key(request));
       const full = seat.takePlace() ?? seat.takeKey(key);
       if (full !== undefined) return this.#comeBack(full);
       const answer = await this.#lookUp(upgrade);
       if (upgrade.isGone || !isIdentity(answer)) return answer;
       if (this.#isDraining()) return this.#comeBack(503);
-      const lateKey = key === undefined ? maxPer?.key(request, answer as never) : undefined;
+      const lateKey = key === undefined ? keyFrom(maxPer?.key(request, answer as never)) : undefined;
       const late = seat.takeNamespace(answer.namespace) ?? seat.takeKey(lateKey);
       return late === undefined ? answer : this.#comeBack(late);
     } catch (error) {
@@ -188,7 +193,7 @@ export class Acceptor implements UpgradeTaker {
       throw new TypeError(expected('createConnection to return a Connection', connection));
     }
     const { data, rooms } = identity;
-    if (data !== undefined) connection.data ??= data;
+    if (data !== undefined && connection.data === undefined) connection.data = data;
     if (rooms !== undefined) connection.join(rooms);
     return connection as AnyConnection;
   }
@@ -196,6 +201,12 @@ export class Acceptor implements UpgradeTaker {
   #report(error: unknown): void {
     this.#options.pool[captureRejectionSymbol](toError(error), 'upgrade');
   }
+}
+
+/** What `maxPer.key` answered. A promise, or an object, would be a key of its own for every client. */
+function keyFrom(key: unknown): unknown {
+  if (key === undefined || ['string', 'number', 'bigint'].includes(typeof key)) return key;
+  throw new TypeError(expected('maxPer.key to answer a string, a number, a bigint or undefined', key));
 }
 
 /** Closes a socket that is in no connection of the user's, and ends it if the client does not answer. */

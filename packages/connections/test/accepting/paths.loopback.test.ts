@@ -41,16 +41,18 @@ describe('an acceptor with a path', () => {
     expect((await refusalOf(`${url}/room`)).status).toBe(404);
   });
 
-  test('answers 500 if the function throws, and the pool emits the error', async () => {
-    const { url, errors } = await startAccepting({
-      accept: {
-        path: () => {
-          throw new Error('no path');
-        },
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('no path');
       },
-    });
+    ],
+    ['answers a promise, which would be true for every request,', () => Promise.resolve(false) as never],
+  ])('answers 500 if the function %s and the pool emits the error', async (_, path) => {
+    const { url, errors } = await startAccepting({ accept: { path } });
     expect((await refusalOf(url)).status).toBe(500);
-    expect(errors).toMatchObject([{ message: 'no path' }]);
+    expect(errors).toMatchObject([{ message: expect.stringContaining('path') as unknown }]);
   });
 });
 

@@ -32,6 +32,12 @@ const refusals: readonly (readonly [why: string, accept: Accept, status: number,
   ['an overload', { authenticate: () => ({ status: 503 }) }, 503, 1013],
   ['an error', { authenticate: broken }, 500, 1011],
   ['an error of the key', { maxPer: { key: broken, limit: 1 } }, 500, 1011],
+  [
+    'a key that is a promise',
+    { maxPer: { key: (() => Promise.resolve('a')) as never, limit: 1 } },
+    500,
+    1011,
+  ],
   ['a lookup without an answer', { authenticate: () => delay(1_000), timeout: 10 }, 408, 4408],
   ['a foreign origin', { origins: ['https://app.example'] }, 403, 4403],
 ];
