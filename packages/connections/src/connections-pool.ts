@@ -4,6 +4,7 @@ import {
   toArgument,
   toAudience,
   toClosingAudience,
+  type Audience,
   type AudienceArgument,
   type AudienceOptions,
 } from './audience.js';
@@ -24,18 +25,10 @@ import {
   type SlowDecision,
 } from './options.js';
 import { PoolSends } from './pool-sends.js';
-import type { BroadcastResult } from './sending/delivery.js';
+import { Delivery, type BroadcastResult } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
-
-const NOBODY: BroadcastResult = Object.freeze({
-  recipients: 0,
-  sent: 0,
-  dropped: 0,
-  failed: 0,
-  conflated: 0,
-});
 
 /** See `closeAll`. */
 export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
@@ -225,22 +218,30 @@ export class ConnectionsPool<
    * @throws {TypeError} (rejects) an option is wrong; or a WebSocket cannot send the message, and no connection with
    * handlers or an overridden `send` has ever joined the pool
    */
-  async broadcastMessage<M extends Message = Message>(
+  broadcastMessage<M extends Message = Message>(
     namespace: string,
     message: M,
     audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    assertNamespace(namespace);
-    // First: an iterable may run user code.
-    const recipients = toAudience(audience);
-    this.assertMessage(message);
+    try {
+      assertNamespace(namespace);
+      // First: an iterable may run user code.
+      const recipients = toAudience(audience);
+      this.assertMessage(message);
+      return this.#broadcast(namespace, message, recipients).result();
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+  }
+
+  #broadcast(namespace: string, message: Message, audience: Audience<ConnectionType['id']>): Delivery {
     const target = this.#members.namespaces.get(namespace);
-    if (target === undefined) return NOBODY;
+    if (target === undefined) return new Delivery();
     const envelope = new Envelope(message);
-    const delivery = target.broadcast(envelope, recipients);
+    const delivery = target.broadcast(envelope, audience);
     if (delivery.recipients > 0) this.#counters.broadcasts++;
     trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
-    return delivery.result();
+    return delivery;
   }
 
   /** `broadcastMessage` of a value as JSON text. @throws {TypeError} (rejects) JSON cannot express it */

@@ -134,7 +134,7 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.latest !== undefined && !this.isBehind) this.flush();
+    if (this.latest !== undefined && !this.isBehind) this.#release();
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
@@ -190,9 +190,10 @@ export class Outbox extends Writer {
     this.#release();
   }
 
-  /** Sends what is held back while the reader has room. */
+  /** Sends what is held back while the reader has room, and then what else waits. */
   #release(): void {
     if (this.latest === undefined) return;
+    this.cut();
     this.flush();
     this.#watch();
   }
@@ -347,7 +348,7 @@ export class Outbox extends Writer {
         this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
         this.#ownBytes -= piece.byteLength;
-        this.sendOne(piece.envelope, piece, piece.envelope.message);
+        this.sendOne(piece.envelope, piece, piece.envelope.message, piece.conflate);
       }
     }
   }
