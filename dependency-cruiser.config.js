@@ -18,9 +18,11 @@ const ROOMS = [
   ['namespace'],
   ['room-membership'],
   ['membership'],
+  ['upgrades/'],
   ['drain/'],
   ['pool-sends'],
   ['connections-pool'],
+  ['accepting/'],
   ['interfaces'],
   ['index'],
 ];

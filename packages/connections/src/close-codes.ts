@@ -22,10 +22,16 @@ export const CloseCode = {
   ServiceRestart: 1012,
   /** Overloaded or not taking connections: try again later. Slow readers, and newcomers while draining. */
   TryAgainLater: 1013,
+  /** Nobody, or nobody any more: no valid session, or one that has ended (after HTTP 401; `acceptConnections`). */
+  Unauthorized: 4401,
+  /** Not from here: a page of a foreign origin (after HTTP 403; `acceptConnections`). */
+  Forbidden: 4403,
   /** The idle limit passed without anything received (after HTTP 408). */
   IdleTimeout: 4408,
   /** A newer connection took this one's id (after HTTP 409; `onDuplicate: 'replace'`). */
   Replaced: 4409,
+  /** Too many connections of one client (after HTTP 429; `acceptConnections`). */
+  TooManyRequests: 4429,
 } as const;
 
 /** Longest reason, in bytes of UTF-8: a control frame holds 125 bytes and the code takes 2 (RFC 6455 §5.5). */

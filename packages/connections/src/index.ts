@@ -33,6 +33,11 @@ export {
   type GracefulShutdownOptions,
 } from './drain/graceful-shutdown.js';
 
+export { acceptConnections, type Acceptor } from './accepting/accept-connections.js';
+export type { AcceptOptions, Identity, MaxPer, Refusal } from './accepting/accept-options.js';
+export { isOriginAllowed } from './accepting/origin.js';
+export { refuseUpgrade, type RefusalHeaders } from './upgrades/refusal.js';
+
 export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';
 export type { DiagnosticsPayloads } from './diagnostics.js';

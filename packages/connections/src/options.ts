@@ -1,4 +1,4 @@
-import { assertKeys, assertMs } from './arguments.js';
+import { assertKeys, assertMs, assertOneOf } from './arguments.js';
 import { expected } from './errors.js';
 
 /** Idle limit that `updateTimeout()` starts if the pool has none, in ms. */
@@ -323,11 +323,6 @@ function resolveHeartbeat(heartbeat: boolean | HeartbeatOptions | undefined): Po
   // A ping is only sent when the last one has been answered or has cost the peer its connection.
   assertMs('heartbeat.timeout', timeout, interval);
   return { interval, timeout };
-}
-
-function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {
-  if (typeof value === 'string' && allowed.includes(value)) return;
-  throw new TypeError(expected(`${name} to be '${allowed.join("' or '")}'`, value));
 }
 
 function assertCount(name: string, count: unknown): void {
