@@ -30,6 +30,8 @@ export default defineConfig({
     maxConcurrency: 20,
     // Coverage, and whatever else runs on the machine, may slow them down; none is meant to take a second.
     testTimeout: 20_000,
+    // The same goes for what they poll.
+    expect: { poll: { timeout: 10_000 } },
     reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
     coverage: {
       provider: 'v8',
