@@ -21,3 +21,15 @@ export {
 export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';
 export type { DiagnosticsPayloads } from './diagnostics.js';
+
+export type { ClusterAdapter, ClusterLink, ClusterTraits } from './cluster/adapter.js';
+export type {
+  ClusterCount,
+  ClusterState,
+  Degradation,
+  NodeChange,
+  NodeInfo,
+  Recovery,
+} from './cluster/cluster-info.js';
+export type { ClusterOptions } from './cluster/cluster-options.js';
+export type { ClusterStats } from './cluster/cluster-stats.js';
