@@ -87,8 +87,7 @@ export function assertSendOptions(options: unknown, known: readonly string[] = [
  */
 export function toRooms(name: string, given: unknown): string[] {
   if (typeof given === 'string') return [given];
-  if (!isIterable(given))
-    throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
+  if (!isIterable(given)) throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
   const rooms = [...given];
   for (const room of rooms) assertRoom(`each of ${name}`, room);
   return rooms as string[];
