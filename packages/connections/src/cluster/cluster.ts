@@ -1,34 +1,24 @@
-import { assertNamespace } from '../arguments.js';
+import { randomBytes } from 'node:crypto';
+import { assertKeys, assertNamespace } from '../arguments.js';
 import { assertRoom } from '../audience.js';
-import { assertKeys } from '../arguments.js';
 import { expected } from '../errors.js';
 import type { ClusterCount, ClusterState, NodeInfo } from './cluster-info.js';
 import type { ClusterNode } from './cluster-node.js';
 import { newClusterCounters, type ClusterStats } from './cluster-stats.js';
-
-/** What a pool counts and holds without a cluster. */
-export interface LocalFigures {
-  readonly nodeId: string;
-  readonly node: NodeInfo;
-  count(namespace: string, rooms: readonly string[] | undefined): number;
-  has(namespace: string, id: unknown): boolean;
-}
+import type { LocalNode } from './local-node.js';
+import { VERSION } from './wire.js';
 
 /** The other nodes of a pool. It is always there: a pool without adapter is a cluster of one node. */
 export class Cluster {
   readonly #node: ClusterNode | undefined;
-  readonly #local: Pick<LocalFigures, 'count' | 'has'>;
-  readonly #alone: () => NodeInfo;
+  readonly #local: LocalNode;
+  readonly #name: string;
+  #aloneId: string | undefined;
 
-  /** @internal */
-  constructor(
-    node: ClusterNode | undefined,
-    local: Pick<LocalFigures, 'count' | 'has'>,
-    alone: () => NodeInfo,
-  ) {
+  constructor(node: ClusterNode | undefined, local: LocalNode, name: string) {
     this.#node = node;
     this.#local = local;
-    this.#alone = alone;
+    this.#name = name;
   }
 
   /** For metrics and alerts. Do not make readiness depend on it: a broker that is away would take every node out. */
@@ -38,12 +28,12 @@ export class Cluster {
 
   /** The id of this node: random, new for each pool. */
   get nodeId(): string {
-    return this.#node?.id ?? this.#alone().id;
+    return this.#node?.id ?? (this.#aloneId ??= randomBytes(8).toString('hex'));
   }
 
   /** All nodes that are known, this one included, by id. While the state is not `up` that is the last view. */
   get nodes(): ReadonlyMap<string, NodeInfo> {
-    const infos = this.#node?.infos ?? [this.#alone()];
+    const infos = this.#node?.infos ?? [this.#alone];
     return new Map(infos.map((info) => [info.id, info]));
   }
 
@@ -58,7 +48,6 @@ export class Cluster {
    *
    * @throws {TypeError} (rejects) the namespace or the room is not a string, or an option is unknown
    */
-
   async count(
     namespace: string,
     options: { readonly room?: string | undefined } = {},
@@ -79,12 +68,12 @@ export class Cluster {
    *
    * @throws {TypeError} (rejects) the namespace is not a string, or with an adapter the id is not
    */
-
   async has(namespace: string, id: unknown): Promise<boolean> {
     assertNamespace(namespace);
-    if (this.#node !== undefined && typeof id !== 'string')
+    if (this.#node !== undefined && typeof id !== 'string') {
       throw new TypeError(expected('id to be a string', id));
-    if (this.#local.has(namespace, id)) return true;
+    }
+    if (this.#local.has(namespace, id as string)) return true;
     if (this.#node === undefined || this.state === 'alone') return false;
     return this.#node.outgoing.has(namespace, id as string);
   }
@@ -97,5 +86,18 @@ export class Cluster {
    */
   leave(): Promise<void> {
     return this.#node?.leave() ?? Promise.resolve();
+  }
+
+  get #alone(): NodeInfo {
+    const { connections, namespaces, draining } = this.#local;
+    return {
+      id: this.nodeId,
+      name: this.#name,
+      version: VERSION,
+      connections,
+      namespaces,
+      draining: draining !== undefined,
+      lastSeenMs: 0,
+    };
   }
 }

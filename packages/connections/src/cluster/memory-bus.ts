@@ -240,7 +240,7 @@ class BusAdapter implements ClusterAdapter {
         try {
           resolve(work());
         } catch (error) {
-          reject(error);
+          reject(error as Error);
         }
       });
     });
