@@ -9,7 +9,7 @@ const ROOMS = [
   ['wire/'],
   ['sockets/'],
   ['arguments', 'audience', 'cluster/cluster-options', 'options', 'events'],
-  ['sending/'],
+  ['close-all', 'slow-decision', 'sending/'],
   ['liveness/'],
   ['cluster/'],
   ['user-code'],

@@ -1,14 +1,14 @@
 import type { InspectOptions } from 'node:util';
-import { assertFunction, assertNamespace, assertObject } from './arguments.js';
+import { assertFunction, assertNamespace } from './arguments.js';
 import {
   toArgument,
   toAudience,
   type Audience,
-  toClosingAudience,
   type AudienceArgument,
   type AudienceOptions,
 } from './audience.js';
-import { assertCloseArguments, CloseCode } from './close-codes.js';
+import { closeAllFrom, type CloseAllOptions } from './close-all.js';
+import { assertCloseArguments } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
 import type { Facade, PoolLink } from './user-code.js';
 import { newCounters, type PoolStats } from './counters.js';
@@ -27,26 +27,11 @@ import {
   type SlowDecision,
 } from './options.js';
 import { PoolSends, type Elsewhere } from './pool-sends.js';
-import type { BroadcastResult, Delivery } from './sending/delivery.js';
+import { decideOn } from './slow-decision.js';
+import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
-
-const NOBODY: BroadcastResult = Object.freeze({
-  recipients: 0,
-  sent: 0,
-  dropped: 0,
-  failed: 0,
-  conflated: 0,
-});
-
-/** See `closeAll`. */
-export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
-  /** 1000-1003, 1007-1014 or 3000-4999. @default 1000 */
-  readonly code?: number | undefined;
-  /** At most 123 bytes of UTF-8. @default none */
-  readonly reason?: string | undefined;
-}
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -225,15 +210,10 @@ export class ConnectionsPool<
     options?: AudienceOptions<ConnectionType['id']>,
   ): Promise<void> {
     assertNamespace(namespace);
-    if (options !== undefined) assertObject('the options of closeAll', options);
-    const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
-    const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
-    const { code = CloseCode.Normal, reason: text = '' } = given;
-    assertCloseArguments(code, text);
-    const audience = toClosingAudience(given);
+    const { audience, close } = closeAllFrom(codeOrOptions, reason, options);
     const connections = [...(this.#members.namespaces.get(namespace)?.membersOf(audience) ?? [])];
-    const elsewhere = this.#cluster.closeAll(namespace, audience, { code, reason: text });
-    const here = connections.map((connection) => coreOf(connection).closeReported(code, text));
+    const elsewhere = this.#cluster.closeAll(namespace, audience, close);
+    const here = connections.map((connection) => coreOf(connection).closeReported(close.code, close.reason));
     await Promise.all([...here, elsewhere]);
   }
 
@@ -307,11 +287,8 @@ export class ConnectionsPool<
     const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
     const encoded = encodeError(message) as Message;
     this.assertMessage(encoded);
-    const isShared = this.#cluster.isOn && !read.isLocal;
-    if (isShared) this.#cluster.broadcast(namespace, read, new Envelope(encoded).frame, { code, reason });
-    // The others have it with the close.
-    const here = isShared ? { ...read, isLocal: true } : read;
-    const result = this.broadcastMessage(namespace, encoded, toArgument(here));
+    const left = toArgument(this.#cluster.broadcastFatal(namespace, read, encoded, { code, reason }));
+    const result = this.broadcastMessage(namespace, encoded, left);
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }
@@ -373,32 +350,19 @@ export class ConnectionsPool<
   }
 
   protected override get elsewhere(): Elsewhere | undefined {
-    return this.#cluster.isOn ? (this.#cluster) : undefined;
+    return this.#cluster.isOn ? this.#cluster : undefined;
   }
 
   #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
     if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
-    const { onSlow } = this.#settings;
-    if (typeof onSlow !== 'function') return onSlow;
-    try {
-      const decision: unknown = onSlow(connection, { byteLength });
-      if (isDecision(decision)) return decision;
-      // A promise has no answer in time, and may reject.
-      Promise.resolve(decision).catch((error: unknown) => this.reportError(toError(error), connection));
-      throw new TypeError(expected("onSlow to answer 'close', 'drop' or 'send'", decision));
-    } catch (error) {
-      this.reportError(toError(error), connection);
-      return 'close';
-    }
+    return decideOn(this.#settings.onSlow, connection, byteLength, (error) =>
+      this.reportError(error, connection),
+    );
   }
 
   protected override onError(): void {
     this.#counters.errors++;
   }
-}
-
-function isDecision(decision: unknown): decision is SlowDecision {
-  return decision === 'close' || decision === 'drop' || decision === 'send';
 }
 
 function assertConnection(connection: unknown): void {

@@ -1,5 +1,6 @@
 export { Connection } from './connection.js';
-export { ConnectionsPool, type CloseAllOptions } from './connections-pool.js';
+export type { CloseAllOptions } from './close-all.js';
+export { ConnectionsPool } from './connections-pool.js';
 export type { PoolStats } from './counters.js';
 export type { ConnectionEvents, PoolEvents } from './events.js';
 export type { IConnection, IConnectionsPool } from './interfaces.js';

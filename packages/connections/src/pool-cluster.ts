@@ -12,9 +12,8 @@ import type { Membership } from './membership.js';
 import type { PoolSettings } from './options.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
-import type { Frame } from './wire/frame.js';
 import { isBlob, type ImmediateMessage } from './wire/message.js';
-import { encodeFrame } from './wire/frame.js';
+import { encodeFrame, type Frame } from './wire/frame.js';
 
 /** The pool, as its part in a cluster sees it. None of this throws. */
 export interface PoolClusterOwner {
@@ -85,10 +84,27 @@ export class PoolCluster<C extends AnyConnection> {
     this.#node?.emptied(namespace);
   }
 
-  /** @param close closes those who got it */
-  broadcast(namespace: string, audience: Audience<C['id']>, frame: Frame | undefined, close?: Closing): void {
+  /** To other nodes, unless the audience is local. */
+  broadcast(namespace: string, audience: Audience<C['id']>, frame: Frame | undefined): void {
     if (!this.isOn || audience.isLocal || frame === undefined) return;
+    this.#node?.outgoing.broadcast(namespace, targetOf(audience), frame);
+  }
+
+  /**
+   * To other nodes with the close that follows, unless the audience is local.
+   *
+   * @returns the part of the audience that is left: this node's
+   */
+  broadcastFatal(
+    namespace: string,
+    audience: Audience<C['id']>,
+    message: unknown,
+    close: Closing,
+  ): Audience<C['id']> {
+    if (!this.isOn || audience.isLocal) return audience;
+    const frame = encodeFrame(message as ImmediateMessage);
     this.#node?.outgoing.broadcast(namespace, targetOf(audience, close), frame);
+    return { ...audience, isLocal: true };
   }
 
   /** Sends to a connection of another node. @returns whether its node says that it was handed over */

@@ -1,4 +1,10 @@
 import { wheel } from '../liveness/timing-wheel.js';
+import type { ClusterAdapter } from './adapter.js';
+import { channelOf } from './channels.js';
+import type { Identity } from './identity.js';
+import type { LocalNode } from './local-node.js';
+import type { Relay } from './relay.js';
+import { encodeRecord } from './wire.js';
 
 /** Claims that are made again in one turn of the event loop. */
 const CLAIMS_PER_TURN = 1_000;
@@ -25,16 +31,10 @@ export interface ForeignClaim {
 
 /** What the claims use. */
 export interface ClaimsOwner {
-  readonly identity: { readonly id: string };
-  /** All nodes see the claims of a namespace in the same order, each its own ones too. */
-  isOrdered(): boolean;
-  publish(
-    namespace: string,
-    claim: ForeignClaim,
-    hooks: { onSequence(sequence: number): void; onPublished(): void },
-  ): void;
-  /** A newer connection elsewhere has the id. */
-  replace(namespace: string, id: string): void;
+  readonly identity: Identity;
+  readonly adapter: ClusterAdapter;
+  readonly relay: Relay;
+  readonly local: LocalNode;
   /** Has `pump` called at the end of the turn. */
   schedule(): void;
 }
@@ -103,7 +103,7 @@ export class Claims {
   onClaim(namespace: string, sender: string, foreign: ForeignClaim): void {
     const own = this.#claims.get(namespace)?.get(foreign.id);
     if (own === undefined) return;
-    if (this.#owner.isOrdered() && !foreign.isLate) {
+    if (this.#isOrdered && !foreign.isLate) {
       // Otherwise ours comes later on the channel, and the other node gives way.
       if (own.isConfirmed) this.#giveWay(own);
       return;
@@ -146,6 +146,12 @@ export class Claims {
     }
   }
 
+  /** All nodes see the claims of a namespace in the same order, each its own ones too. */
+  get #isOrdered(): boolean {
+    const { totalOrder, echo } = this.#owner.adapter.traits;
+    return totalOrder && echo;
+  }
+
   #again(claim: Claim): void {
     this.#late.add(claim);
     this.#owner.schedule();
@@ -159,13 +165,14 @@ export class Claims {
     };
     // Where there is no order, the echo tells nothing.
     const onPublished = (): void => {
-      if (!this.#owner.isOrdered()) this.#unconfirmed.delete(claim);
+      if (!this.#isOrdered) this.#unconfirmed.delete(claim);
     };
-    this.#owner.publish(namespace, { id, joinedAtMs, isLate }, { onSequence, onPublished });
+    const head = encodeRecord({ kind: 'claim', id, joinedAtMs, isLate });
+    this.#owner.relay.add(channelOf(namespace), { head, isUrgent: true, onSequence, onPublished });
   }
 
   #giveWay({ namespace, id }: Claim): void {
     this.left(namespace, id);
-    this.#owner.replace(namespace, id);
+    this.#owner.local.replace(namespace, id);
   }
 }

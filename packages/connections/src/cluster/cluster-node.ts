@@ -1,42 +1,27 @@
 import { ConnectionsError } from '../errors.js';
 import { wheel } from '../liveness/timing-wheel.js';
-import type { ClusterAdapter } from './adapter.js';
-import { Alarm } from './alarm.js';
 import { ALL, channelOf, channelOfNode, namespaceOf } from './channels.js';
 import { Claims } from './claims.js';
 import type { ClusterState, NodeInfo } from './cluster-info.js';
-import type { ClusterSettings } from './cluster-options.js';
 import { newClusterCounters, type ClusterStats } from './cluster-stats.js';
 import { Heartbeats } from './heartbeats.js';
 import { Incoming, type Arrival } from './incoming.js';
 import { Falls } from './falls.js';
 import { Identity } from './identity.js';
 import { Link, type LinkOwner } from './link.js';
-import type { LocalNode } from './local-node.js';
+import type { ClusterNodeParts } from './node-parts.js';
 import { infoOf, Nodes } from './nodes.js';
 import { Outgoing } from './outgoing.js';
 import { PublishQueue } from './publish-queue.js';
 import { Receiver, type ReceiverOwner } from './receiver.js';
 import { Relay, type RelayHooks } from './relay.js';
 import { Requests } from './requests.js';
+import { settledWithin } from './settled-within.js';
 import { Subscriptions } from './subscriptions.js';
-import { encodeRecord, VERSION, type Presence } from './wire.js';
+import { VERSION, type Presence } from './wire.js';
 
 /** Longest wait for an adapter that does not settle what it should, in ms. */
 const MAX_LEAVE_MS = 5_000;
-
-/** What a node is made of. */
-export interface ClusterNodeParts {
-  readonly adapter: ClusterAdapter;
-  readonly settings: ClusterSettings;
-  readonly local: LocalNode;
-  /** Only one connection of the whole cluster may have an id. */
-  readonly isExclusive: boolean;
-  /** Has `flush` called at the end of this turn of the event loop, before anything else is written. */
-  readonly schedule: () => void;
-  /** 8 bytes. For tests. */
-  readonly bootId?: Buffer | undefined;
-}
 
 /**
  * One node of a cluster: ties the parts together.
@@ -80,15 +65,29 @@ export class ClusterNode {
     this.#requests = new Requests(settings.requestTimeout);
     this.#nodes = new Nodes(settings.nodeTimeout, {
       changed: (node, change) => this.#later(() => parts.local.onNode(node, change)),
-      forgotten: (id) => this.#forget(id),
+      forgotten: (id) => {
+        this.#receiver.forget(id);
+        this.#requests.onGone(id);
+      },
     });
     this.#receiver = new Receiver(this.#identity, this.#counters, this.#receiverOwner());
     this.#falls = new Falls(this.#counters, parts.local, (event) => this.#later(event));
     this.#link = new Link(settings.heartbeat, this.#linkOwner());
     this.#heartbeats = this.#makeHeartbeats();
-    this.#claims = parts.isExclusive ? this.#makeClaims() : undefined;
-    this.#incoming = this.#makeIncoming();
-    this.outgoing = this.#makeOutgoing();
+    const shared = {
+      ...parts,
+      identity: this.#identity,
+      counters: this.#counters,
+      relay: this.#relay,
+      subscriptions: this.#subscriptions,
+      link: this.#link,
+      nodes: this.#nodes,
+      requests: this.#requests,
+    };
+    this.#claims = parts.isExclusive ? new Claims(shared) : undefined;
+    const onHello = (): void => this.#heartbeats.beatSoon();
+    this.#incoming = new Incoming({ ...shared, claims: this.#claims, onHello });
+    this.outgoing = new Outgoing(shared);
     this.#start();
   }
 
@@ -127,14 +126,7 @@ export class ClusterNode {
       this.#heartbeats.beat();
     }
     if (this.state !== 'up' || this.#subscriptions.isConfirmed(channel)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const limit = new Alarm(() => resolve());
-      limit.set(this.#parts.settings.joinTimeout);
-      this.#subscriptions.whenSettled(channel, () => {
-        limit.clear();
-        resolve();
-      });
-    });
+    return this.#subscriptions.settled(channel, this.#parts.settings.joinTimeout);
   }
 
   /** A connection has left, and no other has its id here. */
@@ -183,9 +175,7 @@ export class ClusterNode {
     this.#subscriptions.want(ALL);
     this.#subscriptions.want(channelOfNode(this.id));
     this.#heartbeats.start();
-    const whileHere = (action: () => void): void => {
-      if (this.#left === undefined) action();
-    };
+    const whileHere = (action: () => void): void => (this.#left === undefined ? action() : undefined);
     this.#parts.adapter.start({
       receive: (channel, message) => whileHere(() => this.#receiver.receive(channel, message)),
       up: () => whileHere(() => this.#onUp()),
@@ -295,48 +285,6 @@ export class ClusterNode {
     });
   }
 
-  #makeClaims(): Claims {
-    const { adapter, local, schedule } = this.#parts;
-    return new Claims({
-      identity: this.#identity,
-      isOrdered: () => adapter.traits.totalOrder && adapter.traits.echo,
-      publish: (namespace, claim, hooks) => {
-        const head = encodeRecord({ kind: 'claim', ...claim });
-        this.#relay.add(channelOf(namespace), { head, isUrgent: true, ...hooks });
-      },
-      replace: (namespace, id) => local.replace(namespace, id),
-      schedule,
-    });
-  }
-
-  #makeIncoming(): Incoming {
-    return new Incoming({
-      identity: this.#identity,
-      local: this.#parts.local,
-      nodes: this.#nodes,
-      requests: this.#requests,
-      claims: this.#claims,
-      answer: (node, request, value) => {
-        const head = encodeRecord({ kind: 'answer', request, value });
-        this.#relay.add(channelOfNode(node), { head, isUrgent: true });
-      },
-      onHello: () => this.#heartbeats.beatSoon(),
-      onMisplaced: () => this.#counters.invalid++,
-    });
-  }
-
-  #makeOutgoing(): Outgoing {
-    return new Outgoing({
-      adapter: this.#parts.adapter,
-      relay: this.#relay,
-      requests: this.#requests,
-      nodes: this.#nodes,
-      isUp: () => this.state === 'up',
-      hearsItself: (channel) => this.#hearsItself(channel),
-      count: (namespace, rooms) => this.#parts.local.count(namespace, rooms),
-    });
-  }
-
   #presence(): Omit<Presence, 'isBack'> {
     const { local, settings } = this.#parts;
     const { connections, namespaces, draining } = local;
@@ -349,11 +297,6 @@ export class ClusterNode {
     return this.#parts.adapter.traits.echo && this.#subscriptions.isConfirmed(channel);
   }
 
-  #forget(node: string): void {
-    this.#receiver.forget(node);
-    this.#requests.onGone(node);
-  }
-
   #report(error: Error): void {
     this.#later(() => this.#parts.local.onError(error));
   }
@@ -363,11 +306,4 @@ export class ClusterNode {
     this.#inbox.push(action);
     this.#parts.schedule();
   }
-}
-
-async function settledWithin(promise: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([promise.catch(() => undefined), limit]);
-  clearTimeout(timer);
 }

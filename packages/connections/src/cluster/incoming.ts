@@ -2,11 +2,13 @@ import { toError } from '../errors.js';
 import { ALL, channelOfNode, namespaceOf } from './channels.js';
 import type { Claims } from './claims.js';
 import type { Identity } from './identity.js';
+import type { ClusterCounters } from './cluster-stats.js';
 import type { LocalNode } from './local-node.js';
 import type { Nodes } from './nodes.js';
 import type { Received } from './receiver.js';
 import { Answer, type Requests } from './requests.js';
-import type { Ask, WireRecord } from './wire.js';
+import type { Relay } from './relay.js';
+import { encodeRecord, type Ask, type WireRecord } from './wire.js';
 
 /** What the records that have come act on. */
 export interface IncomingOwner {
@@ -16,11 +18,10 @@ export interface IncomingOwner {
   readonly requests: Requests;
   /** `undefined` if several connections may have one id. */
   readonly claims: Claims | undefined;
-  answer(node: string, request: number, value: number): void;
+  readonly relay: Relay;
+  readonly counters: ClusterCounters;
   /** Another node has come: it wants to know who is here. */
   onHello(): void;
-  /** A record does not belong on its channel. */
-  onMisplaced(): void;
 }
 
 /** A batch, and when its sender had been heard before, by the clock of the host. */
@@ -37,16 +38,16 @@ export class Incoming {
   }
 
   apply(arrival: Arrival): void {
-    const { channel, lost, records } = arrival;
+    const { channel, followsLoss, records } = arrival;
     const namespace = namespaceOf(channel);
-    if (lost > 0 && namespace !== undefined) this.#owner.claims?.onLoss(namespace);
+    if (followsLoss && namespace !== undefined) this.#owner.claims?.onLoss(namespace);
     for (const record of records) {
       try {
         const isPlaced =
           namespace === undefined
             ? this.#applyToAll(record, arrival)
             : this.#apply(record, namespace, arrival);
-        if (!isPlaced) this.#owner.onMisplaced();
+        if (!isPlaced) this.#owner.counters.invalid++;
       } catch (error) {
         this.#owner.local.onError(toError(error));
       }
@@ -108,7 +109,7 @@ export class Incoming {
         nodes.onBye(sender);
         return true;
       case 'count':
-        this.#owner.answer(sender, record.ask.request, local.count(record.namespace, record.rooms));
+        this.#sayTo(sender, record.ask.request, local.count(record.namespace, record.rooms));
         return true;
       default:
         return false;
@@ -132,6 +133,11 @@ export class Incoming {
   /** Nodes that have nothing to say are silent, unless the sender counts answers. */
   #answer(sender: string, { request, all }: Ask, value: number): void {
     if (request === 0 || (value === Answer.None && !all)) return;
-    this.#owner.answer(sender, request, value);
+    this.#sayTo(sender, request, value);
+  }
+
+  #sayTo(node: string, request: number, value: number): void {
+    const head = encodeRecord({ kind: 'answer', request, value });
+    this.#owner.relay.add(channelOfNode(node), { head, isUrgent: true });
   }
 }

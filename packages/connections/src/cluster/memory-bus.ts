@@ -1,3 +1,4 @@
+import { toError } from '../errors.js';
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from './adapter.js';
 
 /** See `memoryBus`. */
@@ -240,7 +241,7 @@ class BusAdapter implements ClusterAdapter {
         try {
           resolve(work());
         } catch (error) {
-          reject(error as Error);
+          reject(toError(error));
         }
       });
     });

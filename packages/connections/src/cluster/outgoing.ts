@@ -2,9 +2,12 @@ import type { Frame } from '../wire/frame.js';
 import { ALL, channelOf } from './channels.js';
 import type { ClusterAdapter } from './adapter.js';
 import type { ClusterCount } from './cluster-info.js';
+import type { Link } from './link.js';
+import type { LocalNode } from './local-node.js';
 import type { Nodes } from './nodes.js';
 import type { Relay } from './relay.js';
 import type { Requests } from './requests.js';
+import type { Subscriptions } from './subscriptions.js';
 import {
   encodeFramesTo,
   encodeRecord,
@@ -20,10 +23,9 @@ export interface OutgoingOwner {
   readonly requests: Requests;
   readonly nodes: Nodes;
   readonly adapter: ClusterAdapter;
-  isUp(): boolean;
-  /** This node receives what it publishes on the channel. */
-  hearsItself(channel: string): boolean;
-  count(namespace: string, rooms: readonly string[] | undefined): number;
+  readonly link: Link;
+  readonly subscriptions: Subscriptions;
+  readonly local: LocalNode;
 }
 
 const NOT_ASKED: Ask = { request: 0, all: false };
@@ -91,8 +93,8 @@ export class Outgoing {
   #count(namespace: string, rooms: readonly string[] | undefined): Promise<ClusterCount> {
     const { nodes, requests } = this.#owner;
     const { holders } = nodes;
-    const local = this.#owner.count(namespace, rooms);
-    if (!this.#owner.isUp()) {
+    const local = this.#owner.local.count(namespace, rooms);
+    if (!this.#isUp) {
       const missing = holders.map(({ id, name }) => ({ id, name, reason: 'timeout' as const }));
       return Promise.resolve({ total: local, answered: 1, missing });
     }
@@ -103,7 +105,11 @@ export class Outgoing {
 
   /** The link is up, and somebody may answer. */
   get #canAsk(): boolean {
-    return this.#owner.isUp() && this.#owner.nodes.mayHold;
+    return this.#isUp && this.#owner.nodes.mayHold;
+  }
+
+  get #isUp(): boolean {
+    return this.#owner.link.state === 'up';
   }
 
   #find(namespace: string, record: (ask: Ask) => RequestRecord): Promise<boolean> {
@@ -117,9 +123,9 @@ export class Outgoing {
   }
 
   #ask(channel: string, request: number, record: RequestRecord): void {
-    const { relay, requests } = this.#owner;
+    const { adapter, relay, requests, subscriptions } = this.#owner;
     // As it is now: a subscription that comes later may only make the others seem more than they are.
-    const own = this.#owner.hearsItself(channel) ? 1 : 0;
+    const own = adapter.traits.echo && subscriptions.isConfirmed(channel) ? 1 : 0;
     relay.add(channel, {
       head: encodeRecord(record),
       isUrgent: true,

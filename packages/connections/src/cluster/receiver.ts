@@ -15,8 +15,8 @@ export interface Received {
   readonly channel: string;
   readonly sender: string;
   readonly records: readonly WireRecord[];
-  /** Batches of this sender on this channel that were lost before this one. */
-  readonly lost: number;
+  /** Batches of this sender on this channel may have been lost before this one. */
+  readonly followsLoss: boolean;
 }
 
 /** What becomes of bytes that have come. None of this runs code of the user. */
@@ -87,7 +87,9 @@ export class Receiver {
     this.#counters.receivedBytes += bytes.length;
     this.#counters.gaps += lost;
     this.#counters.unknown += unknown;
-    this.#owner.onBatch({ channel, sender, records, lost });
+    // The first one that is heard need not be the first one that was said.
+    const followsLoss = lost > 0 || (mark === undefined && !starts);
+    this.#owner.onBatch({ channel, sender, records, followsLoss });
   }
 
   #setMark(sender: string, channel: string, sequence: number): void {

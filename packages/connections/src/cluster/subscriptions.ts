@@ -3,9 +3,8 @@ import { wheel } from '../liveness/timing-wheel.js';
 import { inOwnContext } from '../own-context.js';
 import type { ClusterAdapter } from './adapter.js';
 import { Alarm } from './alarm.js';
+import { MAX_CHANNELS, Subscription } from './subscription.js';
 
-/** Channels in one command at most. */
-const MAX_CHANNELS = 512;
 /** How long a namespace stays subscribed to after its last member has left, in ms. */
 const LINGER_MS = 1_000;
 /** A channel that the broker refuses is tried again after a third of a heartbeat, then twice that, … */
@@ -14,23 +13,6 @@ const FIRST_RETRY_SHARE = 1 / 3;
 const MAX_RETRY_HEARTBEATS = 10;
 /** One channel that is refused fails all of its command: they are tried again in halves, soon. */
 const HALVE_SHARE = 1 / 30;
-
-interface Subscription {
-  state: 'wanted' | 'asked' | 'confirmed' | 'failed';
-  /** Nobody wants it since then. */
-  unwantedAtMs: number | undefined;
-  /** How many may be in the command with it. */
-  limit: number;
-  failures: number;
-  retryAtMs: number;
-  /** Counts the attempts: an answer to an earlier one is ignored. */
-  attempt: number;
-  waiters: (() => void)[];
-  /** The first batch published here whose echo has not come, and since when. */
-  awaited: { readonly sequence: number; readonly sinceMs: number } | undefined;
-  /** The last one that has come. */
-  echoed: number;
-}
 
 /** What the link wants to know. */
 export interface SubscriptionsOwner {
@@ -88,7 +70,7 @@ export class Subscriptions {
       return;
     }
     this.#leftovers.delete(channel);
-    this.#subscriptions.set(channel, newSubscription());
+    this.#subscriptions.set(channel, new Subscription());
     this.#ask(channel);
   }
 
@@ -105,7 +87,19 @@ export class Subscriptions {
   whenSettled(channel: string, callback: () => void): void {
     const subscription = this.#subscriptions.get(channel);
     if (subscription === undefined || subscription.state === 'confirmed') callback();
-    else subscription.waiters.push(callback);
+    else subscription.wait(callback);
+  }
+
+  /** Resolves when the channel is settled, or that time is over. */
+  settled(channel: string, withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const limit = new Alarm(() => resolve());
+      limit.set(withinMs);
+      this.whenSettled(channel, () => {
+        limit.clear();
+        resolve();
+      });
+    });
   }
 
   /** The broker can be reached, perhaps for the first time in a while: nothing counts as confirmed. */
@@ -115,8 +109,9 @@ export class Subscriptions {
     this.#recovering.clear();
     this.#unsubscribeAll([...this.#leftovers]);
     for (const [channel, subscription] of this.#subscriptions) {
-      Object.assign(subscription, { failures: 0, limit: MAX_CHANNELS, awaited: undefined });
-      subscription.attempt++;
+      subscription.reset();
+      subscription.failures = 0;
+      subscription.limit = MAX_CHANNELS;
       this.#recovering.add(channel);
       this.#ask(channel);
     }
@@ -129,11 +124,9 @@ export class Subscriptions {
     this.#wanted.clear();
     this.#failing.clear();
     for (const subscription of this.#subscriptions.values()) {
-      subscription.attempt++;
-      subscription.state = 'wanted';
-      subscription.awaited = undefined;
+      subscription.reset();
       // Nobody waits for a broker that is away.
-      for (const waiter of subscription.waiters.splice(0)) waiter();
+      subscription.settle();
     }
   }
 
@@ -148,8 +141,7 @@ export class Subscriptions {
   renew(channel: string): void {
     const subscription = this.#subscriptions.get(channel);
     if (!this.#isOpen || subscription?.state !== 'confirmed') return;
-    subscription.attempt++;
-    subscription.awaited = undefined;
+    subscription.reset();
     this.#recovering.add(channel);
     // Whatever that answers: the next command tells whether the channel is there.
     void attempt(() => this.#adapter.unsubscribe([channel])).catch(() => undefined);
@@ -160,25 +152,19 @@ export class Subscriptions {
 
   /** A batch was published on the channel: its echo must come. */
   awaitEcho(channel: string, sequence: number): void {
-    const subscription = this.#subscriptions.get(channel);
-    if (subscription?.state !== 'confirmed' || sequence <= subscription.echoed) return;
-    subscription.awaited ??= { sequence, sinceMs: wheel.nowMs };
+    this.#subscriptions.get(channel)?.awaitEcho(sequence);
   }
 
   /** A batch of this node has come back. */
   onEcho(channel: string, sequence: number): void {
-    const subscription = this.#subscriptions.get(channel);
-    if (subscription === undefined) return;
-    // It may come before the broker confirms the publish.
-    subscription.echoed = Math.max(subscription.echoed, sequence);
-    if (subscription.awaited && sequence >= subscription.awaited.sequence) subscription.awaited = undefined;
+    this.#subscriptions.get(channel)?.onEcho(sequence);
   }
 
   /** Renews channels whose echo has not come for that long. */
   renewSilent(silentMs: number): void {
     const sinceMs = wheel.nowMs - silentMs;
-    for (const [channel, { awaited }] of this.#subscriptions) {
-      if (awaited !== undefined && awaited.sinceMs < sinceMs) this.renew(channel);
+    for (const [channel, subscription] of this.#subscriptions) {
+      if (subscription.isSilentSince(sinceMs)) this.renew(channel);
     }
   }
 
@@ -231,12 +217,12 @@ export class Subscriptions {
 
   #onConfirmed(subscriptions: readonly (readonly [string, Subscription])[]): void {
     for (const [channel, subscription] of subscriptions) {
-      Object.assign(subscription, { state: 'confirmed', failures: 0, limit: MAX_CHANNELS });
+      subscription.confirm();
       this.#recovering.delete(channel);
       this.#failing.delete(channel);
     }
     if (subscriptions.length > 0) this.#owner.changed(undefined);
-    settle(subscriptions);
+    for (const [, subscription] of subscriptions) subscription.settle();
   }
 
   #onRefused(
@@ -254,7 +240,7 @@ export class Subscriptions {
     if (subscriptions.length === 0) return;
     this.#watchRetries(nowMs);
     this.#owner.changed(error);
-    settle(subscriptions);
+    for (const [, subscription] of subscriptions) subscription.settle();
   }
 
   #waitMs(subscription: Subscription, together: number): number {
@@ -313,33 +299,15 @@ export class Subscriptions {
   }
 
   #remove(channel: string): void {
-    const waiters = this.#subscriptions.get(channel)?.waiters ?? [];
+    const subscription = this.#subscriptions.get(channel);
     this.#subscriptions.delete(channel);
     for (const set of [this.#unwanted, this.#wanted, this.#recovering, this.#failing]) set.delete(channel);
-    for (const waiter of waiters) waiter();
+    subscription?.settle();
     this.#owner.removed(channel);
   }
-}
-
-function settle(subscriptions: readonly (readonly [string, Subscription])[]): void {
-  for (const [, { waiters }] of subscriptions) for (const waiter of waiters.splice(0)) waiter();
 }
 
 /** Calls a method of the adapter. One that breaks the contract and throws must not stop anything else. */
 function attempt(command: () => Promise<void>): Promise<void> {
   return new Promise((resolve) => resolve(command()));
-}
-
-function newSubscription(): Subscription {
-  return {
-    state: 'wanted',
-    unwantedAtMs: undefined,
-    limit: MAX_CHANNELS,
-    failures: 0,
-    retryAtMs: Infinity,
-    attempt: 0,
-    waiters: [],
-    awaited: undefined,
-    echoed: -1,
-  };
 }

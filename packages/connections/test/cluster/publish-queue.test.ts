@@ -5,7 +5,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 const text = (length: number): string => 'x'.repeat(length);
 
 /** Has publishes on namespaces hang until they are let go. */
-function hang(adapter: ClusterAdapter): { letGo(): void } {
+function hang(adapter: ClusterAdapter): { readonly letGo: () => void } {
   const publish = adapter.publish.bind(adapter);
   const hanging: (() => void)[] = [];
   let hangs = true;
