@@ -286,7 +286,6 @@ export class ConnectionsPool<
     const read = toAudience(audience);
     const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
     const encoded = encodeError(message) as Message;
-    this.assertMessage(encoded);
     const left = toArgument(this.#cluster.broadcastFatal(namespace, read, encoded, { code, reason }));
     const result = this.broadcastMessage(namespace, encoded, left);
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
@@ -355,9 +354,8 @@ export class ConnectionsPool<
 
   #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
     if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
-    return decideOn(this.#settings.onSlow, connection, byteLength, (error) =>
-      this.reportError(error, connection),
-    );
+    const report = (error: Error): void => this.reportError(error, connection);
+    return decideOn(this.#settings.onSlow, connection, byteLength, report);
   }
 
   protected override onError(): void {

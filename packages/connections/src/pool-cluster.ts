@@ -12,7 +12,7 @@ import type { Membership } from './membership.js';
 import type { PoolSettings } from './options.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
-import { isBlob, type ImmediateMessage } from './wire/message.js';
+import { assertWebSocketMessage, isBlob, type ImmediateMessage } from './wire/message.js';
 import { encodeFrame, type Frame } from './wire/frame.js';
 
 /** The pool, as its part in a cluster sees it. None of this throws. */
@@ -102,6 +102,8 @@ export class PoolCluster<C extends AnyConnection> {
     close: Closing,
   ): Audience<C['id']> {
     if (!this.isOn || audience.isLocal) return audience;
+    assertWebSocketMessage(message);
+    this.assertMessage(message);
     const frame = encodeFrame(message as ImmediateMessage);
     this.#node?.outgoing.broadcast(namespace, targetOf(audience, close), frame);
     return { ...audience, isLocal: true };

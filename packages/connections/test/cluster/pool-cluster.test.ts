@@ -75,7 +75,7 @@ describe('pools with an adapter', () => {
     async (method) => {
       const { a, b } = await twoPools();
       const { socket } = await join(b, '1');
-      const sent = a[method]('x', '1', 'hi');
+      const sent = (a[method] as ConnectionsPool['sendError']).call(a, 'x', '1', 'hi');
       await pass(10);
       expect(await sent).toBe(true);
       expect(socket.sent).toEqual([method === 'sendJson' ? '"hi"' : 'hi']);
