@@ -1,4 +1,5 @@
 import type { KindName } from './kinds.js';
+import type { RoomPlanName } from './rooms.js';
 
 /** What is agreed about compression between a server and its clients. */
 export type Compression = 'none' | 'stateless' | 'takeover';
@@ -13,6 +14,8 @@ export interface ServerSettings {
   /** Connections are kept by their number, for private messages and exceptions. */
   readonly isIndexed: boolean;
   readonly reaction: Reaction | undefined;
+  /** Rooms that each connection joins. */
+  readonly rooms: RoomPlanName | undefined;
 }
 
 export interface ClientSettings {

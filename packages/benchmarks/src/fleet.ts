@@ -57,14 +57,14 @@ export class Fleet {
   }
 
   async connect(): Promise<this> {
-    const { connections, compression, isIndexed, reaction } = this.settings;
+    const { connections, compression, isIndexed, reaction, rooms } = this.settings;
     if (maxOpenFiles() < connections + 100) {
       throw new Error(`${connections} connections need a higher limit of open files (ulimit -Hn)`);
     }
     const { name, candidate, module } = this.subject;
     const { isSocketIo = false }: Candidate = CANDIDATES[candidate];
     console.error(`  ${name}: connecting ${connections} clients`);
-    const address = await this.#server.call('listen', { module, compression, isIndexed, reaction });
+    const address = await this.#server.call('listen', { module, compression, isIndexed, reaction, rooms });
     this.#empty = await this.#server.call('memory');
     await this.#clients.call('connect', { ...address, connections, compression, isSocketIo });
     // The last of them may still be on their way through the server's hooks.
@@ -82,7 +82,7 @@ export class Fleet {
       this.#server.call('run', positioned),
       this.#clients.call('finish'),
     ]);
-    const perTurn = load.turn.map((kind) => deliveries(kind, this.settings.connections));
+    const perTurn = load.turn.map((kind, at) => deliveries(kind, this.settings.connections, at));
     const messages = load.turns * perTurn.reduce((sum, count) => sum + count);
     const begunAtMs = [...server.begunAtMs, ...clients.begunAtMs];
     return {

@@ -1,6 +1,7 @@
 import type { Reaction } from './calls.js';
 import type { Server } from './candidates/candidate.js';
 import type { Texts } from './messages.js';
+import { roomPlan, type RoomPlanName } from './rooms.js';
 
 /** A kind of message: who sends it how, and which clients must receive it. A turn is a list of them. */
 interface Kind {
@@ -8,6 +9,8 @@ interface Kind {
   readonly from: 'server' | 'client' | 'every client';
   /** What the server does with it if it comes from clients. */
   readonly reaction?: Reaction;
+  /** Rooms that the clients are in. */
+  readonly rooms?: RoomPlanName;
   /** The text names the client that it is for. */
   readonly isAddressed?: boolean;
   /** Whether a client receives it; all do if left out. */
@@ -34,6 +37,9 @@ export const KINDS = {
   },
   'all but 1': allBut(1),
   'all but 100': allBut(100),
+  'to the room of all': toRoom('all'),
+  'to a room of ten': toRoom('tens'),
+  'to one of many rooms': toRoom('many'),
   /** Clients broadcast. */
   relayed: { from: 'client', reaction: 'broadcast' },
   echo: { from: 'every client', reaction: 'echo', isAddressed: true },
@@ -52,10 +58,25 @@ export function isPersonal({ isAddressed, reaches }: Kind): boolean {
 }
 
 /** Messages of that kind that one turn delivers: to clients, or by all of them to the server. */
-export function deliveries(name: KindName, connections: number): number {
+export function deliveries(name: KindName, connections: number, position = 0): number {
   const { reaches = () => true, reaction } = kindOf(name);
   if (reaction === 'count') return connections;
-  return Array.from({ length: connections }, (_, id) => reaches(id, 0, connections)).filter(Boolean).length;
+  return Array.from({ length: connections }, (_, id) => reaches(id, position, connections)).filter(Boolean)
+    .length;
+}
+
+/** A message to one of the rooms of a plan. */
+function toRoom(rooms: RoomPlanName): Kind {
+  const { isIn, roomAt } = roomPlan(rooms);
+  return {
+    from: 'server',
+    rooms,
+    ...(rooms !== 'all' && { reaches: isIn }),
+    prepare(server, texts, position) {
+      const [room, text] = [roomAt(position), texts.at(position)];
+      return () => server.broadcastTo?.(room, text);
+    },
+  };
 }
 
 /** A broadcast that leaves some out: a window of ids that moves on with each message. */

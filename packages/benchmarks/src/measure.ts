@@ -143,7 +143,8 @@ async function interleave(
 function settingsOf({ connections, compression, rows }: Group, { serverArgs }: Options): FleetSettings {
   const kinds = rows.flatMap(({ turn }) => turn.map(kindOf));
   const reaction = kinds.find((kind) => kind.reaction)?.reaction;
-  return { connections, compression, reaction, isIndexed: kinds.some(isPersonal), serverArgs };
+  const rooms = kinds.find((kind) => kind.rooms)?.rooms;
+  return { connections, compression, reaction, rooms, isIndexed: kinds.some(isPersonal), serverArgs };
 }
 
 function canDo({ candidate }: Subject, { turn }: Row): boolean {
@@ -158,7 +159,7 @@ async function warmUp(fleet: Fleet, row: Row, { roundMs, isQuick }: Options): Pr
     return pacedPlan(row, isQuick ? Math.ceil(row.paced.turns / 4) : row.paced.turns);
   }
   const { connections } = fleet.settings;
-  const messages = sum(row.turn.map((kind) => deliveries(kind, connections)));
+  const messages = sum(row.turn.map((kind, at) => deliveries(kind, connections, at)));
   const texts = row.turn.length * (row.turn.map(kindOf).some(isPersonal) ? connections : 1);
   const most = Math.min(MAX_TURNS, MAX_PREPARED_BYTES / (row.bytes * texts));
   let turns = 1;

@@ -1,11 +1,13 @@
 import type { KindName } from './kinds.js';
 import { afresh, inRegistries, onTheSameFleets, type Group, type Row } from './measure.js';
 import type { Options } from './options.js';
+import { ACTIVE } from './rooms.js';
 
 const ALL = ['soketi', 'ws-loop', 'crossws', 'socket.io', 'raw', 'uws'] as const;
 /** The floor neither compresses, nor is it a server whose memory means anything. */
 const SERVERS = ['soketi', 'ws-loop', 'crossws', 'socket.io', 'uws'] as const;
 const ON_WS = ['soketi', 'ws-loop'] as const;
+const ROOMS = ['soketi', 'crossws', 'socket.io', 'uws'] as const;
 const HISTORY = ['soketi', 'soketi-history', 'ws-loop'] as const;
 
 const CPU = { candidates: ALL, compression: 'none', method: onTheSameFleets, metrics: ['cpu'] } as const;
@@ -110,6 +112,21 @@ export const SCENARIOS: Readonly<Record<string, (options: Options) => readonly G
   ],
 
   // A group each: a server does one thing with what it receives.
+  rooms: () => [
+    group('A room of all 1,000 connections, 64 B', 1_000, { ...CPU, candidates: ROOMS }, [
+      row('rooms/namespace/1', 'to the namespace, 1 per turn', ['broadcast']),
+      row('rooms/all/1', 'to the room of all, 1 per turn', ['to the room of all']),
+      row('rooms/namespace/10', 'to the namespace, 10 per turn', times(10, 'broadcast')),
+      row('rooms/all/10', 'to the room of all, 10 per turn', times(10, 'to the room of all')),
+    ]),
+    group('100 rooms of 10 connections, 64 B', 1_000, { ...CPU, candidates: ROOMS }, [
+      row('rooms/tens', '10 messages to each room per turn', times(10 * ACTIVE.tens, 'to a room of ten')),
+    ]),
+    group('1,000 connections in 20 of 200 rooms each, 64 B', 1_000, { ...CPU, candidates: ROOMS }, [
+      row('rooms/many', '1 message to 50 of the rooms per turn', times(ACTIVE.many, 'to one of many rooms')),
+    ]),
+  ],
+
   receiving: () => [
     group('From 100 clients, 64 B, 20 per write', 100, { ...CPU, candidates: ON_WS }, [
       row('receiving/inbound', 'received by a listener', times(20, 'inbound')),

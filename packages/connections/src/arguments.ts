@@ -43,6 +43,16 @@ export function assertFunction(name: string, value: unknown): void {
   throw new TypeError(expected(`${name} to be a function`, value));
 }
 
+export function assertMethod(name: string, value: unknown, method: string): void {
+  if (typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function') return;
+  throw new TypeError(expected(`${name} to have ${method}()`, value));
+}
+
+export function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {
+  if (typeof value === 'string' && allowed.includes(value)) return;
+  throw new TypeError(expected(`${name} to be '${allowed.join("' or '")}'`, value));
+}
+
 /** Longest time: what a Node timer can hold (2^31 - 1 ms, about 24.8 days). */
 const MAX_MS = 2_147_483_647;
 

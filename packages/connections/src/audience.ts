@@ -49,6 +49,7 @@ export interface Audience<ID> {
   readonly isLocal: boolean;
 }
 
+const NONE: readonly never[] = [];
 const AUDIENCE_KEYS = ['rooms', 'exceptRooms', 'exceptions', 'local'] as const;
 const BROADCAST_KEYS = [...AUDIENCE_KEYS, 'conflate'] as const;
 
@@ -120,8 +121,8 @@ function audienceFrom<ID>(options: BroadcastOptions<ID>): Audience<ID> {
   assertLocal(local);
   return {
     rooms: rooms === undefined ? undefined : toRooms('rooms', rooms),
-    exceptRooms: exceptRooms === undefined ? [] : toRooms('exceptRooms', exceptRooms),
-    exceptions: exceptions === undefined ? [] : toIds<ID>(exceptions),
+    exceptRooms: exceptRooms === undefined ? NONE : toRooms('exceptRooms', exceptRooms),
+    exceptions: exceptions === undefined ? NONE : toIds<ID>(exceptions),
     conflate,
     isLocal: local ?? false,
   };

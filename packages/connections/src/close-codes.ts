@@ -14,16 +14,24 @@ export const CloseCode = {
   NoStatus: 1005,
   /** Reported, never sent: the connection ended without a close frame (lost, dead or terminated). */
   Abnormal: 1006,
+  /** The client sent more than `rateLimit` allows. */
+  PolicyViolation: 1008,
   /** An unexpected condition on the server; the default of `sendErrorThenClose()`. */
   InternalError: 1011,
   /** The service restarts: come back. The default of `drainConnections()`. */
   ServiceRestart: 1012,
   /** Overloaded or not taking connections: try again later. Slow readers, and newcomers while draining. */
   TryAgainLater: 1013,
+  /** Nobody, or nobody any more: no valid session, or one that has ended (after HTTP 401; `acceptConnections`). */
+  Unauthorized: 4401,
+  /** Not from here: a page of a foreign origin (after HTTP 403; `acceptConnections`). */
+  Forbidden: 4403,
   /** The idle limit passed without anything received (after HTTP 408). */
   IdleTimeout: 4408,
   /** A newer connection took this one's id (after HTTP 409; `onDuplicate: 'replace'`). */
   Replaced: 4409,
+  /** Too many connections of one client (after HTTP 429; `acceptConnections`). */
+  TooManyRequests: 4429,
 } as const;
 
 /** Longest reason, in bytes of UTF-8: a control frame holds 125 bytes and the code takes 2 (RFC 6455 §5.5). */

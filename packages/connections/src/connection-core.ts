@@ -1,7 +1,7 @@
 import { CloseCode } from './close-codes.js';
 import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
-import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
+import { DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
 import type { SlowDecision } from './options.js';
 import { RoomMember } from './room-member.js';
 import { Outbox } from './sending/outbox.js';
@@ -83,6 +83,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
+    this.startRateLimit(pool.settings.rateLimit);
     if (heartbeat !== undefined && this.driver.capabilities.ping) this.#limits.startHeartbeat(heartbeat);
   }
 
@@ -91,6 +92,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     if (this.pool !== undefined && this.#state !== ReadyState.Open) this.pool.counters.closing--;
     this.pool = undefined;
     this.#liveness = undefined;
+    this.endRateLimit();
   }
 
   get #limits(): Liveness {
@@ -143,6 +145,12 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     void this.closeReported(code, reason);
   }
 
+  protected override closeFlooding(): void {
+    // An overridden `close` may take its time.
+    if (this.#state !== ReadyState.Open || this.#closeDeadlineMs > 0) return;
+    this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', this.closeTimeoutMs);
+  }
+
   /** It is closing already, on either side: ends it after that time at the latest. */
   limitClosing(graceMs: number): void {
     const deadlineMs = wheel.nowMs + graceMs;
@@ -153,8 +161,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   #startClosing(code: number, reason: string): void {
     this.#beginClosing();
-    if (this.#closeDeadlineMs === 0)
-      this.#closeDeadlineMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    if (this.#closeDeadlineMs === 0) this.#closeDeadlineMs = wheel.nowMs + this.closeTimeoutMs;
     wheel.schedule(this, this.#closeDeadlineMs);
     this.outbox.end(() => this.#closeSocket(code, reason));
   }
@@ -218,6 +225,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.outbox.leave();
     unlisten(this.socket, this.driver, this);
     this.dropHeld();
+    this.startTurn();
     this.pool?.onGone(this.facade, undefined, '');
     this.clearRooms();
     this.#state = ReadyState.Closed;
@@ -234,7 +242,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   }
 
   handleClose(code: number = CloseCode.NoStatus, reason: unknown = ''): void {
-    if (this.#state === ReadyState.Closed) return;
+    if (this.#state === ReadyState.Closed || this.holdClose(code, reason)) return;
     this.deliverHeld();
     // A `message` listener may have terminated it.
     if (this.isGone) return;
@@ -247,6 +255,12 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.emit('close', code, text);
     this.clearRooms();
     this.#whenClosed?.resolve();
+  }
+
+  protected override closedEarly(): void {
+    if (this.#state === ReadyState.Open) this.#beginClosing();
+    this.outbox.abandon();
+    this.limitClosing(this.closeTimeoutMs);
   }
 
   handlePing(): void {
@@ -279,6 +293,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     if (this.#state === ReadyState.Closed) return;
     if (this.#closeDeadlineMs > 0) {
       if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
+      else if (this.isCloseHeld) this.dropHeld();
       else if (this.wasTerminated) this.handleClose(CloseCode.Abnormal, '');
       else this.abort();
       if (this.#state !== ReadyState.Open) return;

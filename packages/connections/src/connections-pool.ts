@@ -24,14 +24,18 @@ import {
   resolveOptions,
   type ConnectionsPoolOptions,
   type PoolSettings,
+  type RateDecision,
   type SlowDecision,
 } from './options.js';
+import { askPolicy } from './policy.js';
 import { PoolSends, type Elsewhere } from './pool-sends.js';
-import { decideOn } from './slow-decision.js';
-import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
+import { Delivery, type BroadcastResult } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
+
+const SLOW_DECISIONS: readonly SlowDecision[] = ['close', 'drop', 'send'];
+const RATE_DECISIONS: readonly RateDecision[] = ['close', 'drop', 'pause', 'accept'];
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -87,7 +91,7 @@ export class ConnectionsPool<
       failed: (error) => this.reportError(error, undefined),
     });
     this.#cluster = new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
-      broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
+      broadcast: (namespace, envelope, audience) => void this.#broadcast(namespace, envelope, audience),
       onNode: (node, change) => this.emitSafely('node', node, change),
       onDegraded: (degradation) => this.emitSafely('degraded', degradation),
       onRecovered: (recovery) => this.emitSafely('recovered', recovery),
@@ -104,7 +108,8 @@ export class ConnectionsPool<
       onJoin: (connection, rooms) => this.#members.rooms.join(own(connection), rooms),
       onLeave: (connection, rooms) => this.#members.rooms.leave(own(connection), rooms),
       onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
-      onSlow: (connection, byteLength, isNew) => this.#decide(own(connection), byteLength, isNew),
+      onSlow: (connection, byteLength, isNew) => this.#decideSlow(own(connection), byteLength, isNew),
+      onExceeded: (connection, byteLength) => this.#decideRate(own(connection), byteLength),
     };
   }
 
@@ -229,29 +234,30 @@ export class ConnectionsPool<
    * @throws {TypeError} (rejects) an option is wrong; or a WebSocket cannot send the message, and no connection with
    * handlers or an overridden `send` has ever joined the pool
    */
-  async broadcastMessage<M extends Message = Message>(
+  broadcastMessage<M extends Message = Message>(
     namespace: string,
     message: M,
     audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    assertNamespace(namespace);
-    // First: an iterable may run user code.
-    const recipients = toAudience(audience);
-    this.assertMessage(message);
-    if (!this.#cluster.isOn && !this.hasNamespace(namespace)) return NOBODY;
-    const envelope = new Envelope(message);
-    this.#cluster.broadcast(namespace, recipients, envelope.frame);
-    return this.#fanOut(namespace, envelope, recipients)?.result() ?? NOBODY;
+    try {
+      assertNamespace(namespace);
+      // First: an iterable may run user code.
+      const recipients = toAudience(audience);
+      this.assertMessage(message);
+      if (!this.#cluster.isOn && !this.hasNamespace(namespace)) return new Delivery().result();
+      const envelope = new Envelope(message);
+      this.#cluster.broadcast(namespace, recipients, envelope.frame);
+      return this.#broadcast(namespace, envelope, recipients).result();
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
   }
 
-  /** Broadcasts to connections of this pool. @returns `undefined` if there are none in the namespace */
-  #fanOut(
-    namespace: string,
-    envelope: Envelope,
-    audience: Audience<ConnectionType['id']>,
-  ): Delivery | undefined {
-    const delivery = this.#members.namespaces.get(namespace)?.broadcast(envelope, audience);
-    if (delivery === undefined) return undefined;
+  /** Broadcasts to connections of this pool. */
+  #broadcast(namespace: string, envelope: Envelope, audience: Audience<ConnectionType['id']>): Delivery {
+    const target = this.#members.namespaces.get(namespace);
+    if (target === undefined) return new Delivery();
+    const delivery = target.broadcast(envelope, audience);
     if (delivery.recipients > 0) this.#counters.broadcasts++;
     trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
     return delivery;
@@ -352,10 +358,15 @@ export class ConnectionsPool<
     return this.#cluster.isOn ? this.#cluster : undefined;
   }
 
-  #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
+  #decideSlow(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
     if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
-    const report = (error: Error): void => this.reportError(error, connection);
-    return decideOn(this.#settings.onSlow, connection, byteLength, report);
+    const policy = ['onSlow', this.#settings.onSlow, SLOW_DECISIONS] as const;
+    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
+  }
+
+  #decideRate(connection: ConnectionType, byteLength: number): RateDecision {
+    const policy = ['onExceeded', this.#settings.rateLimit?.onExceeded ?? 'close', RATE_DECISIONS] as const;
+    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
   }
 
   protected override onError(): void {

@@ -25,8 +25,13 @@ export interface Counters {
   messagesReceived: number;
   /** Size of their payloads in bytes. Counter. */
   bytesReceived: number;
-  /** Messages received and not delivered: closing had begun, or nobody ever listened. Counter. */
+  /**
+   * Messages received and not delivered: closing had begun, nobody ever listened, or they exceeded the rate limit.
+   * Counter.
+   */
   messagesIgnored: number;
+  /** Messages that exceeded the rate limit, whatever became of them. Counter. */
+  rateLimited: number;
   /** Messages refused by the slow-reader policy, one for each recipient. Counter. */
   dropped: number;
   /** Messages held back because a reader was behind, one for each recipient. Counter. */
@@ -79,6 +84,7 @@ export function newCounters(): Counters {
     messagesReceived: 0,
     bytesReceived: 0,
     messagesIgnored: 0,
+    rateLimited: 0,
     dropped: 0,
     conflated: 0,
     superseded: 0,

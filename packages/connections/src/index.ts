@@ -6,7 +6,6 @@ export type { ConnectionEvents, PoolEvents } from './events.js';
 export type { IConnection, IConnectionsPool } from './interfaces.js';
 export type { RemoteConnection } from './remote-connection.js';
 
-export type { ConnectionsPoolOptions, HeartbeatOptions, SlowDecision, SlowPolicy } from './options.js';
 export type {
   AudienceArgument,
   AudienceOptions,
@@ -14,6 +13,15 @@ export type {
   ConflateOptions,
   SendOptions,
 } from './audience.js';
+export type {
+  ConnectionsPoolOptions,
+  HeartbeatOptions,
+  RateDecision,
+  RateLimitOptions,
+  RatePolicy,
+  SlowDecision,
+  SlowPolicy,
+} from './options.js';
 export type { BroadcastResult } from './sending/delivery.js';
 export type { ReceivedMessage, WebSocketMessage } from './wire/message.js';
 export type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './sockets/native-websocket.js';
@@ -25,6 +33,11 @@ export {
   type GracefulShutdown,
   type GracefulShutdownOptions,
 } from './drain/graceful-shutdown.js';
+
+export { acceptConnections, type Acceptor } from './accepting/accept-connections.js';
+export type { AcceptOptions, Identity, MaxPer, Refusal } from './accepting/accept-options.js';
+export { isOriginAllowed } from './accepting/origin.js';
+export { refuseUpgrade, type RefusalHeaders } from './upgrades/refusal.js';
 
 export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';

@@ -7,6 +7,8 @@ import type { Envelope } from './sending/envelope.js';
 import { FanOut } from './sending/fan-out.js';
 import type { Outbox } from './sending/outbox.js';
 
+const NO_OUTBOXES: ReadonlySet<Outbox> = new Set<Outbox>();
+
 /** Some of the connections of a namespace, by id. */
 type Room<C extends AnyConnection> = Map<C['id'], C>;
 
@@ -52,10 +54,16 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
 
   broadcast(envelope: Envelope, audience: Audience<C['id']>): Delivery {
     const { rooms, conflate } = audience;
-    const excepted = new Set<Outbox>();
-    for (const connection of this.#excepted(audience)) excepted.add(coreOf(connection).outbox);
+    const excepted = this.#exceptedOutboxes(audience);
     if (rooms === undefined) return this.#fanOut.broadcast(envelope, excepted, conflate);
     return this.#fanOut.broadcastTo(this.#outboxesIn(rooms, excepted), envelope, conflate);
+  }
+
+  #exceptedOutboxes(audience: Audience<C['id']>): ReadonlySet<Outbox> {
+    if (audience.exceptions.length === 0 && audience.exceptRooms.length === 0) return NO_OUTBOXES;
+    const outboxes = new Set<Outbox>();
+    for (const connection of this.#excepted(audience)) outboxes.add(coreOf(connection).outbox);
+    return outboxes;
   }
 
   /** The connections that an audience means, each once. */
@@ -73,14 +81,18 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     }
   }
 
-  /** Those in several of the rooms come several times. */
-  *#outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): Generator<Outbox> {
+  /** Those in several of the rooms come several times. An array, as a generator costs more than all the rest. */
+  #outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): readonly Outbox[] {
+    const outboxes: Outbox[] = [];
     for (const room of rooms) {
-      for (const connection of this.rooms.get(room)?.values() ?? []) {
+      const members = this.rooms.get(room);
+      if (members === undefined) continue;
+      for (const connection of members.values()) {
         const { outbox } = coreOf(connection);
-        if (!excepted.has(outbox)) yield outbox;
+        if (excepted.size === 0 || !excepted.has(outbox)) outboxes.push(outbox);
       }
     }
+    return outboxes;
   }
 
   *#excepted({ exceptions, exceptRooms }: Audience<C['id']>): Generator<C> {

@@ -1,4 +1,4 @@
-import { assertKeys, assertMs } from './arguments.js';
+import { assertKeys, assertMs, assertOneOf } from './arguments.js';
 import type { ClusterAdapter } from './cluster/adapter.js';
 import {
   assertAdapter,
@@ -34,6 +34,12 @@ export type SlowDecision = 'close' | 'drop' | 'send';
 
 /** Decides about one message for one slow connection. Called for each such message; must not throw. */
 export type SlowPolicy<C> = (connection: C, message: { readonly byteLength: number }) => SlowDecision;
+
+/** What becomes of a message that exceeds `rateLimit`: see its `onExceeded`. */
+export type RateDecision = 'close' | 'drop' | 'pause' | 'accept';
+
+/** Decides about one message that exceeds the rate limit. Called for each such message; must not throw. */
+export type RatePolicy<C> = (connection: C, message: { readonly byteLength: number }) => RateDecision;
 
 /** Settings of a pool. Every one has a default; a wrong one throws in the constructor. */
 export interface ConnectionsPoolOptions<C = unknown> {
@@ -151,6 +157,43 @@ export interface ConnectionsPoolOptions<C = unknown> {
 
   /** Settings of the pool's part in the cluster. */
   readonly cluster?: ClusterOptions | undefined;
+
+  /**
+   * How much each client may send, from the moment its connection joins. Counts messages and their payload, after
+   * decompression; pings and pongs do not count.
+   *
+   * @default none
+   */
+  readonly rateLimit?: RateLimitOptions<C> | undefined;
+}
+
+/** See `rateLimit` of the pool. At least one of the two rates is needed. */
+export interface RateLimitOptions<C = unknown> {
+  /** Messages per second in the long run. A number above 0. @default no limit */
+  readonly messagesPerSecond?: number | undefined;
+  /**
+   * Payload per second in the long run, and how much of it may come at once, in bytes. A number above 0. With `'close'`
+   * and `'drop'` a larger message always exceeds it. @default no limit
+   */
+  readonly bytesPerSecond?: number | undefined;
+  /**
+   * How many messages may come at once. An integer of at least 1; needs `messagesPerSecond`.
+   *
+   * @default one second's worth, at least 1
+   */
+  readonly burst?: number | undefined;
+  /**
+   * What happens to a message that exceeds the limit.
+   *
+   * `'close'`: the connection is closed with 1008. `'drop'`: the message is ignored. `'pause'`: nothing more is read from
+   * the socket, so that TCP slows the client down, and the message waits until the limit allows it, exact to about
+   * 100 ms. What has been read already waits too, up to 4 MiB. If the client closes meanwhile, `close` is emitted when
+   * all that waits has been delivered, or after `closeTimeout`. A socket that cannot be paused (`capabilities.pause`)
+   * drops instead. A function decides for each message: one of these, or `'accept'` to deliver it all the same.
+   *
+   * @default 'close'
+   */
+  readonly onExceeded?: 'close' | 'drop' | 'pause' | RatePolicy<C> | undefined;
 }
 
 /** See `heartbeat` of the pool. */
@@ -174,7 +217,16 @@ const POOL_OPTIONS = [
   'conflateAboveBytes',
   'adapter',
   'cluster',
+  'rateLimit',
 ] as const satisfies readonly (keyof ConnectionsPoolOptions)[];
+
+/** A rate limit, checked, with its defaults. What is not limited is `Infinity`. */
+export interface RateLimitSettings<C = never> {
+  readonly messagesPerSecond: number;
+  readonly bytesPerSecond: number;
+  readonly burst: number;
+  readonly onExceeded: 'close' | 'drop' | 'pause' | RatePolicy<C>;
+}
 
 /** The options, checked, with their defaults. */
 export interface PoolSettings<C = never> {
@@ -191,6 +243,7 @@ export interface PoolSettings<C = never> {
   readonly heartbeat: { readonly interval: number; readonly timeout: number } | undefined;
   readonly adapter: ClusterAdapter | undefined;
   readonly cluster: ClusterSettings;
+  readonly rateLimit: RateLimitSettings<C> | undefined;
 }
 
 /**
@@ -234,7 +287,44 @@ export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSetti
     historyBytes,
     adapter,
     cluster,
+    rateLimit: resolveRateLimit(options.rateLimit),
   };
+}
+
+function resolveRateLimit<C>(rateLimit: RateLimitOptions<C> | undefined): RateLimitSettings<C> | undefined {
+  if (rateLimit === undefined) return undefined;
+  assertKeys('rateLimit', rateLimit, ['messagesPerSecond', 'bytesPerSecond', 'burst', 'onExceeded']);
+  const { messagesPerSecond, bytesPerSecond, burst, onExceeded = 'close' } = rateLimit;
+  if (messagesPerSecond === undefined && bytesPerSecond === undefined) {
+    throw new TypeError(
+      expected('rateLimit to have a messagesPerSecond or a bytesPerSecond', messagesPerSecond),
+    );
+  }
+  if (messagesPerSecond !== undefined) assertRate('rateLimit.messagesPerSecond', messagesPerSecond);
+  if (bytesPerSecond !== undefined) assertRate('rateLimit.bytesPerSecond', bytesPerSecond);
+  if (burst !== undefined) assertBurst(burst, messagesPerSecond);
+  if (typeof onExceeded !== 'function')
+    assertOneOf('rateLimit.onExceeded', ['close', 'drop', 'pause'], onExceeded);
+  return {
+    messagesPerSecond: messagesPerSecond ?? Infinity,
+    bytesPerSecond: bytesPerSecond ?? Infinity,
+    burst: burst ?? Math.max(messagesPerSecond ?? Infinity, 1),
+    onExceeded,
+  };
+}
+
+function assertRate(name: string, perSecond: unknown): void {
+  if (typeof perSecond !== 'number') throw new TypeError(expected(`${name} to be a number`, perSecond));
+  if (Number.isFinite(perSecond) && perSecond > 0) return;
+  throw new RangeError(expected(`${name} to be a finite number above 0`, perSecond));
+}
+
+function assertBurst(burst: unknown, messagesPerSecond: number | undefined): void {
+  if (messagesPerSecond === undefined)
+    throw new TypeError(expected('rateLimit.burst to come with messagesPerSecond', burst));
+  if (typeof burst !== 'number') throw new TypeError(expected('rateLimit.burst to be a number', burst));
+  if (Number.isSafeInteger(burst) && burst >= 1) return;
+  throw new RangeError(expected('rateLimit.burst to be an integer of at least 1', burst));
 }
 
 function resolveHistory(compression: ConnectionsPoolOptions['compression'] = {}): number {
@@ -261,11 +351,6 @@ function resolveHeartbeat(heartbeat: boolean | HeartbeatOptions | undefined): Po
   // A ping is only sent when the last one has been answered or has cost the peer its connection.
   assertMs('heartbeat.timeout', timeout, interval);
   return { interval, timeout };
-}
-
-function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {
-  if (typeof value === 'string' && allowed.includes(value)) return;
-  throw new TypeError(expected(`${name} to be '${allowed.join("' or '")}'`, value));
 }
 
 function assertCount(name: string, count: unknown): void {

@@ -2,8 +2,9 @@ import { EventEmitter } from 'node:events';
 import type { Counters } from './counters.js';
 import { toError } from './errors.js';
 import type { ConnectionEvents } from './events.js';
-import type { PoolSettings, SlowDecision } from './options.js';
+import type { PoolSettings, RateDecision, SlowDecision } from './options.js';
 import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
+import type { ReceivedMessage } from './wire/message.js';
 
 /** The `Connection` that users see. Its methods may be overridden. */
 export interface Facade extends EventEmitter<ConnectionEvents> {
@@ -26,6 +27,8 @@ export interface PoolLink {
   onLeave(connection: Facade, rooms: readonly string[]): void;
   onFailure(error: Error, connection: Facade, isHandled: boolean): void;
   onSlow(connection: Facade, byteLength: number, isNew: boolean): SlowDecision;
+  /** It was sent more than `rateLimit` allows. */
+  onExceeded(connection: Facade, byteLength: number): RateDecision;
 }
 
 /**
@@ -82,6 +85,15 @@ export abstract class UserCode {
   emit<E extends keyof ConnectionEvents>(event: E, ...args: ConnectionEvents[E]): void {
     try {
       EventEmitter.prototype.emit.call(this.facade, event, ...args);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  /** `emit('message', …)` without an array of arguments, as it is called for each message received. */
+  protected emitMessage(message: ReceivedMessage, isBinary: boolean): void {
+    try {
+      EventEmitter.prototype.emit.call(this.facade, 'message', message, isBinary);
     } catch (error) {
       this.failed(error);
     }

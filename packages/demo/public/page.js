@@ -1,8 +1,8 @@
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 30_000;
 const MAX_LOG_ENTRIES = 500;
-/** After these the server does not want us back: we left (1000), or what we sent to join was wrong (1008). */
-const FINAL_CLOSE_CODES = new Set([1000, 1008]);
+/** After these the server does not want us back: we left (1000), cannot join like this (1008), or from here (4403). */
+const FINAL_CLOSE_CODES = new Set([1000, 1008, 4403]);
 
 const byId = (id) => document.getElementById(id);
 const [joinForm, chat, sayForm, log] = ['join', 'chat', 'say', 'log'].map(byId);
@@ -13,7 +13,6 @@ let ownId;
 let socket;
 let retry;
 let retries = 0;
-let lastError = '';
 /** Between Join and Leave: whether a lost connection is to be made again. */
 let isWanted = false;
 
@@ -43,10 +42,8 @@ sayForm.addEventListener('submit', (event) => {
 
 function connect() {
   showStatus('waiting', 'Connecting…');
-  socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
-  socket.addEventListener('open', () => {
-    send({ type: 'join', namespace: byId('namespace').value, name: byId('name').value });
-  });
+  const query = new URLSearchParams({ namespace: byId('namespace').value, name: byId('name').value });
+  socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws?${query}`);
   socket.addEventListener('message', ({ data }) => {
     const message = JSON.parse(data);
     receive[message.type]?.(message);
@@ -61,8 +58,9 @@ function send(message) {
 function onClose({ code, reason }) {
   members.clear();
   showMembers();
-  if (FINAL_CLOSE_CODES.has(code)) isWanted = false;
-  if (!isWanted) return showJoinForm(code === 1008 ? `Refused: ${lastError || reason}` : 'Not connected');
+  const isFinal = FINAL_CLOSE_CODES.has(code);
+  if (isFinal) isWanted = false;
+  if (!isWanted) return showJoinForm(isFinal && code !== 1000 ? `Refused: ${reason}` : 'Not connected');
   // A random part of the whole time, or all clients of a restarted server would come back at the same instant.
   const waitMs = Math.random() * Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** retries++);
   showStatus('waiting', `Disconnected (${reason || code}); next attempt in ${Math.ceil(waitMs / 1000)} s`);
@@ -107,7 +105,6 @@ const receive = {
     byId('stats').replaceChildren(...entries);
   },
   error({ message }) {
-    lastError = message;
     note(message, 'error');
   },
 };

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { gracefulShutdown, type DrainReport } from '@soketi/connections';
+import { acceptConnections, gracefulShutdown, type DrainReport } from '@soketi/connections';
 import { WebSocketServer } from 'ws';
-import { admit, createChat, tellStats, type Chat } from './chat.js';
-import { createListener, isOriginAllowed, pathOf, refuseUpgrade } from './http.js';
+import { createChat, Member, newcomer, tellStats, type Chat } from './chat.js';
+import { createListener } from './http.js';
 import { createMetrics } from './metrics.js';
 import { MAX_MESSAGE_BYTES } from './protocol.js';
 
@@ -26,7 +26,7 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly url: string;
   readonly chat: Chat;
-  /** Refuses upgrades with 503, closes every connection at the rate, then the server. */
+  /** Refuses newcomers with 1013, closes every connection at the rate, then the server. */
   readonly shutdown: () => Promise<DrainReport>;
 }
 
@@ -53,12 +53,17 @@ export async function startServer({
     },
   });
 
-  server.on('upgrade', (request, socket, head) => {
-    if (pathOf(request) !== '/ws') refuseUpgrade(socket, 404);
-    else if (!isOriginAllowed(request, allowedOrigins)) refuseUpgrade(socket, 403);
-    else webSocketServer.handleUpgrade(request, socket, head, (webSocket) => admit(chat, webSocket));
+  acceptConnections({
+    server,
+    webSocketServer,
+    pool: chat,
+    path: '/ws',
+    origins: allowedOrigins,
+    // Pages cannot see an HTTP status.
+    refuseWith: 'close',
+    authenticate: newcomer,
+    createConnection: ({ id, namespace }, socket) => new Member(id, namespace, socket),
   });
-
   server.listen(port, host);
   await once(server, 'listening');
   const statsTimer = setInterval(() => tellStats(chat), STATS_INTERVAL_MS);

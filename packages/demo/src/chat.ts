@@ -1,27 +1,21 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { Connection, ConnectionsPool } from '@soketi/connections';
 import type { WebSocket } from 'ws';
-import { FirstMessage, FurtherMessage, parse, type MemberView, type ServerMessage } from './protocol.js';
+import { check, Newcomer, parse, type MemberView, type ServerMessage } from './protocol.js';
 
-/** Time between opening a socket and joining, in ms. */
-const JOIN_TIMEOUT_MS = 10_000;
 /** Far more than a chat needs: whoever is that much behind has stopped reading. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** Policy violation: the page does not come back after it (RFC 6455 §7.4.1). */
 const POLICY_VIOLATION = 1008;
 
+/** A close reason holds 123 bytes; what is cut off in the middle of a character becomes 3 (RFC 6455 §5.5). */
+const MAX_REASON_BYTES = 120;
+
 /** A connection of this application: the library's, with what we want to know about each. */
-export class Member extends Connection<string, string, WebSocket> {
-  readonly name: string;
-
-  constructor(namespace: string, name: string, socket: WebSocket) {
-    // Clients do not choose their ids: they could take another's.
-    super(randomUUID(), namespace, socket);
-    this.name = name;
-  }
-
+export class Member extends Connection<string, string, WebSocket, { readonly name: string }> {
   get view(): MemberView {
-    return { id: this.id, name: this.name };
+    return { id: this.id, name: this.data.name };
   }
 }
 
@@ -34,6 +28,7 @@ export function createChat(): Chat {
     maxBufferedBytes: MAX_BUFFERED_BYTES,
   });
   chat.on('connection', (member) => {
+    member.on('message', (data) => hear(chat, member, data));
     const members = [...chat.namespace(member.namespace).values()].map(({ view }) => view);
     tell(member, { type: 'welcome', id: member.id, members, stats: chat.stats() });
     tellAll(chat, member.namespace, { type: 'joined', member: member.view }, [member.id]);
@@ -46,18 +41,17 @@ export function createChat(): Chat {
   return chat;
 }
 
-/** Takes a socket in once its first message, `join`, says where to. Until then the pool does not know it. */
-export function admit(chat: Chat, socket: WebSocket): void {
-  const timer = setTimeout(() => socket.close(POLICY_VIOLATION, 'Join first'), JOIN_TIMEOUT_MS);
-  socket.once('close', () => clearTimeout(timer));
-  // An `error` without a listener would end the process; `close` follows in any case.
-  socket.on('error', () => undefined);
-  socket.once('message', (data: Buffer, isBinary) => {
-    clearTimeout(timer);
-    const first = parse(FirstMessage, isBinary ? data : data.toString());
-    if (first.ok) join(chat, new Member(first.message.namespace, first.message.name, socket));
-    else void new Connection('', '', socket).sendErrorThenClose(first.error, POLICY_VIOLATION, 'Join first');
-  });
+/** Who asks to join: nobody has an account here, so `?namespace=lobby&name=Ada` is all. */
+export function newcomer({ url = '' }: IncomingMessage) {
+  const query = Object.fromEntries(new URL(url, 'http://localhost').searchParams);
+  const checked = check(Newcomer, query);
+  if (!checked.ok) {
+    const reason = Buffer.from(checked.problem).subarray(0, MAX_REASON_BYTES).toString();
+    return { status: 400, closeCode: POLICY_VIOLATION, reason };
+  }
+  const { namespace, name } = checked.value;
+  // Clients do not choose their ids: they could take another's.
+  return { id: randomUUID(), namespace, data: { name } };
 }
 
 /** What the pool holds, to everybody. */
@@ -67,14 +61,10 @@ export function tellStats(chat: Chat): void {
   }
 }
 
-function join(chat: Chat, member: Member): void {
-  member.on('message', (data) => {
-    const further = parse(FurtherMessage, data);
-    if (!further.ok) refuse(member, further.error);
-    else say(chat, member, further.message);
-  });
-  // While draining the pool refuses it and closes it with 1013: nothing is left to do.
-  void chat.newConnection(member);
+function hear(chat: Chat, member: Member, data: string | Uint8Array): void {
+  const message = parse(data);
+  if (message.ok) say(chat, member, message.value);
+  else refuse(member, { type: 'error', code: 'BAD_MESSAGE', message: message.problem });
 }
 
 function say(chat: Chat, member: Member, { text, to }: { text: string; to?: string | undefined }): void {

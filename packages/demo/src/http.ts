@@ -1,11 +1,5 @@
 import { readFileSync } from 'node:fs';
-import {
-  STATUS_CODES,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  type RequestListener,
-} from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { OutgoingHttpHeaders, RequestListener } from 'node:http';
 
 const SECURITY_HEADERS = {
   'Content-Security-Policy':
@@ -47,7 +41,7 @@ export function createListener(isReady: () => boolean, metrics: Metrics): Reques
       });
       response.end(body);
     };
-    const path = pathOf(request);
+    const path = request.url?.split('?', 1)[0] ?? '';
     const file = FILES.get(path);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       respond(405, 'Method not allowed\n', { Allow: 'GET, HEAD' });
@@ -59,32 +53,4 @@ export function createListener(isReady: () => boolean, metrics: Metrics): Reques
     else if (isReady()) respond(200, 'ready\n');
     else respond(503, 'draining\n');
   };
-}
-
-export function pathOf(request: IncomingMessage): string {
-  return request.url?.split('?', 1)[0] ?? '';
-}
-
-/** Answers an upgrade request with a status instead of a WebSocket. */
-export function refuseUpgrade(socket: Duplex, status: 403 | 404): void {
-  // A client may be gone before it has its answer; without a listener that would end the process.
-  socket.on('error', () => socket.destroy());
-  socket.once('finish', () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-  );
-}
-
-/**
- * Whether the page that asks may talk to this server. WebSockets know no same-origin policy: without this check
- * any site could use the server as whoever visits it (cross-site WebSocket hijacking). What is no browser sends no
- * `Origin`.
- *
- * @see RFC 6455 §10.2
- */
-export function isOriginAllowed({ headers }: IncomingMessage, allowedOrigins: readonly string[]): boolean {
-  const { origin, host } = headers;
-  if (origin === undefined || allowedOrigins.includes(origin)) return true;
-  // Only the host: behind a proxy that ends TLS, this server does not see the scheme.
-  return URL.canParse(origin) && new URL(origin).host === host;
 }

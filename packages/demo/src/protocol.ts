@@ -12,11 +12,11 @@ const VISIBLE = /^[^\p{Cc}\p{Cs}\p{Bidi_Control}]*$/u;
 const text = (maxLength: number) => v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(maxLength));
 const name = v.pipe(text(MAX_NAME_LENGTH), v.regex(VISIBLE, 'Expected visible characters only'));
 
-/** The first message of a client. */
-export const FirstMessage = v.strictObject({ type: v.literal('join'), namespace: name, name });
+/** Who joins, and where: the query of the upgrade. */
+export const Newcomer = v.strictObject({ namespace: name, name });
 
-/** Every further one: to everybody in the namespace or, with `to`, to one id. */
-export const FurtherMessage = v.strictObject({
+/** A message of a client: to everybody in the namespace or, with `to`, to one id. */
+export const Message = v.strictObject({
   type: v.literal('say'),
   text: text(MAX_TEXT_LENGTH),
   to: v.optional(v.string()),
@@ -36,27 +36,26 @@ export type ServerMessage =
   | { type: 'stats'; stats: PoolStats }
   | { type: 'error'; code: 'BAD_MESSAGE' | 'NOT_HERE'; message: string };
 
-export type Parsed<Message> =
-  { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly error: ServerMessage };
+export type Checked<Value> =
+  { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly problem: string };
 
-/** What a client sent, or what to answer when it is not the JSON text of such a message. */
-export function parse<const Schema extends v.GenericSchema>(
-  schema: Schema,
-  data: string | Uint8Array,
-): Parsed<v.InferOutput<Schema>> {
-  if (typeof data !== 'string') return bad('Expected text but received binary');
-  let value: unknown;
+/** The JSON text of a message, or what is wrong with it. */
+export function parse(data: string | Uint8Array): Checked<v.InferOutput<typeof Message>> {
+  if (typeof data !== 'string') return { ok: false, problem: 'Expected text but received binary' };
   try {
-    value = JSON.parse(data);
+    return check(Message, JSON.parse(data));
   } catch {
-    return bad('Expected JSON');
+    return { ok: false, problem: 'Expected JSON' };
   }
-  const result = v.safeParse(schema, value, { abortEarly: true });
-  if (result.success) return { ok: true, message: result.output };
-  const [issue] = result.issues;
-  return bad(`${v.getDotPath(issue) ?? 'message'}: ${issue.message}`);
 }
 
-function bad(message: string): { ok: false; error: ServerMessage } {
-  return { ok: false, error: { type: 'error', code: 'BAD_MESSAGE', message } };
+/** What a client sent, or what is wrong with it. */
+export function check<const Schema extends v.GenericSchema>(
+  schema: Schema,
+  value: unknown,
+): Checked<v.InferOutput<Schema>> {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return { ok: true, value: result.output };
+  const [issue] = result.issues;
+  return { ok: false, problem: `${v.getDotPath(issue) ?? 'message'}: ${issue.message}` };
 }

@@ -2,14 +2,14 @@ import { startServer } from './app.js';
 
 const MAX_PORT = 65_535;
 
-const { HOST, ALLOWED_ORIGINS } = process.env;
+const { HOST, ALLOWED_ORIGINS = '' } = process.env;
 
 try {
   const { url, chat } = await startServer({
     port: integer('PORT', { fallback: 8080, min: 0, max: MAX_PORT }),
     host: HOST || '127.0.0.1',
     drainPerSecond: integer('DRAIN_PER_SECOND', { fallback: 1000, min: 1, max: Number.MAX_SAFE_INTEGER }),
-    allowedOrigins: ALLOWED_ORIGINS?.split(',').map((origin) => origin.trim()) ?? [],
+    allowedOrigins: ALLOWED_ORIGINS.split(',').flatMap((origin) => origin.trim() || []),
     // The process ends by itself, with status 0, when the shutdown has closed everything.
     signals: ['SIGTERM', 'SIGINT'],
   });

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { ChatClient, refusalOf, start, webSocketUrl } from './support/chat-client.js';
+import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
 /** With the path as it is: `fetch` would tidy it up. */
 function statusOf(url: string, path: string): Promise<number | undefined> {
@@ -89,18 +89,23 @@ describe('upgrades', () => {
   });
 
   test.each(['https://evil.example', 'null', 'http://127.0.0.1', 'http://127.0.0.1:1'])(
-    'from the foreign origin %s are 403',
+    'from the foreign origin %s are closed with 4403',
     async (origin) => {
-      const { url } = await start();
-      expect((await refusalOf(webSocketUrl(url), { origin })).status).toBe(403);
+      const { url, chat } = await start();
+      const stranger = await ChatClient.connect(url, undefined, { origin });
+      expect(await stranger.closed).toEqual({ code: 4403, reason: 'Forbidden' });
+      expect(chat.stats()).toMatchObject({ connections: 0, refused: 0 });
     },
   );
 
   test('from the own origin, an allowed one and none are accepted', async () => {
-    const { url } = await start({ allowedOrigins: ['https://app.example'] });
-    await ChatClient.connect(url, { origin: url });
-    await ChatClient.connect(url, { origin: 'https://app.example' });
-    await ChatClient.connect(url);
-    expect((await refusalOf(webSocketUrl(url), { origin: 'https://app.example.evil' })).status).toBe(403);
+    const { url, chat } = await start({ allowedOrigins: ['https://app.example'] });
+    for (const origin of [url, 'https://app.example', undefined])
+      expect(await (await ChatClient.connect(url, undefined, { origin })).next()).toMatchObject({
+        type: 'welcome',
+      });
+    expect(chat.stats().connections).toBe(3);
+    const stranger = await ChatClient.connect(url, undefined, { origin: 'https://app.example.evil' });
+    expect((await stranger.closed).code).toBe(4403);
   });
 });

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { ChatClient, refusalOf, start, webSocketUrl } from './support/chat-client.js';
+import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
 const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
 const NPM_START = fileURLToPath(new URL('../dist/npm-start.js', import.meta.url));
@@ -56,12 +56,14 @@ async function startDraining(signal: NodeJS.Signals) {
 }
 
 signalTest.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s drains: 503 for newcomers, 1012 for clients, then status 0',
+  '%s drains: 1013 for newcomers, 1012 for clients, then status 0',
   async (signal) => {
     const { url, ended, stuck } = await startDraining(signal);
-    const refusal = await refusalOf(webSocketUrl(url));
-    expect(refusal.status).toBe(503);
-    expect(refusal.headers['retry-after']).toMatch(/^[1-9]\d*$/);
+    const newcomer = await ChatClient.connect(url);
+    expect(await newcomer.closed).toEqual({ code: 1013, reason: 'Service Unavailable' });
+    const { status, headers } = await refusalOf(url.replace('http', 'ws'));
+    expect(status).toBe(503);
+    expect(headers['retry-after']).toMatch(/^[1-9]\d*$/);
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     expect((await fetch(`${url}/readyz`)).status).toBe(503);
     stuck.socket.resume();
@@ -88,14 +90,6 @@ signalTest(
     expect(performance.now() - startedAtMs).toBeGreaterThan(250);
   },
 );
-
-signalTest('a client that has not joined yet is closed like the others, and the process ends', async () => {
-  const { url, process, ended } = await listen();
-  const stranger = await ChatClient.connect(url);
-  process.kill('SIGTERM');
-  expect(await stranger.closed).toEqual({ code: 1012, reason: 'The server restarts' });
-  expect(await ended).toBe(0);
-});
 
 signalTest('the rate comes from the environment', async () => {
   const { url, process, ended } = await listen({ DRAIN_PER_SECOND: '1' });
@@ -126,14 +120,14 @@ signalTest('a signal that reaches only the shell of npm drains the server too', 
   await ended;
 });
 
-test('a client that joins while the server drains is not added, and is told to come back', async () => {
+test('a client that comes while the server drains is not added, and is told to come back', async () => {
   const { url, chat, shutdown } = await start();
-  const stranger = await ChatClient.connect(url);
   const stuck = await ChatClient.join(url, 'Stuck');
   stuck.socket.pause();
   const done = shutdown();
-  stranger.send({ type: 'join', namespace: 'lobby', name: 'Late' });
-  expect((await stranger.closed).code).toBe(1012);
+  await vi.waitFor(() => expect(chat.draining).toBe(true));
+  const late = await ChatClient.connect(url);
+  expect((await late.closed).code).toBe(1013);
   expect(chat.namespace('lobby').size).toBe(1);
   stuck.socket.resume();
   expect(await done).toMatchObject({ closed: 1, terminated: 0 });

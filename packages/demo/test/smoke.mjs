@@ -22,7 +22,7 @@ try {
   for (const path of ['/', '/healthz', '/readyz']) {
     assert.equal((await fetch(url + path)).status, 200, path);
   }
-  await talk(`${url.replace('http', 'ws')}/ws`);
+  await talk(`${url.replace('http', 'ws')}/ws?namespace=smoke&name=Smoke`);
   assert.deepEqual(await ended, [0, null], 'status of the server');
   console.log(`Smoke test passed: ${url} served its page, a WebSocket and its drain`);
 } catch (error) {
@@ -49,7 +49,6 @@ async function talk(url) {
     });
   });
   await once(socket, 'open');
-  socket.send(JSON.stringify({ type: 'join', namespace: 'smoke', name: 'Smoke' }));
   const failure = closed.then(([code]) => Promise.reject(new Error(`Closed early with ${code}`)));
   failure.catch(() => undefined);
   const { text, from } = await Promise.race([heard, failure]);

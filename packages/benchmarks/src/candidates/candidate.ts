@@ -33,6 +33,7 @@ export interface Server {
   connected(): number;
   broadcast(text: string): void;
   broadcastExcept?(text: string, ids: readonly number[]): void;
+  broadcastTo?(room: string, text: string): void;
   sendTo?(id: number, text: string): void;
   /** Sends all broadcasts of a turn at once, for a candidate that can prepare them. */
   prepareTurn?(texts: readonly string[]): () => void;

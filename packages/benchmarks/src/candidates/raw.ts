@@ -9,7 +9,16 @@ import { webSocketServer, type Candidate } from './candidate.js';
  */
 export const raw: Candidate = {
   module: 'ws',
-  cannot: ['private', 'all but 1', 'all but 100', 'echo', 'inbound'],
+  cannot: [
+    'private',
+    'all but 1',
+    'all but 100',
+    'to the room of all',
+    'to a room of ten',
+    'to one of many rooms',
+    'echo',
+    'inbound',
+  ],
   async start({ accept }) {
     const sockets: Socket[] = [];
     const { server, port } = await webSocketServer('none');

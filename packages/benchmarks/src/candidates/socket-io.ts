@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import { Server, type Socket } from 'socket.io';
+import { roomsOf } from '../rooms.js';
 import { deflateOption, listen, type Candidate } from './candidate.js';
 
 /** Beyond any run: the heartbeat is off in every candidate. */
@@ -9,7 +10,7 @@ const NEVER_MS = 3_600_000;
 export const socketIo: Candidate = {
   module: 'socket.io',
   isSocketIo: true,
-  async start({ compression, isIndexed, accept }) {
+  async start({ compression, isIndexed, accept, rooms }) {
     const byId: Socket[] = [];
     let connected = 0;
     const server = createServer();
@@ -21,6 +22,7 @@ export const socketIo: Candidate = {
     });
     io.on('connection', (socket) => {
       connected++;
+      void socket.join([...roomsOf(rooms, Number(socket.handshake.query['id']))]);
       if (isIndexed) byId[Number(socket.handshake.query['id'])] = socket;
       if (accept) socket.on('m', accept({ send: (text) => socket.emit('m', text) }));
     });
@@ -29,6 +31,7 @@ export const socketIo: Candidate = {
       connected: () => connected,
       broadcast: (text) => void io.emit('m', text),
       broadcastExcept: (text, ids) => void io.except(ids.map((id) => byId[id]?.id ?? '')).emit('m', text),
+      broadcastTo: (room, text) => void io.to(room).emit('m', text),
       sendTo: (id, text) => void byId[id]?.emit('m', text),
     };
   },

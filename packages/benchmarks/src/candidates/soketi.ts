@@ -1,5 +1,6 @@
 import type * as Library from '@soketi/connections';
 import type { WebSocket } from 'ws';
+import { roomsOf } from '../rooms.js';
 import { idOf, webSocketServer, type Candidate } from './candidate.js';
 
 const NAMESPACE = 'bench';
@@ -9,7 +10,7 @@ type Member = Library.Connection<number, Library.WebSocketMessage, WebSocket>;
 function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
   return {
     module: '@soketi/connections',
-    async start({ module, compression, accept }) {
+    async start({ module, compression, accept, rooms }) {
       const { Connection, ConnectionsPool } = (await import(module)) as typeof Library;
       const pool = new ConnectionsPool<Library.WebSocketMessage, Member>(options);
       const { server, port } = await webSocketServer(compression);
@@ -17,6 +18,8 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
         const connection: Member = new Connection(idOf(url), NAMESPACE, socket);
         const onText = accept?.(connection);
         if (onText) connection.on('message', (text) => onText(text as string));
+        // An older checkout has no rooms.
+        if (rooms !== undefined) connection.join(roomsOf(rooms, connection.id));
         void pool.newConnection(connection);
       });
       return {
@@ -24,6 +27,7 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
         connected: () => pool.namespace(NAMESPACE).size,
         broadcast: (text) => void pool.broadcastMessage(NAMESPACE, text),
         broadcastExcept: (text, ids) => void pool.broadcastMessage(NAMESPACE, text, ids),
+        broadcastTo: (room, text) => void pool.broadcastMessage(NAMESPACE, text, { rooms: room }),
         sendTo: (id, text) => void pool.getConnection(NAMESPACE, id)?.send(text),
       };
     },

@@ -1,3 +1,4 @@
+import { roomsOf } from '../rooms.js';
 import { idOf, type Candidate } from './candidate.js';
 
 const TOPIC = 'bench';
@@ -43,7 +44,7 @@ export const uws: Candidate = {
   module: process.env['UWS_MODULE'] ?? 'uWebSockets.js',
   // A socket's `publish` leaves itself out; there is no way to leave out more.
   cannot: ['all but 100'],
-  async start({ module, compression, isIndexed, accept }) {
+  async start({ module, compression, isIndexed, accept, rooms }) {
     const { default: library } = (await import(module)) as { default: UWebSockets };
     const byId: Socket[] = [];
     let connected = 0;
@@ -63,6 +64,7 @@ export const uws: Candidate = {
         if (accept) user.onText = accept({ send: (text) => socket.send(text, IS_BINARY, compress) });
         if (isIndexed) byId[user.id] = socket;
         socket.subscribe(TOPIC);
+        for (const room of roomsOf(rooms, user.id)) socket.subscribe(room);
         connected++;
       },
       message: (socket: Socket, data: ArrayBuffer) =>
@@ -76,6 +78,7 @@ export const uws: Candidate = {
       connected: () => connected,
       broadcast: (text) => void app.publish(TOPIC, text, IS_BINARY, compress),
       broadcastExcept: (text, [id]) => void byId[id ?? 0]?.publish(TOPIC, text, IS_BINARY, compress),
+      broadcastTo: (room, text) => void app.publish(room, text, IS_BINARY, compress),
       sendTo: (id, text) => void byId[id]?.send(text, IS_BINARY, compress),
     };
   },

@@ -2,17 +2,16 @@ import cluster from 'node:cluster';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
-import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { assertFunction, assertKeys, assertMs } from '../arguments.js';
+import { assertFunction, assertKeys, assertMethod, assertMs } from '../arguments.js';
 import { expected } from '../errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
 import type { DrainReport } from '../drain-report.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
+import { assertRetryAfter, DEFAULT_RETRY_AFTER_SECONDS } from '../upgrades/refusal.js';
+import { UpgradeGate } from '../upgrades/upgrade-gate.js';
 
-/** `Retry-After` of refused upgrades, in seconds (RFC 9110 §10.2.3). */
-const DEFAULT_RETRY_AFTER_SECONDS = 5;
 /** How long requests that are still running may take once the pool is empty, in ms. */
 const REQUEST_GRACE_MS = 5_000;
 /** How often idle connections are closed meanwhile, in ms. */
@@ -153,15 +152,13 @@ const SHUTDOWN_OPTIONS = [
 /** Checks everything now, not when the process has to end. */
 function assertOptions(options: GracefulShutdownOptions): void {
   assertKeys('the shutdown options', options, SHUTDOWN_OPTIONS);
-  const { server, pool, webSocketServer, retryAfter = 0, readinessDelay = 0 } = options;
+  const { server, pool, webSocketServer, retryAfter, readinessDelay = 0 } = options;
   assertMethod('server', server, 'close');
   // An HTTP/2 server has none, and its sessions would hold it open.
   assertMethod('server', server, 'closeAllConnections');
   assertMethod('pool', pool, 'drainConnections');
   if (webSocketServer !== undefined) assertMethod('webSocketServer', webSocketServer, 'close');
-  if (!Number.isSafeInteger(retryAfter) || retryAfter < 0) {
-    throw new RangeError(expected('retryAfter to be a whole number of seconds', retryAfter));
-  }
+  assertRetryAfter(retryAfter);
   if (readinessDelay !== 0) assertMs('readinessDelay', readinessDelay);
   planDrain(options.drain ?? {}, DEFAULT_CLOSE_TIMEOUT_MS);
   assertSignals(options.signals ?? []);
@@ -223,30 +220,16 @@ function socketsIn({ sockets = [] }: DrainOptions): Iterable<NativeWebsocket> {
 
 /** Refuses upgrades with 503. @returns a function that undoes it */
 function refuseUpgrades(server: Server, retryAfter: number): () => void {
-  // In place of the listeners that took upgrades so far: an upgrade must have one answer.
-  const takers = server.rawListeners('upgrade') as ((...args: unknown[]) => void)[];
-  const onUpgrade = (_request: unknown, socket: Duplex): void => refuse(socket, retryAfter);
+  const reopen = UpgradeGate.of(server).close(retryAfter);
   // A connection that is kept alive would hold the server open after its last request.
   const onRequest = (_request: unknown, response: ServerResponse): void => {
     response.setHeader('Connection', 'close');
   };
-  server.removeAllListeners('upgrade').on('upgrade', onUpgrade).prependListener('request', onRequest);
+  server.prependListener('request', onRequest);
   return () => {
-    server.off('upgrade', onUpgrade).off('request', onRequest);
-    for (const taker of takers) server.on('upgrade', taker);
+    server.off('request', onRequest);
+    reopen();
   };
-}
-
-function refuse(socket: Duplex, retryAfter: number): void {
-  // The peer may be gone already.
-  socket.on('error', () => socket.destroy());
-  // Nor do we wait for it to end its side.
-  socket.once('finish', () => socket.destroy());
-  socket.end(
-    'HTTP/1.1 503 Service Unavailable\r\n' +
-      `Retry-After: ${retryAfter}\r\n` +
-      'Connection: close\r\nContent-Length: 0\r\n\r\n',
-  );
 }
 
 /** Closes the server and waits for its sockets, also if its owner is closing it already. */
@@ -301,9 +284,4 @@ function assertSignals(signals: unknown): void {
     typeof name === 'string' && Object.hasOwn(constants.signals, name);
   if (Array.isArray(signals) && signals.every(isKnown)) return;
   throw new TypeError(expected("signals to be names such as 'SIGTERM'", signals));
-}
-
-function assertMethod(name: string, value: unknown, method: string): void {
-  if (typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function') return;
-  throw new TypeError(expected(`${name} to have ${method}()`, value));
 }

@@ -8,6 +8,8 @@ import { wheel } from './timing-wheel.js';
 export interface LivenessOwner {
   /** Closing has begun. */
   readonly isClosed: boolean;
+  /** We do not read from the socket at present. */
+  readonly isPaused: boolean;
   readonly counters: Counters | undefined;
   /** Has `Liveness.onDeadline` called about that time. */
   schedule(atMs: number): void;
@@ -91,12 +93,16 @@ export class Liveness {
   }
 
   #onSilence(heartbeat: Heartbeat, nowMs: number): void {
-    if (this.#signsForHeartbeat.areThere(nowMs, this.#heartbeatTimeoutMs, this.#heardAtMs)) {
+    if (this.#areThere(this.#signsForHeartbeat, nowMs, this.#heartbeatTimeoutMs)) {
       heartbeat.extend(nowMs);
       return;
     }
     if (this.#owner.counters) this.#owner.counters.heartbeatsLost++;
     this.#owner.abort();
+  }
+
+  #areThere(signs: SignsOfLife, nowMs: number, timeoutMs: number): boolean {
+    return signs.areThere(nowMs, timeoutMs, this.#heardAtMs, this.#owner.isPaused);
   }
 
   #ping(): void {
@@ -112,7 +118,7 @@ export class Liveness {
   #checkIdle(nowMs: number): void {
     if (this.#idleTimeoutMs === 0 || this.#owner.isClosed) return;
     const isDue = nowMs >= this.#activeAtMs + this.#idleTimeoutMs;
-    if (isDue && !this.#signsForIdle.areThere(nowMs, this.#idleTimeoutMs, this.#heardAtMs)) {
+    if (isDue && !this.#areThere(this.#signsForIdle, nowMs, this.#idleTimeoutMs)) {
       if (this.#owner.counters) this.#owner.counters.idleTimeouts++;
       this.#owner.closeIdle();
       return;

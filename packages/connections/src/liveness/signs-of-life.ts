@@ -30,11 +30,12 @@ export class SignsOfLife {
    * Asked each time that `timeoutMs` have passed in silence.
    *
    * @param heardAtMs when something was last received: what was seen before that does not count
+   * @param isPaused we have stopped reading, of whatever kind the socket is
    */
-  areThere(nowMs: number, timeoutMs: number, heardAtMs: number): boolean {
+  areThere(nowMs: number, timeoutMs: number, heardAtMs: number, isPaused = false): boolean {
     if (heardAtMs > this.#lookedAtMs) this.#progress = this.#pausedSinceMs = undefined;
     this.#lookedAtMs = nowMs;
-    if ((this.#socket as { readonly isPaused?: unknown }).isPaused === true) {
+    if (isPaused || (this.#socket as { readonly isPaused?: unknown }).isPaused === true) {
       this.#pausedSinceMs ??= nowMs;
       return nowMs - this.#pausedSinceMs < timeoutMs * MAX_PAUSED_TIMEOUTS;
     }

@@ -2,12 +2,23 @@ import type { ReceivedMessage } from '../wire/message.js';
 
 /** Messages that arrive before anybody listens are kept in memory up to this size, in bytes. */
 const MAX_HELD_BYTES = 64 * 1024;
+/** The same as a number of messages, as empty ones need memory too. */
+const MAX_HELD_MESSAGES = 1_024;
+/**
+ * What a socket may still deliver after it was paused, in bytes. `ws` has read up to some 128 KiB by then, which may
+ * inflate to much more.
+ */
+const MAX_BYTES_AFTER_PAUSE = 4 * 1024 * 1024;
+/** What a held message counts beside its payload while the socket is paused, in bytes. */
+const MESSAGE_BYTES = 128;
 
 /** The connection that messages are held for. */
 export interface HeldMessagesOwner {
   /** Somebody listens for messages. */
   readonly wantsMessages: boolean;
   deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void;
+  /** Whether the rate limit allows a message that waited for it now. If not, `release` is called again in time. */
+  admit(byteLength: number): boolean;
   failed(error: unknown): void;
   /** Stops reading from the socket, if it can. @returns whether it did */
   pause(): boolean;
@@ -21,19 +32,29 @@ interface Held {
   message: ReceivedMessage | undefined;
   readonly isBinary: boolean;
   readonly byteLength: number;
+  /** It waits for the rate limit. */
+  readonly isLimited: boolean;
 }
 
 /**
- * Messages that cannot be delivered yet, in order: nobody listens, or a `Blob` before them is still being read.
+ * Messages that cannot be delivered yet, in order: nobody listens, a `Blob` before them is still being read, or the rate
+ * limit does not allow them yet.
  *
- * When they exceed 64 KiB, the socket is paused. If it cannot be paused, further messages are lost.
+ * The socket is paused when they exceed 64 KiB or 1,024 messages, and when one waits for the rate limit. If it cannot
+ * be paused, further messages are lost.
  */
 export class HeldMessages {
-  /** When they are given up, on the wheel's clock. */
-  readonly untilMs: number;
+  /** When they are given up if nobody listens, on the wheel's clock. */
+  untilMs: number;
   readonly #owner: HeldMessagesOwner;
-  readonly #queue: Held[] = [];
+  /** The first one is at `#first`: `shift` would move all the others, which can be 20,000. */
+  #queue: Held[] = [];
+  #first = 0;
   #bytes = 0;
+  /** How many of them wait for the rate limit. */
+  #limited = 0;
+  /** Since the socket was paused. */
+  #bytesAfterPause = 0;
   #isPaused = false;
   #isReleasing = false;
 
@@ -42,41 +63,92 @@ export class HeldMessages {
     this.untilMs = untilMs;
   }
 
+  /** Some of them wait for the rate limit, and so has everything that arrives after them to. */
+  get hasLimited(): boolean {
+    return this.#limited > 0;
+  }
+
+  /** The socket is paused because of them. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
   /** For the `newListener` event of the connection, which is emitted before the listener is there. */
   readonly onNewListener = (event: string): void => {
     if (event === 'message') queueMicrotask(() => this.release());
   };
 
-  /** @returns `false` if there is no room for the message */
-  add(message: ReceivedMessage, isBinary: boolean, byteLength: number): boolean {
-    this.#bytes += byteLength;
-    if (this.#bytes > MAX_HELD_BYTES && !this.#isPaused) {
-      this.#isPaused = this.#owner.pause();
-      if (!this.#isPaused) {
-        this.#bytes -= byteLength;
-        return false;
-      }
-    }
-    this.#queue.push({ message, isBinary, byteLength });
+  /**
+   * @param isLimited it waits for the rate limit
+   * @returns `false` if there is no room for the message
+   */
+  add(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): boolean {
+    if (!this.#hasRoom(byteLength, isLimited)) return false;
+    this.#push({ message, isBinary, byteLength, isLimited });
     return true;
   }
 
-  addBlob(blob: Blob): void {
-    const held: Held = { message: undefined, isBinary: true, byteLength: blob.size };
-    this.#bytes += blob.size;
+  /** @returns `false` if it waits for the rate limit and there is no room for it */
+  addBlob(blob: Blob, isLimited: boolean): boolean {
+    if (isLimited && !this.#hasRoom(blob.size, true)) return false;
+    const held: Held = { message: undefined, isBinary: true, byteLength: blob.size, isLimited };
+    this.#push(held);
+    this.#read(blob, held);
+    return true;
+  }
+
+  #hasRoom(byteLength: number, isLimited: boolean): boolean {
+    if (this.#isPaused) {
+      this.#bytesAfterPause += byteLength + MESSAGE_BYTES;
+      return this.#bytesAfterPause <= MAX_BYTES_AFTER_PAUSE;
+    }
+    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.#length >= MAX_HELD_MESSAGES;
+    if (!isFull && !isLimited) return true;
+    this.#bytesAfterPause = 0;
+    return (this.#isPaused = this.#owner.pause());
+  }
+
+  #push(held: Held): void {
+    this.#bytes += held.byteLength;
+    if (held.isLimited) this.#limited++;
     this.#queue.push(held);
+  }
+
+  #shift(): Held {
+    const held = this.#queue[this.#first++] as Held;
+    if (this.#first * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#first);
+      this.#first = 0;
+    }
+    this.#bytes -= held.byteLength;
+    if (held.isLimited) this.#limited--;
+    return held;
+  }
+
+  get #length(): number {
+    return this.#queue.length - this.#first;
+  }
+
+  #read(blob: Blob, held: Held): void {
     blob.arrayBuffer().then(
       (bytes) => {
         held.message = Buffer.from(bytes);
         this.release();
       },
       (error: unknown) => {
-        this.#bytes -= held.byteLength;
-        this.#queue.splice(this.#queue.indexOf(held), 1);
+        this.#remove(held);
         this.#owner.failed(error);
         this.release();
       },
     );
+  }
+
+  #remove(held: Held): void {
+    const index = this.#queue.indexOf(held);
+    if (index < 0) return;
+    this.#queue.splice(index, 1);
+    this.#bytes -= held.byteLength;
+    if (held.isLimited) this.#limited--;
   }
 
   /** Delivers what can be delivered now. */
@@ -84,23 +156,24 @@ export class HeldMessages {
     if (this.#isReleasing) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
-      const message = this.#queue[0]?.message;
-      if (message === undefined) break;
-      const { isBinary, byteLength } = this.#queue.shift() as Held;
-      this.#bytes -= byteLength;
-      this.#owner.deliver(message, isBinary, byteLength);
+      const head = this.#queue[this.#first];
+      if (head?.message === undefined) break;
+      if (head.isLimited && !this.#owner.admit(head.byteLength)) break;
+      this.#shift();
+      this.#owner.deliver(head.message, head.isBinary, head.byteLength);
     }
     this.#isReleasing = false;
-    if (this.#queue.length > 0) return;
+    if (this.#length > 0) return;
     this.#resume();
     this.#owner.emptied();
   }
 
   /** Nobody wants them. @returns how many are dropped */
   drop(): number {
-    const { length } = this.#queue;
-    this.#queue.length = 0;
-    this.#bytes = 0;
+    const length = this.#length;
+    this.#queue = [];
+    this.#first = 0;
+    this.#bytes = this.#limited = 0;
     this.#resume();
     return length;
   }

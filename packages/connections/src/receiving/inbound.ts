@@ -1,14 +1,16 @@
 import type { EventEmitter } from 'node:events';
-import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
+import { DEFAULT_CLOSE_TIMEOUT_MS, type RateDecision, type RateLimitSettings } from '../options.js';
 import { hasOtherListeners } from '../sockets/events.js';
 import { wheel } from '../liveness/timing-wheel.js';
 import { UserCode } from '../user-code.js';
-import { decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
+import { byteLengthOf, decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
 import { HeldMessages, type HeldMessagesOwner } from './held-messages.js';
+import { TokenBucket } from './token-bucket.js';
 
 interface Pausable {
   pause(): void;
   resume(): void;
+  readonly isPaused?: unknown;
 }
 
 /**
@@ -17,12 +19,28 @@ interface Pausable {
  */
 export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
+  /** What is left of the rate limit, if there is one. */
+  #bucket: TokenBucket | undefined;
+  /** How the socket has closed, while what it brought before waits for the rate limit. */
+  #heldClose: { readonly code: number; readonly reason: unknown } | undefined;
+  /** It is being closed because it sent too much, and may still be sending. */
+  #isFlooding = false;
+  /** Nothing more is read from the socket in this turn of the event loop. */
+  #hasHadItsTurn = false;
   /** Nobody came in time: nothing is held any more. */
   #isUnwanted = false;
   #mode: 'open' | 'draining' | 'silent' = 'open';
 
   /** Has `checkHeld` called about that time. */
   abstract schedule(atMs: number): void;
+  /** The socket has closed, or was released. */
+  abstract get isGone(): boolean;
+  /** The client has sent more than it may: closes it, unless it is being closed already. */
+  protected abstract closeFlooding(): void;
+  /** The socket has closed, but what it brought is still to be delivered. */
+  protected abstract closedEarly(): void;
+  /** The socket has closed, and nothing waits any more. */
+  abstract handleClose(code: number, reason: unknown): void;
 
   get wantsMessages(): boolean {
     return this.facade.listenerCount('message') > 0;
@@ -31,22 +49,47 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   protected receive(data: unknown, isBinary: boolean): void {
     if (this.#mode === 'silent') {
       this.#ignore(1);
+      if (this.#isFlooding) this.#endTurn();
       return;
     }
-    if (typeof data === 'object' && !(data instanceof Uint8Array) && isBlob(data)) {
-      this.#hold().addBlob(data);
-      return;
+    // From here on the path of a message that is simply delivered looks at each thing once.
+    const isBytes = data instanceof Uint8Array;
+    const byteLength = isBytes ? data.length : byteLengthOf(data);
+    let isLimited = false;
+    if (this.#bucket !== undefined) {
+      // Before it is decoded: a message that is dropped should cost little.
+      const decision = this.#limit(this.#bucket, byteLength);
+      if (decision === 'drop') {
+        this.#drop();
+        return;
+      }
+      isLimited = decision === 'pause';
     }
-    const message = decodeMessage(data, isBinary);
-    const byteLength = data instanceof Uint8Array ? data.length : sizeOf(message);
-    if (this.#held === undefined && this.wantsMessages) this.deliver(message, isBinary, byteLength);
-    else if (this.#held === undefined && !this.#mayHold) this.#ignore(1);
-    else this.#keep(message, isBinary, byteLength);
+    if (!isBytes && isBlob(data)) this.#keepBlob(data, isLimited);
+    else if (this.#held === undefined && !isLimited && this.wantsMessages)
+      this.deliver(decodeMessage(data, isBinary), isBinary, byteLength);
+    else this.#receiveEarly(decodeMessage(data, isBinary), isBinary, byteLength, isLimited);
   }
 
-  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
+  #drop(): void {
+    this.#ignore(1);
+    this.#endTurn();
+  }
+
+  #receiveEarly(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
+    if (this.#held === undefined && !isLimited && !this.#mayHold) this.#ignore(1);
+    else this.#keep(message, isBinary, byteLength, isLimited);
+  }
+
+  #keepBlob(blob: Blob, isLimited: boolean): void {
+    if (!this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
+  }
+
+  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
     const held = this.#hold();
-    if (!held.add(message, isBinary, byteLength)) this.#ignore(1);
+    const isBehindOthers = held.hasLimited;
+    if (!held.add(message, isBinary, byteLength, isLimited)) this.#ignore(1);
+    if (isBehindOthers) return;
     // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
     if (this.wantsMessages) held.release();
   }
@@ -62,8 +105,61 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
       counters.bytesReceived += byteLength;
     }
     this.#isUnwanted = false;
-    this.emit('message', message, isBinary);
+    this.emitMessage(message, isBinary);
   }
+
+  // ---------------------------------------------------------------- rate limit
+
+  protected startRateLimit(limit: RateLimitSettings | undefined): void {
+    this.#bucket = limit && new TokenBucket(limit, performance.now());
+  }
+
+  /** What waits for the limit is delivered soon; not now, as this must not run user code. */
+  protected endRateLimit(): void {
+    this.#bucket = undefined;
+    if (this.#held?.hasLimited) this.schedule(wheel.nowMs);
+  }
+
+  /** What becomes of a message that has just arrived; 'pause': it waits. */
+  #limit(bucket: TokenBucket, byteLength: number): Exclude<RateDecision, 'close'> {
+    const isBehindOthers = this.#held?.hasLimited === true;
+    if (!isBehindOthers && bucket.take(byteLength, performance.now())) return 'accept';
+    if (this.counters) this.counters.rateLimited++;
+    if (isBehindOthers) return 'pause';
+    const decision = this.pool?.onExceeded(this.facade, byteLength) ?? 'drop';
+    // A function that decides may have closed or released the connection.
+    if (this.isGone || this.#mode === 'silent') return 'drop';
+    if (decision !== 'close') return decision;
+    this.#mode = 'silent';
+    this.#isFlooding = true;
+    this.dropHeld();
+    this.closeFlooding();
+    return 'drop';
+  }
+
+  /**
+   * Lets the other sockets have their turn before more is read from this one. Node reads up to 2 MiB from a socket at a
+   * time: a flood would hold the event loop for as long as that takes, even if all of it is dropped.
+   */
+  #endTurn(): void {
+    if (this.#hasHadItsTurn || this.isPaused || (this.socket as Pausable).isPaused === true) return;
+    this.#hasHadItsTurn = this.pause();
+    if (this.#hasHadItsTurn) setImmediate(() => this.startTurn());
+  }
+
+  protected startTurn(): void {
+    if (!this.#hasHadItsTurn) return;
+    this.#hasHadItsTurn = false;
+    if (!this.isPaused) this.resume();
+  }
+
+  admit(byteLength: number): boolean {
+    if (this.#bucket?.takeWaiting(byteLength, performance.now()) !== false) return true;
+    this.schedule(wheel.nowMs + this.#bucket.waitMs(byteLength));
+    return false;
+  }
+
+  // ---------------------------------------------------------------- closing
 
   /** A drain: messages are delivered until the socket has closed. */
   protected receiveUntilClosed(): void {
@@ -84,6 +180,25 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     this.emptied();
   }
 
+  /**
+   * The socket has closed. While messages that it brought before wait for the rate limit, so does its close: all at once
+   * they would be the flood that the limit is there to prevent.
+   *
+   * @returns whether the close waits; `handleClose` is called again
+   */
+  protected holdClose(code: number, reason: unknown): boolean {
+    if (this.isCloseHeld) return true;
+    if (!this.#held?.hasLimited || !this.wantsMessages) return false;
+    this.#heldClose = { code, reason };
+    this.receiveUntilClosed();
+    this.closedEarly();
+    return true;
+  }
+
+  protected get isCloseHeld(): boolean {
+    return this.#heldClose !== undefined;
+  }
+
   /** The socket has closed: what is held and wanted is still delivered. */
   protected deliverHeld(): void {
     if (this.wantsMessages) this.#held?.release();
@@ -93,32 +208,50 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   emptied(): void {
     if (this.#held) emitterOf(this.facade).off('newListener', this.#held.onNewListener);
     this.#held = undefined;
+    if (this.#heldClose === undefined) return;
+    const { code, reason } = this.#heldClose;
+    this.#heldClose = undefined;
+    this.handleClose(code, reason);
   }
 
   /** Gives up messages that nobody has listened for in time. */
   protected checkHeld(nowMs: number): void {
     if (this.#held === undefined) return;
     if (this.wantsMessages) {
+      this.#held.untilMs = nowMs + this.closeTimeoutMs;
       this.#held.release();
-      return;
+    } else if (nowMs >= this.#held.untilMs) {
+      this.#isUnwanted = true;
+      this.dropHeld();
     }
-    if (nowMs < this.#held.untilMs) {
-      this.schedule(this.#held.untilMs);
-      return;
-    }
-    this.#isUnwanted = true;
-    this.dropHeld();
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- both may have emptied it
+    if (this.#held !== undefined) this.schedule(this.#held.untilMs);
+  }
+
+  /** We do not read from the socket at present, so that the peer's silence says nothing. */
+  get isPaused(): boolean {
+    return this.#held?.isPaused === true;
   }
 
   pause(): boolean {
-    const { pause, resume } = this.socket as Partial<Pausable>;
-    if (typeof pause !== 'function' || typeof resume !== 'function') return false;
-    (this.socket as Pausable).pause();
-    return true;
+    const socket = this.socket as Partial<Pausable>;
+    if (typeof socket.pause !== 'function' || typeof socket.resume !== 'function') return false;
+    try {
+      socket.pause();
+    } catch (error) {
+      this.failed(error);
+      return false;
+    }
+    // The `ws` of Bun has the method, and it does nothing.
+    return socket.isPaused !== false;
   }
 
   resume(): void {
-    (this.socket as Pausable).resume();
+    try {
+      (this.socket as Pausable).resume();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   /** A socket on which somebody else listens is left alone. */
@@ -126,9 +259,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
+  /** How long a peer may take to close, and how long messages are held for nobody. */
+  protected get closeTimeoutMs(): number {
+    return this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
+  }
+
   #hold(): HeldMessages {
     if (this.#held !== undefined) return this.#held;
-    const untilMs = wheel.nowMs + (this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS);
+    const untilMs = wheel.nowMs + this.closeTimeoutMs;
     const held = new HeldMessages(this, untilMs);
     this.schedule(untilMs);
     emitterOf(this.facade).on('newListener', held.onNewListener);
@@ -138,10 +276,6 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #ignore(count: number): void {
     if (this.counters !== undefined) this.counters.messagesIgnored += count;
   }
-}
-
-function sizeOf(message: ReceivedMessage): number {
-  return typeof message === 'string' ? Buffer.byteLength(message) : message.length;
 }
 
 /** Node's own events are not among those that a `Connection` declares. */

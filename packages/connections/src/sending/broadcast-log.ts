@@ -29,8 +29,8 @@ export class BroadcastLog {
   #byteLength = 0;
   /** Bytes of the messages for everybody before each position, and of all of them. */
   #offsets: number[] = [0];
-  /** Position of the last message for everybody; -1 if there is none. */
-  #lastForAll = -1;
+  /** Positions of the messages for everybody. */
+  #forAll: number[] = [];
   /** Parts that end with the last message, by picks and beginning: connections that need the same part share it. */
   #current = new Map<Picks | undefined, Map<number, Slice>>();
   /** All parts of messages for everybody that were handed out, and where they begin. */
@@ -65,12 +65,12 @@ export class BroadcastLog {
 
   /** Some message is for everybody. */
   get isForAll(): boolean {
-    return this.#lastForAll >= 0;
+    return this.#forAll.length > 0;
   }
 
   /** Some message from there on is for everybody. */
   hasFrom(cursor: number): boolean {
-    return this.#lastForAll >= cursor;
+    return (this.#forAll.at(-1) ?? -1) >= cursor;
   }
 
   /** Bytes of the messages for everybody from there on. */
@@ -84,14 +84,14 @@ export class BroadcastLog {
     this.#entries = [];
     this.#byteLength = 0;
     this.#offsets = [0];
-    this.#lastForAll = -1;
+    this.#forAll = [];
     for (const entry of entries) this.append(entry);
   }
 
   append(entry: Entry): void {
     const { byteLength } = entry.envelope;
     const before = this.#offsets[this.#entries.length] as number;
-    if (entry.isForAll) this.#lastForAll = this.end;
+    if (entry.isForAll) this.#forAll.push(this.end);
     this.#entries.push(entry);
     this.#offsets.push(entry.isForAll ? before + byteLength : before);
     this.#byteLength += byteLength;
@@ -113,15 +113,14 @@ export class BroadcastLog {
   }
 
   #select(cursor: number, picks: Picks | undefined): Entry[] {
-    const picked = picks?.positions();
-    return this.#entries.filter(({ isForAll }, index) => {
-      const position = this.start + index;
-      return isForAll ? position >= cursor : picked?.has(position);
-    });
+    const positions = this.#forAll.filter((position) => position >= cursor);
+    if (picks !== undefined) positions.push(...picks.positions());
+    if (picks !== undefined && this.isForAll) positions.sort((one, other) => one - other);
+    return positions.map((position) => this.#entries[position - this.start] as Entry);
   }
 
   #placeInWhole(part: Slice, cursor: number): void {
-    const at = this.#entries.filter(({ isForAll }, index) => isForAll && this.start + index < cursor).length;
+    const at = this.#forAll.filter((position) => position < cursor).length;
     if (this.#next !== undefined) part.cutFrom(this.whole(), at);
     else this.#parts.push({ part, at });
   }

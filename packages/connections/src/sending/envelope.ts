@@ -1,5 +1,5 @@
 import type { Counters } from '../counters.js';
-import { canCompress, type Agreement } from '../wire/agreement.js';
+import { canCompress, compressAlike, type Agreement } from '../wire/agreement.js';
 import { deflateFrame, deflateFrameSync, MAX_SYNC_DEFLATE_BYTES, NO_DICTIONARY } from '../wire/deflate.js';
 import type { Encoding } from '../wire/encoding.js';
 import { encodeFrame, type Allocate, type Frame } from '../wire/frame.js';
@@ -163,8 +163,11 @@ export class Envelope {
   }
 
   #variantOf(agreement: Agreement, dictionaryBytes: number): Variant | undefined {
+    const inputBytes = (this.frame?.payloadLength ?? 0) + dictionaryBytes;
     return this.#variants?.find(
-      (variant) => variant.agreement === agreement && variant.dictionaryBytes === dictionaryBytes,
+      (variant) =>
+        variant.dictionaryBytes === dictionaryBytes &&
+        compressAlike(variant.agreement, agreement, inputBytes),
     );
   }
 

@@ -119,9 +119,9 @@ export class FanOut implements OutboxGroup, Flushable {
   }
 
   /** Appends a message for some members. Those that are closing are left out; none gets it twice. */
-  broadcastTo(recipients: Iterable<Outbox>, envelope: Envelope, conflate?: string): Delivery {
-    const overridden = new Set<Outbox>();
+  broadcastTo(recipients: readonly Outbox[], envelope: Envelope, conflate?: string): Delivery {
     const delivery = new Delivery();
+    let overridden: Set<Outbox> | undefined;
     let picked = 0;
     for (const outbox of recipients) {
       const hadPicks = outbox.hasPicks;
@@ -129,12 +129,12 @@ export class FanOut implements OutboxGroup, Flushable {
         picked++;
         if (!hadPicks) this.#pickers.add(outbox);
       } else if (this.#overridden.has(outbox)) {
-        overridden.add(outbox);
+        (overridden ??= new Set()).add(outbox);
       }
     }
     delivery.expect(picked);
     if (picked > 0) this.#append(envelope, delivery, conflate, false);
-    this.#override(envelope, delivery, [...overridden]);
+    if (overridden !== undefined) this.#override(envelope, delivery, [...overridden]);
     return delivery;
   }
 

@@ -54,9 +54,11 @@ export class Picks {
     return this.#rest.picks;
   }
 
-  /** Their positions. */
-  positions(): Set<number> {
-    return new Set([...Picks.#newestFirst(this)].map(({ position }) => position));
+  /** Their positions, in order. */
+  positions(): number[] {
+    const positions: number[] = [];
+    for (const { position } of Picks.#newestFirst(this)) positions.push(position);
+    return positions.reverse();
   }
 
   static *#newestFirst(last: Picks): Generator<Picks> {

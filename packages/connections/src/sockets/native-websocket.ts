@@ -37,4 +37,6 @@ export interface Capabilities {
   readonly readyState: boolean;
   /** The socket can gather several sends into one write. */
   readonly cork: boolean;
+  /** Reading from the socket can be stopped. Without it, a rate limit drops instead of pausing. */
+  readonly pause: boolean;
 }

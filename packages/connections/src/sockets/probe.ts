@@ -44,6 +44,7 @@ function socketDriver(socket: object, has: Has): Driver {
     bufferedAmount: has('getBufferedAmount') || 'bufferedAmount' in socket,
     readyState: 'readyState' in socket,
     cork: has('cork'),
+    pause: has('pause') && has('resume'),
   };
   const key = JSON.stringify([Kind.name, capabilities]);
   let driver = drivers.get(key);

@@ -1,5 +1,5 @@
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
-import type { Agreement } from './agreement.js';
+import { windowBitsFor, type Agreement } from './agreement.js';
 import { compressedFrame, type Frame } from './frame.js';
 
 /**
@@ -11,19 +11,12 @@ export const MAX_SYNC_DEFLATE_BYTES = 8 * 1024;
 export const NO_DICTIONARY = Buffer.alloc(0);
 /** Bytes that end every flushed block and are left out on the wire (RFC 7692 §7.2.1). */
 const TRAILER_BYTES = 4;
-/** zlib cannot reach this many bytes at the far end of its window (`MIN_LOOKAHEAD`). */
-const LOOKAHEAD_BYTES = 262;
 
-function optionsFor(
-  payload: Buffer,
-  { windowBits, level, memLevel }: Agreement,
-  dictionary: Buffer,
-): ZlibOptions {
-  const inputBytes = payload.length + dictionary.length;
+function optionsFor(payload: Buffer, agreement: Agreement, dictionary: Buffer): ZlibOptions {
+  const { level, memLevel } = agreement;
   return {
     // zlib silently uses 9 bits for 8 in raw streams, which is too much for the peer: see `canCompress`.
-    // The window is no larger than the input needs: setting one up costs more than compressing a small message.
-    windowBits: Math.min(windowBits, Math.max(9, Math.ceil(Math.log2(inputBytes + LOOKAHEAD_BYTES)))),
+    windowBits: windowBitsFor(agreement, payload.length + dictionary.length),
     ...(level !== undefined && { level }),
     ...(memLevel !== undefined && { memLevel }),
     ...(dictionary.length > 0 && { dictionary }),

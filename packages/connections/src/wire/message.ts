@@ -75,10 +75,21 @@ export function encodeError(error: unknown): WebSocketMessage {
 
 /** An incoming message: text as a `string`, binary as bytes. */
 export function decodeMessage(data: unknown, isBinary: boolean): ReceivedMessage {
+  // What `ws` gives: a view of it would cost more than all the rest.
+  if (Buffer.isBuffer(data)) return isBinary ? data : data.toString();
   if (typeof data === 'string') return isBinary ? Buffer.from(data) : data;
   const bytes = toBytes(data);
   if (bytes === undefined) throw new TypeError(expected('a message of text or bytes', data));
   return isBinary ? bytes : toBuffer(bytes).toString();
+}
+
+/** Size of an incoming message in bytes; 0 if it is none. */
+export function byteLengthOf(data: unknown): number {
+  if (data instanceof Uint8Array) return data.length;
+  if (typeof data === 'string') return Buffer.byteLength(data);
+  if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return data.byteLength;
+  if (isBlob(data)) return data.size;
+  return Array.isArray(data) ? data.reduce<number>((sum, part) => sum + byteLengthOf(part), 0) : 0;
 }
 
 /** The reason of a close as text, in whatever form a socket reports it. */

@@ -3,7 +3,8 @@ import { Connection } from '../../src/index.js';
 import { digest } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 /** The largest message that is copied when it is sent, in bytes. */
 const COPIED_BYTES = 64 * 1024;

@@ -6,7 +6,8 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { endTurn, member, spyWrites } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 /** Compressions that tests hold back until they call `release`. */
 const held: (() => void)[] = [];

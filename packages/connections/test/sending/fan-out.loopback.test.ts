@@ -5,7 +5,8 @@ import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../
 import { endTurn, member, spyWrites, tcpOf, type Member } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const LARGE = 'compressible '.repeat(2_000);
@@ -123,13 +124,15 @@ test.each(Object.entries(modes).slice(1))(
       member(pool, loopback, id, { perMessageDeflate: { serverMaxWindowBits } });
     const stays = await join('stays', 15);
     const leavers = [await join('same', 15), await join('10', 10), await join('12', 12)];
-    await pool.broadcastMessage('default', text(1));
+    // Longer than the smaller windows, so that each needs a compression of its own.
+    const first = `${text(1)} ${LARGE}`;
+    await pool.broadcastMessage('default', first);
     expect(pool.stats().compressions).toBe(3);
     for (const { connection } of leavers) await pool.removeConnection(connection);
     await pool.broadcastMessage('default', LARGE);
     expect(pool.stats().compressions).toBe(4);
     await pool.removeConnection(stays.connection);
-    expect(await stays.client.exactly(2)).toEqual([text(1), LARGE]);
+    expect(await stays.client.exactly(2)).toEqual([first, LARGE]);
   },
 );
 

@@ -19,6 +19,7 @@ describe('a socket of Bun', () => {
       bufferedAmount: false,
       readyState: true,
       cork: true,
+      pause: false,
     });
   });
 

@@ -13,7 +13,7 @@ describe('an event target', () => {
     return { peer: socket, target, connection: new Connection('1', 'default', target) };
   }
 
-  test('an event target has no capability to terminate, ping or cork', async () => {
+  test('an event target has no capability to terminate, ping, cork or pause', async () => {
     const { connection } = await connect();
     expect(connection.capabilities).toEqual({
       events: 'event-target',
@@ -22,6 +22,7 @@ describe('an event target', () => {
       bufferedAmount: true,
       readyState: true,
       cork: false,
+      pause: false,
     });
   });
 

@@ -25,6 +25,7 @@ describe('a plain object as a socket', () => {
       bufferedAmount: false,
       readyState: false,
       cork: false,
+      pause: false,
     });
     expect(Object.isFrozen(wrap().connection.capabilities)).toBe(true);
   });

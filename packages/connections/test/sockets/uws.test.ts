@@ -15,7 +15,7 @@ describe('a socket of uWebSockets.js', () => {
     return { socket, connection, events: record(connection) };
   }
 
-  test('a socket of uWebSockets.js has every capability but events and readyState', () => {
+  test('a socket of uWebSockets.js has every capability but events, readyState and pause', () => {
     expect(wrap().connection.capabilities).toEqual({
       events: 'owner',
       terminate: true,
@@ -23,6 +23,7 @@ describe('a socket of uWebSockets.js', () => {
       bufferedAmount: true,
       readyState: false,
       cork: true,
+      pause: false,
     });
   });
 

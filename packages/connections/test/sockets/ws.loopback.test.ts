@@ -14,6 +14,7 @@ test('a server socket of ws has every capability but cork', async () => {
     bufferedAmount: true,
     readyState: true,
     cork: false,
+    pause: true,
   });
 });
 

@@ -5,11 +5,12 @@ import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/ind
 import { FanOut } from '../../src/sending/fan-out.js';
 import { anyAudience, ROOMS, someRooms } from './any-audience.js';
 import { digest } from './engine.js';
-import type { Client, Loopback } from './loopback.js';
+import type { Loopback } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
 import { Random } from './random.js';
+import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
-type ClientOptions = NonNullable<Parameters<Loopback['pair']>[0]>;
+type ClientOptions = NonNullable<Parameters<typeof connectTapped>[1]>;
 
 export interface ModelOptions {
   readonly seed: number;
@@ -82,7 +83,7 @@ function sliceFlushes(): { readonly slices: () => number; readonly isInside: () 
 /** One client, and what it has to receive. */
 interface Actor {
   readonly id: string;
-  readonly client: Client;
+  readonly client: TappedClient;
   readonly socket: WebSocket;
   readonly connection: Connection;
   readonly rooms: Set<string>;
@@ -171,7 +172,8 @@ export class BroadcastModel {
   }
 
   async #connect(): Promise<Actor> {
-    const pair = await this.#options.loopback.pair(this.#options.clientOptions?.(this.#random) ?? {});
+    const { loopback, clientOptions } = this.#options;
+    const pair = await connectTapped(loopback, clientOptions?.(this.#random));
     const id = String(this.#actors.length);
     const connection = new Connection(id, this.#namespace(), pair.socket);
     const actor: Actor = {
@@ -469,6 +471,7 @@ export class BroadcastModel {
     const received = client.inbox.filter((message) => !isRaw(message)).map(digest);
     const receivedRaw = client.inbox.filter(isRaw).map(digest);
     const label = `client ${id}, ${this.#story()}`;
+    expectAlike(client, label);
     if (actor.isFragmented) expect(subsequenceOf(expected, received), label).toEqual(received);
     else expect(received, label).toEqual(isCutOff ? expected.slice(0, received.length) : expected);
     if (!isCutOff) {

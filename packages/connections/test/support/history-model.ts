@@ -6,7 +6,7 @@ import { anyAudience, ROOMS } from './any-audience.js';
 import { digest, tcpOf } from './engine.js';
 import type { Loopback } from './loopback.js';
 import { Random } from './random.js';
-import { connectTapped, type TappedClient } from './tapped-client.js';
+import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
 export interface HistoryModelOptions {
   readonly seed: number;
@@ -439,10 +439,7 @@ export class HistoryModel {
     }
     const received = client.inbox.map(digest);
     for (const message of received) counts.set(message, (counts.get(message) ?? 0) + 1);
-    const tapped = client.tapped.map(({ message, isBinary }) => digest(isBinary ? message : String(message)));
-    // What was still in the socket when it closed is read by one of the two only.
-    const length = isClosing ? Math.min(tapped.length, received.length) : undefined;
-    expect(tapped.slice(0, length), label).toEqual(received.slice(0, length));
+    expectAlike(client, label);
     const isLossy = this.#options.maxBufferedBytes !== undefined || isFragmented;
     const failure = mergeFailure(received, [...streams, raw], { isLossy, isClosing });
     if (failure !== undefined) throw new Error(`${failure}: ${label}`);

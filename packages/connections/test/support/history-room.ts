@@ -3,7 +3,8 @@ import type { ServerOptions } from 'ws';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
 import { digest } from './engine.js';
 import { Loopback } from './loopback.js';
-import { connectTapped, type TappedMessage, type TappedPair } from './tapped-client.js';
+import type { TappedMessage } from './strict-reader.js';
+import { connectTapped, type TappedPair } from './tapped-client.js';
 
 export const TAKEOVER: ServerOptions = { perMessageDeflate: { threshold: 0 } };
 export const SMALL_HISTORY_BYTES = 512;

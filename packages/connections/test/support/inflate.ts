@@ -55,30 +55,38 @@ class Huffman {
 class Bits {
   readonly #bytes: Buffer;
   #at = 0;
+  /** Bits of the byte before that which are not taken yet. */
+  #held = 0;
+  #count = 0;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
   }
 
   get isAtEnd(): boolean {
-    return this.#at === this.#bytes.length * 8;
+    return this.#count === 0 && this.#at === this.#bytes.length;
   }
 
+  /** Up to 16 bits. */
   read(count: number): number {
-    let value = 0;
-    for (let i = 0; i < count; i++, this.#at++) {
-      if (this.#at >= this.#bytes.length * 8) throw new Error('The compressed payload ends too early');
-      value |= ((this.#bytes[this.#at >> 3]! >> (this.#at & 7)) & 1) << i;
+    while (this.#count < count) {
+      if (this.#at >= this.#bytes.length) throw new Error('The compressed payload ends too early');
+      this.#held |= this.#bytes[this.#at++]! << this.#count;
+      this.#count += 8;
     }
+    const value = this.#held & ((1 << count) - 1);
+    this.#held >>>= count;
+    this.#count -= count;
     return value;
   }
 
   /** Bytes from the next byte boundary on. */
   bytes(count: number): Buffer {
-    const start = (this.#at + 7) >> 3;
-    this.#at = (start + count) * 8;
-    if (start + count > this.#bytes.length) throw new Error('The compressed payload ends too early');
-    return this.#bytes.subarray(start, start + count);
+    const start = this.#at;
+    this.#held = this.#count = 0;
+    this.#at = start + count;
+    if (this.#at > this.#bytes.length) throw new Error('The compressed payload ends too early');
+    return this.#bytes.subarray(start, this.#at);
   }
 }
 

@@ -4,19 +4,7 @@ import type { WebSocket } from 'ws';
 import type { Loopback } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
 import { upgradeRequest } from './raw-client.js';
-
-/** One frame as it was on the wire (RFC 6455 §5.2). */
-export interface WireFrame {
-  readonly firstByte: number;
-  readonly payload: Buffer;
-}
-
-const RSV1 = 0x40;
-
-/** Whether permessage-deflate has compressed the message (RFC 7692 §6). */
-export function isCompressed({ firstByte }: WireFrame): boolean {
-  return (firstByte & RSV1) !== 0;
-}
+import { takeFrame, type WireFrame } from './strict-reader.js';
 
 /** A client that only upgrades: what comes is kept as bytes, and nothing is answered. */
 export class WireClient {
@@ -59,11 +47,14 @@ export class WireClient {
 
   /** The next frame. */
   async frame(): Promise<WireFrame> {
-    const [firstByte, short] = (await this.bytes(2)) as unknown as [number, number];
-    let length = short;
-    if (short === 126) length = (await this.bytes(2)).readUInt16BE();
-    else if (short === 127) length = Number((await this.bytes(8)).readBigUInt64BE());
-    return { firstByte, payload: await this.bytes(length) };
+    for (;;) {
+      const taken = takeFrame(this.#bytes);
+      if (taken !== undefined) {
+        this.#bytes = this.#bytes.subarray(taken.byteLength);
+        return taken.frame;
+      }
+      await once(this.client, 'data');
+    }
   }
 
   /** Bytes that have come and were not taken. Exact after `socket.ping()` of the server has been taken. */

@@ -5,7 +5,9 @@ import { stopClock } from '../support/stop-clock.js';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { member } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
-import { isCompressed, WireClient } from '../support/wire.js';
+import { Random } from '../support/random.js';
+import { isCompressed } from '../support/strict-reader.js';
+import { WireClient } from '../support/wire.js';
 
 vi.mock('node:zlib', async (importOriginal) => {
   const original = await importOriginal<typeof zlib>();
@@ -53,18 +55,29 @@ test('a compressed payload ends without the trailer of its last block, and infla
   expect(inflated.toString()).toBe(text);
 });
 
-test('a message is compressed once for each window size', async () => {
+/** Two clients for every size of window that they can ask for. */
+const ALL_SIZES = [9, 10, 11, 12, 13, 14, 15, 9, 10, 11, 12, 13, 14, 15];
+
+// Each client that asked for another size cost one more compression of every broadcast on the event loop: 14 of them
+// four times the time.
+test.each([
+  ['a message that fits every window is compressed once', 200, 1, 0],
+  ['a message of 5 KB is compressed three times', 5_000, 3, 0],
+  ['a message that the thread pool compresses is compressed three times', 50_000, 0, 3],
+] as const)('for all window sizes together, %s', async (_, length, sync, pooled) => {
   const pool = new ConnectionsPool();
   const loopback = await Loopback.start(SHARED);
   const clients = [];
-  for (const [i, serverMaxWindowBits] of [15, 15, 10, 10, 12, 15].entries()) {
+  for (const [i, serverMaxWindowBits] of ALL_SIZES.entries()) {
     const perMessageDeflate = { serverMaxWindowBits };
     clients.push((await member(pool, loopback, String(i), { perMessageDeflate })).client);
   }
-  const text = 'compressible '.repeat(400);
+  const text = new Random(1).bytes(length, true).toString();
   await pool.broadcastMessage('default', text);
   for (const client of clients) expect(await client.next()).toBe(text);
-  expect(zlib.deflateRawSync).toHaveBeenCalledTimes(3);
+  expect(zlib.deflateRawSync).toHaveBeenCalledTimes(sync);
+  expect(zlib.deflateRaw).toHaveBeenCalledTimes(pooled);
+  expect(pool.stats().compressions).toBe(sync + pooled);
 });
 
 // zlib uses 9 bits for 8 in raw streams: more than the window of the peer.

@@ -12,7 +12,11 @@ export async function start(options: ServerOptions = {}): Promise<RunningServer>
   return server;
 }
 
-export const webSocketUrl = (url: string): string => `${url.replace(/^http/, 'ws')}/ws`;
+export function webSocketUrl(url: string, query: Record<string, string> = ADA): string {
+  return `${url.replace(/^http/, 'ws')}/ws?${new URLSearchParams(query).toString()}`;
+}
+
+const ADA = { namespace: 'lobby', name: 'Ada' };
 
 /** One user of the chat. Statistics, which come by the clock, are kept apart from what users do. */
 export class ChatClient {
@@ -38,15 +42,19 @@ export class ChatClient {
     onTestFinished(() => socket.terminate());
   }
 
-  static async connect(url: string, options?: ClientOptions): Promise<ChatClient> {
-    const client = new ChatClient(new WebSocket(webSocketUrl(url), options));
+  /** @param query who joins where */
+  static async connect(
+    url: string,
+    query?: Record<string, string>,
+    options?: ClientOptions,
+  ): Promise<ChatClient> {
+    const client = new ChatClient(new WebSocket(webSocketUrl(url, query), options));
     await once(client.socket, 'open');
     return client;
   }
 
   static async join(url: string, name: string, namespace = 'lobby'): Promise<ChatClient> {
-    const client = await ChatClient.connect(url);
-    client.send({ type: 'join', namespace, name });
+    const client = await ChatClient.connect(url, { namespace, name });
     const message = await client.next();
     if (message.type !== 'welcome') throw new Error(`Not welcome: ${JSON.stringify(message)}`);
     client.id = message.id;

@@ -1,0 +1,45 @@
+import type { IncomingMessage } from 'node:http';
+import { expected } from '../errors.js';
+
+/** What a browser sends in `Origin`: a scheme and a host, in small letters, without a path. */
+const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
+
+/**
+ * Whether the page that asks may talk to this server: it comes from the request's own host and port, or from one of the
+ * allowed origins. The scheme is not compared, because a proxy may end TLS. What is no browser sends no `Origin`, and is
+ * allowed.
+ *
+ * WebSockets know no same-origin policy: without this check any site could use the server as whoever visits it
+ * (cross-site WebSocket hijacking).
+ *
+ * @param origins such as `https://app.example`; `'*'` allows all
+ * @see RFC 6455 §10.2
+ */
+export function isOriginAllowed(
+  { headers }: Pick<IncomingMessage, 'headers'>,
+  origins: readonly string[] = [],
+): boolean {
+  const { origin, host } = headers;
+  if (origin === undefined || origins.includes(origin) || origins.includes('*')) return true;
+  if (host === undefined || !URL.canParse(origin)) return false;
+  const { protocol, host: originHost } = new URL(origin);
+  // With the scheme, because `https://a` and `a:443` are the same host and port.
+  const own = `${protocol}//${host}`.toLowerCase();
+  return ORIGIN.test(own) && URL.canParse(own) && new URL(own).host === originHost;
+}
+
+/** Finds what no browser would ever send, such as `https://app.example/` or `app.example`. */
+export function assertOrigins(origins: unknown): asserts origins is readonly string[] {
+  if (!Array.isArray(origins)) throw new TypeError(expected('origins to be an array', origins));
+  for (const origin of origins as unknown[]) {
+    if (origin === '*' || isOrigin(origin)) continue;
+    throw new TypeError(expected("origins to be such as 'https://app.example', or '*'", origin));
+  }
+}
+
+function isOrigin(origin: unknown): boolean {
+  if (typeof origin !== 'string' || !ORIGIN.test(origin) || !URL.canParse(origin)) return false;
+  const serialized = new URL(origin).origin;
+  // Schemes such as that of browser extensions have none.
+  return serialized === 'null' || serialized === origin;
+}

@@ -1,0 +1,73 @@
+import type { RateLimitSettings } from '../options.js';
+
+const SECOND_MS = 1_000;
+/** Longest wait that is asked for: what a timer can hold. */
+const MAX_WAIT_MS = 2_147_483_647;
+
+/**
+ * How much of its rate limit one connection has left: tokens for messages and for bytes, which a message takes and time
+ * brings back.
+ *
+ * Pure: the caller passes the clock in, which must be monotonic.
+ */
+export class TokenBucket {
+  readonly #limit: RateLimitSettings;
+  #messages: number;
+  #bytes: number;
+  #filledAtMs: number;
+
+  /** A full one. */
+  constructor(limit: RateLimitSettings, nowMs: number) {
+    this.#limit = limit;
+    this.#messages = limit.burst;
+    this.#bytes = limit.bytesPerSecond;
+    this.#filledAtMs = nowMs;
+  }
+
+  /** Takes the tokens of a message that has arrived. @returns `false` if they are not there; none are taken then */
+  take(byteLength: number, nowMs: number): boolean {
+    this.#fill(nowMs);
+    this.#messages = Math.min(this.#messages, this.#limit.burst);
+    this.#bytes = Math.min(this.#bytes, this.#limit.bytesPerSecond);
+    return this.#spend(byteLength);
+  }
+
+  /**
+   * The same for a message that has been waiting for its tokens. All of its waiting counts: it may be larger than the
+   * bucket, and it is looked at rarely.
+   */
+  takeWaiting(byteLength: number, nowMs: number): boolean {
+    this.#fill(nowMs);
+    return this.#spend(byteLength);
+  }
+
+  /** How long a message has to wait for its tokens, counted from the last call, in ms. */
+  waitMs(byteLength: number): number {
+    const { messagesPerSecond, bytesPerSecond } = this.#limit;
+    const seconds = Math.max(
+      secondsUntil(1 - this.#messages, messagesPerSecond),
+      secondsUntil(byteLength - this.#bytes, bytesPerSecond),
+    );
+    return Math.min(seconds * SECOND_MS, MAX_WAIT_MS);
+  }
+
+  #fill(nowMs: number): void {
+    const seconds = (nowMs - this.#filledAtMs) / SECOND_MS;
+    this.#filledAtMs = nowMs;
+    // What is not limited is infinite, and `Infinity * 0` is NaN.
+    if (seconds <= 0) return;
+    this.#messages += seconds * this.#limit.messagesPerSecond;
+    this.#bytes += seconds * this.#limit.bytesPerSecond;
+  }
+
+  #spend(byteLength: number): boolean {
+    if (this.#messages < 1 || this.#bytes < byteLength) return false;
+    this.#messages -= 1;
+    this.#bytes -= byteLength;
+    return true;
+  }
+}
+
+function secondsUntil(missing: number, perSecond: number): number {
+  return missing > 0 ? missing / perSecond : 0;
+}

@@ -1,0 +1,199 @@
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { describe, expect, test, vi } from 'vitest';
+import { gracefulShutdown, refuseUpgrade, type GracefulShutdownOptions } from '../../src/index.js';
+import {
+  anybody,
+  openClient,
+  pending,
+  refusalOf,
+  startAccepting,
+  type Accepting,
+  type AcceptingOptions,
+} from '../support/accepting.js';
+import { SLOW, upgradeRaw } from '../support/shutdown.js';
+
+/** A server with an acceptor on /ws, two clients and a shutdown that takes a second. */
+async function startShutdown(
+  accept: NonNullable<AcceptingOptions['accept']> = {},
+  options: Partial<GracefulShutdownOptions> = {},
+) {
+  const accepting = await startAccepting({ accept: { path: '/ws', ...accept } });
+  const { server, webSocketServer, pool } = accepting;
+  const shutdown = gracefulShutdown({ server, webSocketServer, pool, ...SLOW, ...options });
+  return { ...accepting, url: `${accepting.url}/ws`, root: accepting.url, shutdown };
+}
+
+/** Two clients: the second is closed a second after the first. */
+const connectTwo = async ({ url }: Pick<Accepting, 'url'>) => [await openClient(url), await openClient(url)];
+
+// These wait for drains, which they may do at the same time.
+describe.concurrent('a pool that is drained without a shutdown', () => {
+  test('refuses with 503 before the lookup', async () => {
+    let lookups = 0;
+    const accepting = await startAccepting({
+      accept: { authenticate: () => (lookups++, anybody()), retryAfter: 9 },
+    });
+    const { url, pool } = accepting;
+    await connectTwo(accepting);
+    const drained = pool.drainConnections(1);
+    const { status, headers } = await refusalOf(url);
+    expect([status, headers['retry-after'], lookups]).toEqual([503, '9', 2]);
+    await drained;
+    expect((await refusalOf(url)).status).toBe(503);
+    expect(pool.stats().refused).toBe(0);
+  });
+
+  test('refuses with 503 after a lookup during which the drain has begun', async () => {
+    const lookup = pending<object>();
+    const { url, pool, acceptor } = await startAccepting({
+      accept: { authenticate: () => lookup.promise },
+    });
+    const refused = refusalOf(url);
+    await vi.waitFor(() => expect(acceptor.pending).toBe(1));
+    await pool.drainConnections();
+    lookup.resolve(anybody());
+    expect((await refused).status).toBe(503);
+    expect(pool.stats().refused).toBe(0);
+  });
+
+  test("closes with 1013 with refuseWith: 'close', before and after a lookup", async () => {
+    const lookup = pending<object>();
+    const { url, pool, acceptor } = await startAccepting({
+      accept: { authenticate: () => lookup.promise, refuseWith: 'close' },
+    });
+    const opened = openClient(url);
+    await vi.waitFor(() => expect(acceptor.pending).toBe(1));
+    await pool.drainConnections();
+    lookup.resolve(anybody());
+    for (const client of [await opened, await openClient(url)])
+      expect(await client.closed).toEqual({ code: 1013, reason: 'Service Unavailable' });
+    expect(pool.stats()).toMatchObject({ connections: 0, refused: 0 });
+  });
+
+  test('takes clients again once the drain is aborted', async () => {
+    const abort = new AbortController();
+    const accepting = await startAccepting();
+    await connectTwo(accepting);
+    const drained = accepting.pool.drainConnections({ maxPerSecond: 1, signal: abort.signal });
+    expect((await refusalOf(accepting.url)).status).toBe(503);
+    abort.abort('stay');
+    await expect(drained).rejects.toBe('stay');
+    await openClient(accepting.url);
+  });
+});
+
+describe.concurrent('a graceful shutdown with an acceptor', () => {
+  test('has exactly one of them answer, with the Retry-After of the shutdown', async () => {
+    const accepting = await startShutdown({}, { retryAfter: 3 });
+    const clients = await connectTwo(accepting);
+    const done = accepting.shutdown.shutdown();
+    const { status, headers } = await refusalOf(accepting.url);
+    expect([status, headers['retry-after']]).toEqual([503, '3']);
+    const raw = await upgradeRaw(accepting.port);
+    expect(raw.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(raw).toContain('503');
+    expect(await done).toMatchObject({ closed: 2, terminated: 0 });
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
+  });
+
+  test("refuses as refuseWith: 'close' says, and other paths with 503", async () => {
+    const accepting = await startShutdown({ refuseWith: 'close' });
+    await connectTwo(accepting);
+    const done = accepting.shutdown.shutdown();
+    expect((await (await openClient(accepting.url)).closed).code).toBe(1013);
+    expect((await refusalOf(accepting.root)).status).toBe(503);
+    expect(await done).toMatchObject({ closed: 2 });
+    expect(accepting.server.listening).toBe(false);
+  });
+
+  test('refuses also if it drains another pool than that of the acceptor', async () => {
+    const other = await startAccepting();
+    await connectTwo(other);
+    const accepting = await startShutdown({}, { pool: other.pool });
+    const done = accepting.shutdown.shutdown();
+    expect(accepting.pool.draining).toBe(false);
+    expect((await refusalOf(accepting.url)).status).toBe(503);
+    await done;
+  });
+
+  test('accepts clients during the readinessDelay, those included that are looked up when it begins', async () => {
+    const lookup = pending<object>();
+    let isFirst = true;
+    const authenticate = (): unknown => {
+      if (!isFirst) return anybody();
+      isFirst = false;
+      return lookup.promise;
+    };
+    const accepting = await startShutdown({ authenticate }, { readinessDelay: 3_000, drain: {} });
+    const opened = openClient(accepting.url);
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    const done = accepting.shutdown.shutdown();
+    expect(accepting.shutdown.isReady).toBe(false);
+    const late = await openClient(accepting.url);
+    lookup.resolve(anybody());
+    const clients = [await opened, late];
+    expect(accepting.pool.draining).toBe(false);
+    expect(await done).toMatchObject({ closed: 2 });
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
+  });
+
+  test('refuses a client whose lookup ends after the readinessDelay', async () => {
+    const lookup = pending<object>();
+    const accepting = await startShutdown(
+      { authenticate: () => lookup.promise },
+      { readinessDelay: 50, drain: {} },
+    );
+    const refused = refusalOf(accepting.url);
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    const done = accepting.shutdown.shutdown();
+    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true));
+    lookup.resolve(anybody());
+    expect((await refused).status).toBe(503);
+    await done;
+  });
+
+  test('gives upgrades back to the acceptor and to others when it is aborted', async () => {
+    const abort = new AbortController();
+    const accepting = await startShutdown({}, { drain: { maxPerSecond: 1, signal: abort.signal } });
+    const { server } = accepting;
+    const other = (request: { url?: string }, socket: Duplex): void => {
+      if (request.url === '/') refuseUpgrade(socket, 418);
+    };
+    server.on('upgrade', other);
+    await connectTwo(accepting);
+    const left = once(accepting.pool, 'disconnection');
+    const done = accepting.shutdown.shutdown();
+    await left;
+    expect((await refusalOf(accepting.root)).status).toBe(503);
+    abort.abort('stay');
+    await expect(done).rejects.toBe('stay');
+    expect((await refusalOf(accepting.root)).status).toBe(418);
+    await openClient(accepting.url);
+    expect(server.listenerCount('upgrade')).toBe(2);
+    accepting.acceptor.detach();
+    expect(server.rawListeners('upgrade')).toEqual([other]);
+  });
+
+  test('leaves nothing behind for an acceptor that is detached meanwhile, when it is aborted', async () => {
+    const abort = new AbortController();
+    const accepting = await startShutdown({}, { drain: { maxPerSecond: 1, signal: abort.signal } });
+    await connectTwo(accepting);
+    const done = accepting.shutdown.shutdown();
+    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true));
+    accepting.acceptor.detach();
+    expect((await refusalOf(accepting.url)).status).toBe(503);
+    abort.abort('stay');
+    await expect(done).rejects.toBe('stay');
+    expect(accepting.server.listenerCount('upgrade')).toBe(0);
+  });
+
+  test('ends in spite of a lookup that never answers', { timeout: 20_000 }, async () => {
+    const accepting = await startShutdown({ authenticate: () => pending().promise }, { drain: {} });
+    const refused = refusalOf(accepting.url).catch(() => 'cut off');
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    await accepting.shutdown.shutdown();
+    expect(await refused).toBe('cut off');
+    await vi.waitFor(() => expect(accepting.acceptor.clients).toBe(0));
+  });
+});

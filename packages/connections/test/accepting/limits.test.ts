@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest';
+import { Limits, Seat } from '../../src/accepting/limits.js';
+import { Random } from '../support/random.js';
+
+const unlimited = {
+  maxConnections: Infinity,
+  maxPerNamespace: Infinity,
+  maxPending: Infinity,
+  maxPerKey: Infinity,
+};
+
+const totals = ({ clients, lookups, namespaces, keys }: Limits): number[] =>
+  [clients, lookups, namespaces, keys].map(({ total }) => total);
+
+describe('the limits of an acceptor', () => {
+  test('refuse what is above them, and what is refused takes up nothing more', () => {
+    const limits = new Limits({ maxConnections: 3, maxPerNamespace: 2, maxPending: 1, maxPerKey: 1 });
+    const [a, b, c, d] = [new Seat(limits), new Seat(limits), new Seat(limits), new Seat(limits)] as const;
+    expect([a, b, c, d].map((seat) => seat.takePlace())).toEqual([undefined, undefined, undefined, 503]);
+    expect([a, b, c].map((seat) => seat.takeNamespace('n'))).toEqual([undefined, undefined, 503]);
+    expect([a.takeKey('k'), b.takeKey('k'), b.takeKey('l')]).toEqual([undefined, 429, undefined]);
+    expect(totals(limits)).toEqual([3, 0, 2, 2]);
+    for (const seat of [a, b, c, d]) seat.release();
+    expect(totals(limits)).toEqual([0, 0, 0, 0]);
+  });
+
+  test('no key is no limit', () => {
+    const limits = new Limits({ ...unlimited, maxPerKey: 1 });
+    for (let seat = 0; seat < 5; seat++) expect(new Seat(limits).takeKey(undefined)).toBeUndefined();
+    expect(totals(limits)).toEqual([0, 0, 0, 0]);
+  });
+
+  test('a seat that was released takes nothing up any more, and frees nothing twice', () => {
+    const limits = new Limits(unlimited);
+    const [seat, other] = [new Seat(limits), new Seat(limits)];
+    seat.takePlace();
+    other.takePlace();
+    seat.release();
+    seat.release();
+    seat.takeNamespace('n');
+    expect(totals(limits)).toEqual([1, 0, 0, 0]);
+  });
+
+  test('a lookup ends once', () => {
+    const limits = new Limits({ ...unlimited, maxPending: 2 });
+    const [first] = [limits.beginLookup(), limits.beginLookup()];
+    expect(limits.beginLookup()).toBeUndefined();
+    first!();
+    first!();
+    expect(totals(limits)).toEqual([0, 1, 0, 0]);
+  });
+
+  test('are all free again after 10,000 random lives', () => {
+    const random = new Random(7);
+    const limits = new Limits({ maxConnections: 40, maxPerNamespace: 12, maxPending: 9, maxPerKey: 5 });
+    const ends: (() => void)[] = [];
+    for (let life = 0; life < 10_000; life++) {
+      const seat = new Seat(limits);
+      seat.takePlace();
+      if (random.chance(0.7)) seat.takeKey(random.below(10));
+      const end = limits.beginLookup();
+      if (end) ends.push(end);
+      if (random.chance(0.2)) seat.release();
+      if (random.chance(0.6)) seat.takeNamespace(String(random.below(5)));
+      ends.push(() => seat.release());
+      while (ends.length > random.below(80)) ends.splice(random.below(ends.length), 1)[0]?.();
+      const [clients = 0, lookups = 0] = totals(limits);
+      expect(clients).toBeLessThanOrEqual(40);
+      expect(lookups).toBeLessThanOrEqual(9);
+    }
+    for (const end of ends) end();
+    expect(totals(limits)).toEqual([0, 0, 0, 0]);
+  });
+});

@@ -1,0 +1,500 @@
+import { describe, expect, test, vi } from 'vitest';
+import {
+  Connection,
+  ConnectionsPool,
+  type ConnectionsPoolOptions,
+  type RateDecision,
+} from '../../src/index.js';
+import { useFakeClock } from '../support/fake-clock.js';
+import { MemorySocket } from '../support/memory-socket.js';
+import { PausableSocket } from '../support/pausable-socket.js';
+import { record } from '../support/record.js';
+import { watchUnhandled } from '../support/unhandled.js';
+
+type RateLimit = NonNullable<ConnectionsPoolOptions<Connection>['rateLimit']>;
+
+async function join<Socket extends MemorySocket = PausableSocket>(
+  rateLimit: RateLimit | undefined,
+  options: Omit<ConnectionsPoolOptions<Connection>, 'rateLimit'> = {},
+  socket = new PausableSocket() as MemorySocket as Socket,
+) {
+  const pool = new ConnectionsPool({ rateLimit, ...options });
+  const connection = new Connection('1', 'default', socket);
+  const messages: string[] = [];
+  connection.on('message', (message) => void messages.push(Buffer.from(message as string).toString()));
+  await pool.newConnection(connection);
+  return { pool, socket, connection, messages };
+}
+
+/** The client sends these, all in one chunk. */
+function send(socket: MemorySocket, ...texts: readonly (string | number)[]): void {
+  for (const text of texts) socket.emit('message', Buffer.from(String(text)), false);
+}
+
+describe('a client that exceeds its rate limit', () => {
+  useFakeClock();
+
+  test('a client within its limit notices nothing', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 10 });
+    for (let i = 0; i < 50; i++) {
+      send(socket, i);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(messages).toHaveLength(50);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 50, messagesIgnored: 0, rateLimited: 0 });
+    expect(socket.closes).toEqual([]);
+  });
+
+  test('a client that exceeds the limit is closed with 1008 by default, and nothing more is delivered', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 2 });
+    send(socket, 1, 2, 3, 4);
+    expect(messages).toEqual(['1', '2']);
+    expect(socket.closes).toEqual([{ code: 1008, reason: 'Rate limit exceeded' }]);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 2, messagesIgnored: 2, rateLimited: 1 });
+  });
+
+  test('a client that exceeds the limit and does not answer the close is terminated after closeTimeout', async () => {
+    const socket = new MemorySocket(false);
+    const { pool } = await join({ messagesPerSecond: 1 }, { closeTimeout: 1_000 }, socket);
+    send(socket, 1, 2);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1 });
+  });
+
+  test('drop ignores what exceeds the limit, and later messages are delivered', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 2, onExceeded: 'drop' });
+    send(socket, 1, 2, 3, 4);
+    await vi.advanceTimersByTimeAsync(500);
+    send(socket, 5, 6);
+    expect(messages).toEqual(['1', '2', '5']);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 3, messagesIgnored: 3, rateLimited: 3 });
+  });
+
+  test('a burst may be larger or smaller than one second of the rate', async () => {
+    const large = await join({ messagesPerSecond: 1, burst: 5, onExceeded: 'drop' });
+    send(large.socket, 1, 2, 3, 4, 5, 6);
+    expect(large.messages).toHaveLength(5);
+    const small = await join({ messagesPerSecond: 5, burst: 1, onExceeded: 'drop' });
+    send(small.socket, 1, 2, 3);
+    expect(small.messages).toHaveLength(1);
+  });
+
+  test('a rate below one message per second allows one at a time', async () => {
+    const { socket, messages } = await join({ messagesPerSecond: 0.5, onExceeded: 'drop' });
+    send(socket, 1, 2);
+    await vi.advanceTimersByTimeAsync(1_900);
+    send(socket, 3);
+    await vi.advanceTimersByTimeAsync(100);
+    send(socket, 4);
+    expect(messages).toEqual(['1', '4']);
+  });
+
+  test('an overridden close that does nothing is called once, and the connection ends all the same', async () => {
+    class Stubborn extends Connection {
+      closes = 0;
+      override async close(): Promise<void> {
+        this.closes++;
+        return Promise.resolve();
+      }
+    }
+    const socket = new MemorySocket();
+    const pool = new ConnectionsPool({ rateLimit: { messagesPerSecond: 1 }, closeTimeout: 1_000 });
+    const connection = new Stubborn('1', 'default', socket);
+    const events = record(connection);
+    await pool.newConnection(connection);
+    send(socket, 1, 2, 3, 4);
+    expect(connection.closes).toBe(1);
+    await vi.advanceTimersByTimeAsync(2_500);
+    expect(events.map(([event]) => event)).toEqual(['message', 'close']);
+  });
+});
+
+describe('a client that is paused', () => {
+  useFakeClock();
+
+  test('pause stops reading, delivers what was read at the rate, and reads on when nothing waits', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 10, onExceeded: 'pause' });
+    send(socket, ...Array(25).keys());
+    expect(messages).toHaveLength(10);
+    expect(socket.isPaused).toBe(true);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(messages.length).toBeGreaterThanOrEqual(18);
+    expect(messages.length).toBeLessThanOrEqual(20);
+    expect(socket.isPaused).toBe(true);
+    await vi.advanceTimersByTimeAsync(700);
+    expect(messages).toEqual(Array.from(Array(25).keys(), String));
+    expect(socket.isPaused).toBe(false);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 25, messagesIgnored: 0, rateLimited: 15 });
+  });
+
+  test('a paused client gets its full rate although its burst is small', async () => {
+    const { socket, messages } = await join({ messagesPerSecond: 1_000, burst: 1, onExceeded: 'pause' });
+    send(socket, ...Array(1_000).keys());
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(messages).toHaveLength(1_000);
+  });
+
+  test('a message larger than bytesPerSecond is delivered when its bytes have come in', async () => {
+    const { socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'pause' });
+    send(socket, 'x'.repeat(500), 'next');
+    await vi.advanceTimersByTimeAsync(3_900);
+    expect(messages).toEqual([]);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(messages.map(({ length }) => length)).toEqual([500, 4]);
+    expect(socket.isPaused).toBe(false);
+  });
+
+  test('what waits when the socket closes is delivered at the rate, and close comes after it', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 2, onExceeded: 'pause' });
+    const events = record(connection);
+    send(socket, 1, 2, 3, 4, 5);
+    socket.end(4000, 'bye');
+    expect(connection.closed).toBe(true);
+    expect(await connection.send('too late')).toBe(false);
+    expect(messages).toEqual(['1', '2']);
+    expect(pool.stats()).toMatchObject({ connections: 1, closing: 1 });
+    await vi.advanceTimersByTimeAsync(1_700);
+    expect(events.map(([, value]) => value)).toEqual(['1', '2', '3', '4', '5', 4000]);
+    expect(pool.stats()).toMatchObject({ connections: 0, closing: 0, messagesIgnored: 0, terminated: 0 });
+  });
+
+  // A client sent 10,000 messages in one packet and hung up: all of them were delivered at once.
+  test('what waits when the socket closes is ignored after closeTimeout', async () => {
+    const { pool, socket, connection, messages } = await join(
+      { messagesPerSecond: 2, onExceeded: 'pause' },
+      { closeTimeout: 1_000 },
+    );
+    const codes: number[] = [];
+    connection.on('close', (code) => codes.push(code));
+    send(socket, ...Array(100).keys());
+    socket.end(1006);
+    const whenClosed = connection.close();
+    await vi.advanceTimersByTimeAsync(1_500);
+    await whenClosed;
+    expect(codes).toEqual([1006]);
+    expect(messages.length).toBeLessThan(6);
+    expect(pool.stats()).toMatchObject({ connections: 0, terminated: 0 });
+    expect(pool.stats().messagesIgnored).toBe(100 - messages.length);
+  });
+
+  test.each<[string, (connection: Connection, pool: ConnectionsPool) => void]>([
+    ['terminate()', (connection) => connection.terminate()],
+    ['release()', (connection) => connection.release()],
+    ['removeConnection()', (connection, pool) => void pool.removeConnection(connection)],
+    ['a drain', (_, pool) => void pool.drainConnections({ grace: 500 })],
+    ['removeAllListeners()', (connection) => connection.removeAllListeners('message')],
+  ])('%s after the socket has closed leaves nothing behind while messages wait', async (_title, act) => {
+    const { pool, socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    const codes: number[] = [];
+    connection.on('close', (code) => codes.push(code));
+    send(socket, ...Array(50).keys());
+    socket.end(4000);
+    act(connection, pool);
+    await vi.advanceTimersByTimeAsync(12_000);
+    expect(codes).toEqual([4000]);
+    expect(pool.stats()).toMatchObject({ connections: 0, closing: 0 });
+    const { messagesReceived, messagesIgnored } = pool.stats();
+    expect(messagesReceived + messagesIgnored).toBeLessThanOrEqual(50);
+  });
+
+  test('a client that comes back takes its id while messages of its last connection wait', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2, 3);
+    socket.end(1006);
+    const again = new Connection('1', 'default', new PausableSocket());
+    await pool.newConnection(again);
+    expect(pool.getConnection('default', '1')).toBe(again);
+    expect(pool.stats()).toMatchObject({ connections: 1, refused: 0, closing: 0 });
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(messages).toEqual(['1', '2', '3']);
+  });
+
+  test('what waits when our side closes is ignored, and the answer to the close is read', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2, 3);
+    await connection.close();
+    expect(messages).toEqual(['1']);
+    expect(pool.stats()).toMatchObject({ connections: 0, messagesIgnored: 2, terminated: 0 });
+  });
+
+  test('a drain delivers what waits at the rate, and reads the answer to its close after that', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 10, onExceeded: 'pause' });
+    send(socket, ...Array(20).keys());
+    const drained = pool.drainConnections({ grace: 5_000 });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(messages.length).toBeLessThan(17);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(messages).toHaveLength(20);
+    expect(await drained).toMatchObject({ closed: 1, terminated: 0 });
+  });
+
+  test('a flood during a drain ends with the grace period', async () => {
+    const { pool, socket } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, ...Array(200).keys());
+    const drained = pool.drainConnections({ grace: 2_000 });
+    await vi.advanceTimersByTimeAsync(3_500);
+    expect(await drained).toMatchObject({ closed: 0, terminated: 1 });
+  });
+
+  test('what waits is delivered when the connection has left the pool', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2, 3);
+    await pool.removeConnection(connection);
+    expect(messages).toEqual(['1']);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(messages).toEqual(['1', '2', '3']);
+    expect(socket.isPaused).toBe(false);
+    send(socket, 4, 5);
+    expect(messages).toHaveLength(5);
+  });
+
+  test('what waits counts for the limit of the pool that the connection joins', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2, 3, 4, 5);
+    await pool.removeConnection(connection);
+    await new ConnectionsPool({ rateLimit: { messagesPerSecond: 2, onExceeded: 'pause' } }).newConnection(
+      connection,
+    );
+    await vi.advanceTimersByTimeAsync(250);
+    expect(messages).toEqual(['1', '2', '3']);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(messages).toHaveLength(5);
+  });
+
+  test('release() ignores what waits and resumes the socket', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2);
+    connection.release();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(messages).toEqual(['1']);
+    expect(socket.isPaused).toBe(false);
+    expect(pool.stats().messagesIgnored).toBe(1);
+  });
+
+  test('messages that come before the first listener count, and wait for both', async () => {
+    const pool = new ConnectionsPool({ rateLimit: { messagesPerSecond: 2, onExceeded: 'pause' } });
+    const socket = new PausableSocket();
+    const connection = new Connection('1', 'default', socket);
+    await pool.newConnection(connection);
+    send(socket, 1, 2, 3, 4);
+    expect(socket.isPaused).toBe(true);
+    const messages: unknown[] = [];
+    connection.on('message', (message) => messages.push(message));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(messages).toEqual(['1', '2']);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(messages).toEqual(['1', '2', '3', '4']);
+    expect(socket.isPaused).toBe(false);
+  });
+
+  test('what waits for longer than closeTimeout is not given up while somebody listens', async () => {
+    const { pool, socket, messages } = await join(
+      { messagesPerSecond: 1, onExceeded: 'pause' },
+      { closeTimeout: 500 },
+    );
+    send(socket, 1, 2, 3, 4);
+    await vi.advanceTimersByTimeAsync(3_500);
+    expect(messages).toHaveLength(4);
+    expect(pool.stats().messagesIgnored).toBe(0);
+  });
+
+  test('what waits is given up after closeTimeout when the listener has gone', async () => {
+    const { pool, socket, connection } = await join(
+      { messagesPerSecond: 1, onExceeded: 'pause' },
+      { closeTimeout: 500 },
+    );
+    send(socket, 1, 2, 3);
+    connection.removeAllListeners('message');
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 2 });
+    expect(socket.isPaused).toBe(false);
+  });
+
+  test('a socket that cannot be paused drops instead', async () => {
+    const socket = new MemorySocket();
+    const { pool, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' }, {}, socket);
+    send(socket, 1, 2, 3);
+    await vi.advanceTimersByTimeAsync(1_000);
+    send(socket, 4);
+    expect(messages).toEqual(['1', '4']);
+    expect(pool.stats()).toMatchObject({ messagesIgnored: 2, rateLimited: 2 });
+  });
+
+  test('a socket whose pause() does nothing drops instead', async () => {
+    class Unpausable extends PausableSocket {
+      override pause(): void {
+        // As the `ws` of Bun.
+      }
+    }
+    const { socket, messages } = await join(
+      { messagesPerSecond: 1, onExceeded: 'pause' },
+      {},
+      new Unpausable(),
+    );
+    send(socket, 1, 2);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(messages).toEqual(['1']);
+  });
+
+  test('a socket whose pause() and resume() throw is an error event', async () => {
+    class Failing extends PausableSocket {
+      override pause(): void {
+        this.isPaused = true;
+        throw new Error('cannot pause');
+      }
+    }
+    const { pool, socket, connection, messages } = await join(
+      { messagesPerSecond: 1, onExceeded: 'pause' },
+      {},
+      new Failing(),
+    );
+    const errors: string[] = [];
+    connection.on('error', ({ message }) => errors.push(message));
+    send(socket, 1, 2);
+    expect(errors).toEqual(['cannot pause']);
+    expect(messages).toEqual(['1']);
+    expect(pool.stats().messagesIgnored).toBe(1);
+  });
+
+  test('what a paused socket still delivers is bounded', async () => {
+    const { pool, socket } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    const large = 'x'.repeat(1024 * 1024);
+    send(socket, 1, ...Array<string>(6).fill(large));
+    expect(pool.stats().messagesIgnored).toBe(2);
+    for (let i = 0; i < 50_000; i++) send(socket, '');
+    expect(pool.stats().messagesIgnored).toBeGreaterThan(40_000);
+  });
+
+  test('the idle limit and the heartbeat give a paused client ten times their time', async () => {
+    const { pool, socket, connection } = await join(
+      { bytesPerSecond: 1, onExceeded: 'pause' },
+      { heartbeat: { interval: 1_000, timeout: 1_000 } },
+      Object.assign(new PausableSocket(), { ping: () => undefined }),
+    );
+    // A socket that does not tell whether it is paused.
+    Object.defineProperty(socket, 'isPaused', { get: () => undefined, set: () => undefined });
+    send(socket, 'x'.repeat(60));
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(connection.closed).toBe(false);
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(pool.stats()).toMatchObject({ connections: 0, heartbeatsLost: 1 });
+  });
+});
+
+describe('a function that decides about messages above the rate limit', () => {
+  useFakeClock();
+
+  const decide = (...answers: readonly unknown[]) => {
+    const asked: [string, number][] = [];
+    const onExceeded = (connection: Connection, { byteLength }: { readonly byteLength: number }) => {
+      asked.push([connection.id, byteLength]);
+      return answers[asked.length - 1] as RateDecision;
+    };
+    return { asked, onExceeded };
+  };
+
+  test('the function is asked for each message, with the connection and its size', async () => {
+    const { asked, onExceeded } = decide('accept', 'drop', 'pause');
+    const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded });
+    send(socket, 1, '22', '333', '4444');
+    expect(asked).toEqual([
+      ['1', 2],
+      ['1', 3],
+      ['1', 4],
+    ]);
+    expect(messages).toEqual(['1', '22']);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(messages).toEqual(['1', '22', '4444']);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 3, messagesIgnored: 1, rateLimited: 3 });
+  });
+
+  test('messages after one that waits are not asked about, and wait too', async () => {
+    const { asked, onExceeded } = decide('pause', 'drop');
+    const { socket, messages } = await join({ messagesPerSecond: 2, burst: 1, onExceeded });
+    send(socket, 1, 2, 3);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(messages).toEqual(['1', '2', '3']);
+    expect(asked).toHaveLength(1);
+  });
+
+  test.each<[string, (connection: Connection, pool: ConnectionsPool) => void, string[]]>([
+    ['closes', (connection) => void connection.close(4000), ['1']],
+    ['terminates', (connection) => connection.terminate(), ['1']],
+    ['releases', (connection) => connection.release(), ['1']],
+    ['removes', (connection, pool) => void pool.removeConnection(connection), ['1', '2', '3']],
+  ])('a function that %s the connection and answers accept', async (_title, act, expected) => {
+    const joined = await join({
+      messagesPerSecond: 1,
+      onExceeded: (connection) => {
+        act(connection, joined.pool);
+        return 'accept';
+      },
+    });
+    send(joined.socket, 1, 2, 3);
+    expect(joined.messages).toEqual(expected);
+  });
+});
+
+// Reading a Blob, and hearing of a rejection, takes real time.
+describe('a rate limit by the clock of the process', () => {
+  test('bytesPerSecond counts the payload of texts, bytes and Blobs', async () => {
+    const { pool, socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });
+    send(socket, 'ä'.repeat(20));
+    socket.emit('message', Buffer.alloc(30), true);
+    socket.emit('message', [Buffer.alloc(5), Buffer.alloc(5)], true);
+    socket.emit('message', new Blob(['x'.repeat(15)]), true);
+    send(socket, 'y'.repeat(60));
+    send(socket, 'z'.repeat(5));
+    await expect.poll(() => messages.length).toBe(5);
+    expect(messages.map(({ length }) => length)).toEqual([20, 30, 10, 15, 5]);
+    expect(pool.stats()).toMatchObject({ bytesReceived: 100, rateLimited: 1 });
+  });
+
+  test('a Blob waits in its place', async () => {
+    const { socket, messages } = await join({ messagesPerSecond: 5, burst: 1, onExceeded: 'pause' });
+    send(socket, 1);
+    socket.emit('message', new Blob(['2']), true);
+    send(socket, 3);
+    await expect.poll(() => messages, { timeout: 5_000 }).toEqual(['1', '2', '3']);
+  });
+
+  test.each<[string, () => unknown, string[]]>([
+    [
+      'throws',
+      () => {
+        throw new Error('decider failed');
+      },
+      ['decider failed'],
+    ],
+    [
+      "answers 'send'",
+      () => 'send',
+      ["Expected onExceeded to answer 'close', 'drop', 'pause' or 'accept', got `send` (string)"],
+    ],
+    [
+      'answers nothing',
+      () => undefined,
+      ["Expected onExceeded to answer 'close', 'drop', 'pause' or 'accept', got `undefined` (undefined)"],
+    ],
+    [
+      'rejects',
+      () => Promise.reject(new Error('no database')),
+      [
+        "Expected onExceeded to answer 'close', 'drop', 'pause' or 'accept', got `Promise` (object)",
+        'no database',
+      ],
+    ],
+  ])('a function that %s is an error, and the connection is closed', async (_title, onExceeded, reasons) => {
+    const { settle } = watchUnhandled();
+    const { pool, socket } = await join({
+      messagesPerSecond: 1,
+      onExceeded: onExceeded as () => RateDecision,
+    });
+    const errors: string[] = [];
+    pool.on('error', ({ message }) => errors.push(message));
+    send(socket, 1, 2, 3);
+    expect(await settle()).toEqual([]);
+    expect(errors).toEqual(reasons);
+    expect(socket.closes).toEqual([{ code: 1008, reason: 'Rate limit exceeded' }]);
+  });
+});

@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import { TokenBucket } from '../../src/receiving/token-bucket.js';
+
+const NONE = {
+  messagesPerSecond: Infinity,
+  bytesPerSecond: Infinity,
+  burst: Infinity,
+  onExceeded: 'drop',
+} as const;
+
+/** How many empty messages it takes at that moment. */
+function takeAll(bucket: TokenBucket, nowMs: number): number {
+  let count = 0;
+  while (count < 1_000_000 && bucket.take(0, nowMs)) count++;
+  return count;
+}
+
+describe('a token bucket', () => {
+  test('a new token bucket takes a burst of messages and no more', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 10, burst: 25 }, 5_000);
+    expect(takeAll(bucket, 5_000)).toBe(25);
+  });
+
+  test('an empty token bucket takes as many messages as its rate brings back', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 10, burst: 25 }, 0);
+    takeAll(bucket, 0);
+    expect(takeAll(bucket, 99)).toBe(0);
+    expect(takeAll(bucket, 100)).toBe(1);
+    expect(takeAll(bucket, 350)).toBe(2);
+    expect(takeAll(bucket, 400)).toBe(1);
+  });
+
+  test('a token bucket that rests for hours takes one burst, not two', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 10, burst: 25 }, 0);
+    for (let i = 0; i < 20; i++) bucket.take(0, 0);
+    expect(takeAll(bucket, 3_600_000)).toBe(25);
+    expect(takeAll(bucket, 3_600_000)).toBe(0);
+  });
+
+  test('a token bucket counts bytes, and takes nothing for a message that does not fit', () => {
+    const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 1_000 }, 0);
+    expect(bucket.take(700, 0)).toBe(true);
+    expect(bucket.take(301, 0)).toBe(false);
+    expect(bucket.take(300, 0)).toBe(true);
+    expect(bucket.take(1, 0)).toBe(false);
+    expect(bucket.take(0, 0)).toBe(true);
+    expect(bucket.take(500, 500)).toBe(true);
+  });
+
+  test('a message needs tokens of both kinds', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 1, burst: 2, bytesPerSecond: 100 }, 0);
+    expect(bucket.take(100, 0)).toBe(true);
+    expect(bucket.take(1, 0)).toBe(false);
+    expect(bucket.take(0, 0)).toBe(true);
+    expect(bucket.take(0, 0)).toBe(false);
+  });
+
+  test('a message larger than the token bucket never fits when it has just arrived', () => {
+    const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 1_000 }, 0);
+    expect(bucket.take(1_001, 3_600_000)).toBe(false);
+  });
+
+  test('a clock that stands still brings nothing back, and harms no limit that is not set', () => {
+    const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 10 }, 0);
+    expect([bucket.take(10, 0), bucket.take(1, 0), bucket.take(0, 0)]).toEqual([true, false, true]);
+    expect(bucket.take(1, 100)).toBe(true);
+  });
+});
+
+describe('a message that waits for a token bucket', () => {
+  test('a message waits as long as its tokens take', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 4, burst: 1, bytesPerSecond: 100 }, 0);
+    expect(bucket.take(90, 0)).toBe(true);
+    expect(bucket.take(10, 0)).toBe(false);
+    expect(bucket.waitMs(10)).toBe(250);
+    expect(bucket.waitMs(110)).toBe(1_000);
+    expect(bucket.takeWaiting(10, 249)).toBe(false);
+    expect(bucket.waitMs(10)).toBeCloseTo(1);
+    expect(bucket.takeWaiting(10, 250)).toBe(true);
+  });
+
+  test('a message larger than the token bucket fits when it has waited for all of its bytes', () => {
+    const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 1_000 }, 0);
+    expect(bucket.take(5_000, 0)).toBe(false);
+    expect(bucket.waitMs(5_000)).toBe(4_000);
+    expect(bucket.takeWaiting(5_000, 3_999)).toBe(false);
+    expect(bucket.takeWaiting(5_000, 4_000)).toBe(true);
+    expect(bucket.take(1, 4_000)).toBe(false);
+  });
+
+  test('messages that waited together get all tokens of that time, and what is left over is lost', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 1_000, burst: 1 }, 0);
+    takeAll(bucket, 0);
+    const fits = Array.from({ length: 60 }, () => bucket.takeWaiting(0, 100));
+    expect(fits).not.toContain(false);
+    expect(takeAll(bucket, 100)).toBe(1);
+  });
+
+  test('the longest wait is what a timer can hold', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: Number.MIN_VALUE, burst: 1 }, 0);
+    takeAll(bucket, 0);
+    expect(bucket.waitMs(0)).toBe(2 ** 31 - 1);
+  });
+});
