@@ -215,9 +215,9 @@ const POOL_OPTIONS = [
   'maxFlushMs',
   'maxRoomsPerConnection',
   'conflateAboveBytes',
+  'rateLimit',
   'adapter',
   'cluster',
-  'rateLimit',
 ] as const satisfies readonly (keyof ConnectionsPoolOptions)[];
 
 /** A rate limit, checked, with its defaults. What is not limited is `Infinity`. */
