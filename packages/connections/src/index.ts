@@ -21,3 +21,5 @@ export {
 export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';
 export type { DiagnosticsPayloads } from './diagnostics.js';
+
+export type { ClusterAdapter, ClusterLink, ClusterTraits } from './cluster/adapter.js';
