@@ -1,1 +1,2 @@
-export {};
+export { natsAdapter, type NatsAdapterOptions } from './nats-adapter.js';
+export type { NatsClient, NatsSubscription } from './client.js';

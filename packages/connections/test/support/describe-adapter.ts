@@ -312,7 +312,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
   });
 
   test('after close everything rejects, and the link hears nothing', async () => {
-    const [publisher, other] = [await start(), await start(['c'])];
+    const [publisher, other, third] = [await start(), await start(['c']), await start(['c'])];
     await other.adapter.close();
     const calls = [other.link.ups, other.link.downs.length];
     await expect(other.adapter.publish('c', Buffer.from(''))).rejects.toThrow(Error);
@@ -320,7 +320,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     await expect(other.adapter.unsubscribe(['c'])).rejects.toThrow(Error);
     other.adapter.resubscribe();
     await publisher.adapter.publish('c', Buffer.from(''));
-    await settle(publisher, publisher);
+    await settle(publisher, third);
     expect(other.link.total).toBe(0);
     expect([other.link.ups, other.link.downs.length]).toEqual(calls);
   });
