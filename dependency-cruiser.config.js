@@ -20,6 +20,8 @@ const ROOMS = [
   ['pool-sends'],
   ['connections-pool'],
   ['interfaces'],
+  ['ipc/'],
+  ['ipc'],
   ['index'],
 ];
 

@@ -24,7 +24,7 @@ export interface AdapterNode {
 export interface AdapterHarness {
   node(): Promise<AdapterNode>;
   /** Takes the broker away and brings it back; not where it cannot be away. */
-  readonly broker?: { kill(): Promise<void>; start(): Promise<void> };
+  readonly broker?: { readonly kill: () => Promise<void> | void; readonly start: () => Promise<void> | void };
 }
 
 /** Names that mean something to a broker, to a parser or to a string function. */
