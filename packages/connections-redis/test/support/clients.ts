@@ -44,7 +44,7 @@ function nodeRedis(name: string, createClient: (options: object) => unknown): Li
         listeners: () => countListeners(client),
         ping: () => client.ping(),
         // eslint-disable-next-line @typescript-eslint/no-deprecated -- version 4 has no other name for it
-        end: () => void client.disconnect().catch(() => undefined),
+        end: () => void (client.isOpen && client.disconnect()),
       };
     },
   };

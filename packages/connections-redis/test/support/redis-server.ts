@@ -9,11 +9,12 @@ import { ServerProgram } from '../../../connections/test/support/server-program.
 export class RedisServer {
   readonly port: number;
   readonly #program: ServerProgram;
-  readonly #folder: string;
+  /** Where it may write; removed at its end. */
+  readonly folder: string;
 
   private constructor(port: number, folder: string, options: readonly string[]) {
     this.port = port;
-    this.#folder = folder;
+    this.folder = folder;
     const always = ['--bind', '127.0.0.1', '--port', `${port}`, '--save', '', '--dir', folder];
     const args = [...always, '--enable-debug-command', 'yes', ...options];
     this.#program = new ServerProgram('redis-server', args, /Ready to accept connections/);
@@ -41,7 +42,7 @@ export class RedisServer {
 
   async stop(): Promise<void> {
     await this.kill();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 
   /** Runs one command, on a connection of its own. */

@@ -5,7 +5,9 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #clients = new Set<Socket>();
   readonly #isSwallowing = new WeakSet<Socket>();
+  #swallowsNew = false;
   /** Where connections made from now on lead to. */
   target: number;
 
@@ -28,11 +30,14 @@ export class TcpProxy {
 
   #join(client: Socket): void {
     const upstream = connect(this.target, '127.0.0.1');
+    this.#clients.add(client);
+    client.on('close', () => this.#clients.delete(client));
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
       this.#sockets.add(from);
+      if (this.#swallowsNew) this.#isSwallowing.add(from);
       from.on('data', (bytes) => {
         if (!this.#isSwallowing.has(from)) to.write(bytes);
       });
@@ -44,14 +49,15 @@ export class TcpProxy {
     }
   }
 
-  /** From now on, the present connections carry nothing any more, not even their end. */
-  swallow(): void {
+  /** From now on, the present connections carry nothing any more, not even their end; and new ones, if asked to. */
+  swallow(which: 'present' | 'all to come' = 'present'): void {
     for (const socket of this.#sockets) this.#isSwallowing.add(socket);
+    this.#swallowsNew = which === 'all to come';
   }
 
   /** How many connections of clients are open. */
   get size(): number {
-    return this.#sockets.size / 2;
+    return this.#clients.size;
   }
 
   stop(): void {
