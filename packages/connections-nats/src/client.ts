@@ -49,9 +49,11 @@ export function givesUp(connection: NatsClient): boolean {
 /** Listens to the events of the connection. Returns how to stop. */
 export function watch(connection: NatsClient, onStatus: (status: NatsStatus) => void): () => void {
   const statuses = connection.status() as AsyncIterable<NatsStatus> & { stop?: () => void };
-  void (async () => {
+  const read = async (): Promise<void> => {
     for await (const status of statuses) onStatus(status);
-  })();
+  };
+  // It ends with the connection, which tells that itself.
+  read().catch(() => undefined);
   // Without its `stop`, the iterator would stay registered until the next event.
   return () => statuses.stop?.();
 }

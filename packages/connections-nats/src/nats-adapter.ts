@@ -1,14 +1,8 @@
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from '@soketi/connections';
-import {
-  givesUp,
-  isWithoutEcho,
-  watch,
-  type NatsClient,
-  type NatsStatus,
-  type NatsSubscription,
-} from './client.js';
-import { Pending } from './pending.js';
+import { givesUp, isWithoutEcho, watch, type NatsClient, type NatsStatus } from './client.js';
+import { RoundTrips } from './round-trips.js';
 import { assertPrefix, subjectOf } from './subject.js';
+import { Subscriptions } from './subscriptions.js';
 
 /** Options of {@link natsAdapter}. */
 export interface NatsAdapterOptions {
@@ -29,13 +23,6 @@ export interface NatsAdapterOptions {
 /** The server's own default, for as long as it has not told its own. */
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
 
-interface Subscribed {
-  readonly subscription: NatsSubscription;
-  isConfirmed: boolean;
-  /** Why the server has ended it. */
-  error?: Error;
-}
-
 /**
  * Makes the pools of many nodes one cluster, over NATS.
  *
@@ -45,20 +32,21 @@ export function natsAdapter(options: NatsAdapterOptions): ClusterAdapter {
   return new NatsAdapter(options);
 }
 
+/** Before the server is asked again whether it is there, in ms. */
+const RETRY_MS = 1_000;
+
 class NatsAdapter implements ClusterAdapter {
   readonly #connection: NatsClient;
   readonly #prefix: string;
-  readonly #pending = new Pending();
-  readonly #subscribed = new Map<string, Subscribed>();
+  readonly #roundTrips: RoundTrips;
+  readonly #subscriptions: Subscriptions;
   #maxMessageBytes = DEFAULT_MAX_PAYLOAD;
   #link: ClusterLink | undefined;
   #unwatch: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #isConnected = false;
   #isClosed = false;
   #hasWarned = false;
-  /** The round trip that is under way, and the one after it. */
-  #current: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
 
   constructor({ connection, prefix = 'soketi' }: NatsAdapterOptions) {
     if (typeof (connection as Partial<NatsClient> | undefined)?.flush !== 'function')
@@ -66,6 +54,11 @@ class NatsAdapter implements ClusterAdapter {
     assertPrefix(prefix);
     this.#connection = connection;
     this.#prefix = prefix;
+    this.#roundTrips = new RoundTrips(connection);
+    this.#subscriptions = new Subscriptions(connection, prefix, {
+      receive: (channel, data) => this.#receive(channel, data),
+      ended: (error) => this.#restart(error),
+    });
   }
 
   get traits(): ClusterTraits {
@@ -96,8 +89,8 @@ class NatsAdapter implements ClusterAdapter {
 
   async subscribe(channels: readonly string[]): Promise<void> {
     this.#assertConnected();
-    const all = channels.map((channel) => this.#subscribe(channel));
-    await this.#confirm();
+    const all = channels.map((channel) => this.#subscriptions.add(channel));
+    await this.#roundTrips.confirm();
     for (const one of all) {
       // The server refuses before it answers.
       if (one.error !== undefined) throw one.error;
@@ -107,37 +100,37 @@ class NatsAdapter implements ClusterAdapter {
 
   async unsubscribe(channels: readonly string[]): Promise<void> {
     // Also while disconnected: the connection would subscribe to them again.
-    for (const channel of channels) this.#unsubscribe(channel);
+    for (const channel of channels) this.#subscriptions.delete(channel);
     this.#assertConnected();
-    await this.#confirm();
+    await this.#roundTrips.confirm();
   }
 
   async publish(channel: string, message: Buffer): Promise<undefined> {
     // While it is disconnected, the connection keeps messages, only to drop them.
     this.#assertConnected();
     this.#connection.publish(subjectOf(this.#prefix, channel), message);
-    await this.#confirm();
+    await this.#roundTrips.confirm();
   }
 
   async ping(): Promise<void> {
     this.#assertConnected();
-    await this.#confirm();
+    await this.#roundTrips.confirm();
   }
 
   resubscribe(): void {
     if (this.#link === undefined || this.#isClosed) return;
     // The connection itself belongs to the user. Were it dead, the round trips would tell.
-    for (const channel of this.#subscribed.keys()) this.#unsubscribe(channel);
-    this.#onDown(new Error('NATS: subscribing again'));
-    void this.#connect();
+    this.#subscriptions.clear();
+    this.#restart(new Error('NATS: subscribing again'));
   }
 
   close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
+      clearTimeout(this.#timer);
       this.#unwatch?.();
-      for (const channel of this.#subscribed.keys()) this.#unsubscribe(channel);
-      this.#pending.fail(new Error('The adapter is closed'));
+      this.#subscriptions.clear();
+      this.#roundTrips.fail(new Error('The adapter is closed'));
     }
     return Promise.resolve();
   }
@@ -155,13 +148,20 @@ class NatsAdapter implements ClusterAdapter {
 
   /** Announces the connection once the server has answered. It subscribes again by itself, before that. */
   async #connect(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#isConnected || this.#connection.isClosed()) return;
     try {
-      await this.#confirm();
+      await this.#roundTrips.confirm();
     } catch {
-      // Disconnected again, and so down already; or it never was connected. `reconnect` comes.
+      // Disconnected, and `reconnect` will come; or connected to a server that takes too long, and nothing will.
+      if (!this.#isClosed) this.#timer = setTimeout(() => void this.#connect(), RETRY_MS).unref();
       return;
     }
-    if (this.#isClosed || this.#isConnected || this.#connection.isClosed()) return;
+    this.#onConnected();
+  }
+
+  #onConnected(): void {
+    if (this.#isClosed || this.#isConnected) return;
     this.#isConnected = true;
     this.#hasWarned = false;
     this.#link?.up();
@@ -170,8 +170,14 @@ class NatsAdapter implements ClusterAdapter {
   #onDown(error: Error): void {
     if (this.#isClosed) return;
     this.#isConnected = false;
-    this.#pending.fail(error);
+    this.#roundTrips.fail(error);
     this.#link?.down(error);
+  }
+
+  /** The cluster layer subscribes to everything again with each `up`. */
+  #restart(error: Error): void {
+    this.#onDown(error);
+    void this.#connect();
   }
 
   /** A server that denies one thing denies it each time. */
@@ -181,34 +187,6 @@ class NatsAdapter implements ClusterAdapter {
     this.#link?.warn(error);
   }
 
-  #subscribe(channel: string): Subscribed {
-    const present = this.#subscribed.get(channel);
-    if (present !== undefined) return present;
-    const callback = (error: Error | null, message: { readonly data: Uint8Array }): void => {
-      if (error) this.#onRefused(channel, subscribed, error);
-      else this.#receive(channel, message.data);
-    };
-    const subscription = this.#connection.subscribe(subjectOf(this.#prefix, channel), { callback });
-    const subscribed: Subscribed = { subscription, isConfirmed: false };
-    this.#subscribed.set(channel, subscribed);
-    return subscribed;
-  }
-
-  #unsubscribe(channel: string): void {
-    this.#subscribed.get(channel)?.subscription.unsubscribe();
-    this.#subscribed.delete(channel);
-  }
-
-  /** The server has ended a subscription; the cluster layer makes all of them again. */
-  #onRefused(channel: string, subscribed: Subscribed, error: Error): void {
-    subscribed.error = error;
-    if (this.#subscribed.get(channel) !== subscribed) return;
-    this.#subscribed.delete(channel);
-    if (!subscribed.isConfirmed) return;
-    this.#onDown(error);
-    void this.#connect();
-  }
-
   #receive(channel: string, { buffer, byteOffset, byteLength }: Uint8Array): void {
     try {
       this.#link?.receive(channel, Buffer.from(buffer, byteOffset, byteLength));
@@ -216,18 +194,5 @@ class NatsAdapter implements ClusterAdapter {
       // In the client it would end the loop that reads, for good.
       this.#link?.warn(error as Error);
     }
-  }
-
-  /** Resolves when the server has answered to everything sent until now. Calls share their round trips. */
-  #confirm(): Promise<void> {
-    this.#next ??= this.#roundTrip();
-    return this.#pending.settle(this.#next);
-  }
-
-  async #roundTrip(): Promise<void> {
-    await this.#current?.catch(() => undefined);
-    this.#next = undefined;
-    this.#current = this.#connection.flush();
-    await this.#current;
   }
 }

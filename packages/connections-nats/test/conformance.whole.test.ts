@@ -13,7 +13,7 @@ for (const { name, connect } of LIBRARIES) {
       beforeAll(async () => {
         server = await NatsServer.start();
       });
-      afterAll(() => server.kill());
+      afterAll(() => server.stop());
 
       describeAdapter(`natsAdapter with a connection of ${title}`, {
         broker: { kill: () => server.kill(), start: () => server.start() },

@@ -76,7 +76,7 @@ describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () =>
     const sentinel = await startSentinel(master);
     const nodes = await Promise.all(CLIENTS.map((Client, index) => startNode(Client, sentinel, `${index}`)));
 
-    master.signal('SIGSTOP');
+    await master.freeze();
     await expect.poll(() => replica.command('INFO', 'replication'), WAIT).toMatch(/role:master/);
     for (const { adapter, client, link, channel } of nodes) {
       await expect.poll(() => client.status === 'ready' && client.stream.remotePort, WAIT).toBe(replica.port);

@@ -36,8 +36,8 @@ export class RedisServer {
     return this.#program.kill();
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#program.signal(signal);
+  freeze(): Promise<void> {
+    return this.#program.freeze();
   }
 
   async stop(): Promise<void> {

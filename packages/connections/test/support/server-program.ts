@@ -1,6 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 /** A server in a process of its own, which can be killed and started again. */
 export class ServerProgram {
@@ -35,6 +37,13 @@ export class ServerProgram {
   /** Sends a signal. Those that stop it for a while are no end. */
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal);
+  }
+
+  /** Stops it until SIGCONT. Resolves when it stands still: the signal takes a moment. */
+  async freeze(): Promise<void> {
+    this.signal('SIGSTOP');
+    const state = ['-o', 'state=', '-p', `${this.#process?.pid}`];
+    while (!(await promisify(execFile)('ps', state)).stdout.startsWith('T')) await setTimeout(1);
   }
 
   /** Resolves when it has ended. */
