@@ -57,16 +57,6 @@ export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
   }
 }
 
-/** @throws {TypeError} not an iterable, or a string, which would be taken apart into characters */
-export function toIds<ID>(exceptions: Iterable<ID> | undefined): Iterable<ID> {
-  if (exceptions === undefined) return [];
-  // From JavaScript anything may come.
-  const given = exceptions as Iterable<ID> | null;
-  const isIterable = typeof given === 'object' && typeof given?.[Symbol.iterator] === 'function';
-  if (isIterable) return exceptions;
-  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
-}
-
 /**
  * @throws {TypeError} not a number
  * @throws {RangeError} 0, negative, NaN, infinite or fractional

@@ -1,5 +1,5 @@
 import { assertKeys } from './arguments.js';
-import { expected } from './errors.js';
+import { ConnectionsError, expected } from './errors.js';
 
 /** Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored. */
 export interface AudienceOptions<ID> {
@@ -65,6 +65,14 @@ export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audienc
   return audienceFrom(given);
 }
 
+/** The same audience, to be passed on: its lists have been read, and may not be readable twice. */
+export function toArgument<ID>(audience: Audience<ID>): AudienceArgument<ID> {
+  const { isLocal, ...options } = audience;
+  const { rooms, exceptRooms, exceptions, conflate } = options;
+  const isPlain = rooms === undefined && exceptRooms.length === 0 && conflate === undefined && !isLocal;
+  return isPlain ? exceptions : { ...options, local: isLocal };
+}
+
 /** The options of `closeAll`, beside code and reason. @throws {TypeError} an option is unknown or of the wrong type */
 export function toClosingAudience<ID>(options: AudienceOptions<ID>): Audience<ID> {
   assertKeys('the options of closeAll', options, [...AUDIENCE_KEYS, 'code', 'reason']);
@@ -87,7 +95,8 @@ export function assertSendOptions(options: unknown, known: readonly string[] = [
  */
 export function toRooms(name: string, given: unknown): string[] {
   if (typeof given === 'string') return [given];
-  if (!isIterable(given)) throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
+  if (!isIterable(given))
+    throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
   const rooms = [...given];
   for (const room of rooms) assertRoom(`each of ${name}`, room);
   return rooms as string[];
@@ -96,6 +105,13 @@ export function toRooms(name: string, given: unknown): string[] {
 /** @throws {TypeError} not a string */
 export function assertRoom(name: string, room: unknown): void {
   if (typeof room !== 'string') throw new TypeError(expected(`${name} to be a string`, room));
+}
+
+/** @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS` */
+export function assertRoomCount(count: number, max: number): void {
+  if (count <= max) return;
+  const message = `A connection can be in at most ${max} rooms (maxRoomsPerConnection), this one would be in ${count}`;
+  throw new ConnectionsError('ERR_TOO_MANY_ROOMS', message);
 }
 
 function audienceFrom<ID>(options: BroadcastOptions<ID>): Audience<ID> {

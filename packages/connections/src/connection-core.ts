@@ -3,7 +3,7 @@ import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
 import type { SlowDecision } from './options.js';
-import { Inbound } from './receiving/inbound.js';
+import { RoomMember } from './room-member.js';
 import { Outbox } from './sending/outbox.js';
 import { ReadyState, type Driver } from './sockets/driver.js';
 import { listen, listenerOf, unlisten, type SocketListener } from './sockets/events.js';
@@ -20,7 +20,7 @@ const OVERRIDDEN_CLOSE_MS = 1_000;
  * The life of one connection, behind the public `Connection`: open, closing, closed; its deadlines, what it sends and
  * what it receives.
  */
-export class ConnectionCore extends Inbound implements SocketListener, LivenessOwner, Timed {
+export class ConnectionCore extends RoomMember implements SocketListener, LivenessOwner, Timed {
   /** `Connection.prototype`, which tells what is overridden. Set by `connection.ts`. */
   static base: Facade;
 
@@ -56,7 +56,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
   }
 
   /** Closing has begun, on either side. */
-  get isClosed(): boolean {
+  override get isClosed(): boolean {
     return this.#state !== ReadyState.Open || this.driver.readyState(this.socket) > ReadyState.Open;
   }
 
@@ -99,8 +99,8 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
 
   // ---------------------------------------------------------------- sending
 
-  send(message: unknown): boolean | Promise<boolean> {
-    return this.outbox.post(message, this.isClosed);
+  send(message: unknown, conflate?: string): boolean | Promise<boolean> {
+    return this.outbox.post(message, this.isClosed, conflate);
   }
 
   /** Calls `send`, overridden or not; it has begun when this returns. The close that follows waits for its answer. */
@@ -219,6 +219,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     unlisten(this.socket, this.driver, this);
     this.dropHeld();
     this.pool?.onGone(this.facade, undefined, '');
+    this.clearRooms();
     this.#state = ReadyState.Closed;
     this.outbox.abandon();
     this.#whenClosed?.resolve();
@@ -244,6 +245,7 @@ export class ConnectionCore extends Inbound implements SocketListener, LivenessO
     const text = decodeReason(reason);
     this.pool?.onGone(this.facade, code, text);
     this.emit('close', code, text);
+    this.clearRooms();
     this.#whenClosed?.resolve();
   }
 

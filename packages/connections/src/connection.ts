@@ -1,6 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import type { InspectOptions } from 'node:util';
 import { assertHandlers, assertId, assertNamespace } from './arguments.js';
+import { assertSendOptions, toRooms, type ConflateOptions } from './audience.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { ConnectionCore } from './connection-core.js';
 import { toError } from './errors.js';
@@ -77,6 +78,14 @@ export class Connection<
     return this.#core.isClosed;
   }
 
+  /**
+   * The rooms that the connection is in, live. Empty once it has left the pool; after a close it keeps them until the
+   * `close` listeners have returned.
+   */
+  get rooms(): ReadonlySet<string> {
+    return this.#core.rooms;
+  }
+
   /** Bytes that wait to leave: in the socket, if it tells, and in the current turn of the event loop. */
   get bufferedAmount(): number {
     return this.#core.outbox.bufferedBytes;
@@ -93,17 +102,42 @@ export class Connection<
   }
 
   /**
+   * Joins rooms of its namespace, at once: what is broadcast to them from now on reaches the connection. A room that does
+   * not exist begins to. May be called before the connection is in a pool.
+   *
+   * @param rooms a name, or several; any string is a name
+   * @returns whether it is in all of them now; `false` if it is closing or closed
+   * @throws {TypeError} a name is not a string
+   * @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS`: it would be in more than `maxRoomsPerConnection`; it joins none then
+   */
+  join(rooms: string | Iterable<string>): boolean {
+    return this.#core.joinRooms(toRooms('rooms', rooms));
+  }
+
+  /**
+   * Leaves rooms, at once. What was broadcast to them before still reaches the connection.
+   *
+   * @throws {TypeError} a name is not a string
+   */
+  leave(rooms: string | Iterable<string>): void {
+    this.#core.leaveRooms(toRooms('rooms', rooms));
+  }
+
+  /**
    * Sends a message: a `string` as text, an `ArrayBuffer`, typed array, `Buffer` or `Blob` as binary. With
    * handlers, whatever they take.
    *
+   * @param options `conflate`: while the reader is behind (`conflateAboveBytes` of the pool), a newer message replaces
+   * the one that waits under the same key
    * @returns `true` if the message was handed to the socket; `false` if it was not: the connection is closed or
-   * closing, it is a slow reader, or its socket failed
+   * closing, it is a slow reader, its socket failed, or a newer message has replaced it
    * @throws {TypeError} (rejects) the message is of another type
    */
-  send<M extends Message = Message>(message: M): Promise<boolean> {
+  send<M extends Message = Message>(message: M, options?: ConflateOptions): Promise<boolean> {
     try {
+      assertSendOptions(options);
       if (this.handlers === undefined) assertWebSocketMessage(message);
-      const isSent = this.#core.send(message);
+      const isSent = this.#core.send(message, options?.conflate);
       if (typeof isSent !== 'boolean') return isSent;
       return isSent ? SENT : NOT_SENT;
     } catch (error) {
@@ -112,8 +146,8 @@ export class Connection<
   }
 
   /** Sends a value as JSON text. @throws {TypeError} (rejects) JSON cannot express the value */
-  async sendJson<M = unknown>(value: M): Promise<boolean> {
-    return this.send(encodeJson(value) as Message);
+  async sendJson<M = unknown>(value: M, options?: ConflateOptions): Promise<boolean> {
+    return this.send(encodeJson(value) as Message, ...given(options));
   }
 
   /**
@@ -247,16 +281,23 @@ export class Connection<
     inspect: (value: unknown, options: InspectOptions) => string,
   ): string {
     const { id, namespace, closed, bufferedAmount, roundTripTime, data } = this;
+    const rooms = this.#core.roomNames;
     const shown = {
       id,
       namespace,
       closed,
       bufferedAmount,
+      ...(rooms.length > 0 && { rooms }),
       ...(roundTripTime !== undefined && { roundTripTime }),
       ...(data !== undefined && { data }),
     };
     return `${this.constructor.name} ${inspect(shown, options)}`;
   }
+}
+
+/** An overridden `send` with one parameter is called with one argument. */
+function given<T>(options: T | undefined): [] | [T] {
+  return options === undefined ? [] : [options];
 }
 
 /** Any connection at all, whatever may be sent on it. */

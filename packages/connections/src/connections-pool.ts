@@ -1,5 +1,13 @@
 import type { InspectOptions } from 'node:util';
-import { assertFunction, assertNamespace, toIds } from './arguments.js';
+import { assertFunction, assertNamespace, assertObject } from './arguments.js';
+import {
+  toArgument,
+  toAudience,
+  type Audience,
+  toClosingAudience,
+  type AudienceArgument,
+  type AudienceOptions,
+} from './audience.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
 import type { Facade, PoolLink } from './user-code.js';
@@ -9,6 +17,8 @@ import { Drains } from './drain/drains.js';
 import { planFrom, type DrainOptions } from './drain/drain-options.js';
 import type { DrainReport } from './drain-report.js';
 import { expected, toError } from './errors.js';
+import type { Cluster } from './cluster/cluster.js';
+import { PoolCluster } from './pool-cluster.js';
 import { Membership } from './membership.js';
 import {
   resolveOptions,
@@ -16,13 +26,27 @@ import {
   type PoolSettings,
   type SlowDecision,
 } from './options.js';
-import { PoolSends } from './pool-sends.js';
-import type { BroadcastResult } from './sending/delivery.js';
+import { PoolSends, type Elsewhere } from './pool-sends.js';
+import type { BroadcastResult, Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
 
-const NOBODY: BroadcastResult = Object.freeze({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
+const NOBODY: BroadcastResult = Object.freeze({
+  recipients: 0,
+  sent: 0,
+  dropped: 0,
+  failed: 0,
+  conflated: 0,
+});
+
+/** See `closeAll`. */
+export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
+  /** 1000-1003, 1007-1014 or 3000-4999. @default 1000 */
+  readonly code?: number | undefined;
+  /** At most 123 bytes of UTF-8. @default none */
+  readonly reason?: string | undefined;
+}
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -41,6 +65,7 @@ export class ConnectionsPool<
   readonly #counters = newCounters();
   readonly #members: Membership<ConnectionType>;
   readonly #drains: Drains;
+  readonly #cluster: PoolCluster<ConnectionType>;
 
   /**
    * @throws {TypeError} an option is unknown or has the wrong type
@@ -54,10 +79,17 @@ export class ConnectionsPool<
       joined: (connection) => this.emitSafely('connection', connection),
       left: (connection, code, reason, isKnown) => {
         this.#drains.onGone(connection);
+        this.#cluster.left(connection);
         if (isKnown) this.emitSafely('disconnection', connection, code, reason);
       },
       refused: (connection, error) => this.emitSafely('refused', connection, error),
-      emptied: (namespace) => this.emitSafely('emptyNamespace', namespace),
+      joinedRoom: (connection, room) => this.emitSafely('join', connection, room),
+      leftRoom: (connection, room) => this.emitSafely('leave', connection, room),
+      emptiedRoom: (namespace, room) => this.emitSafely('emptyRoom', namespace, room),
+      emptied: (namespace) => {
+        this.#cluster.emptied(namespace);
+        this.emitSafely('emptyNamespace', namespace);
+      },
     });
     this.#drains = new Drains({
       all: () => this.#members.all(),
@@ -69,6 +101,13 @@ export class ConnectionsPool<
       aborted: () => (this.#members.isClosed = false),
       failed: (error) => this.reportError(error, undefined),
     });
+    this.#cluster = new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
+      broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
+      onNode: (node, change) => this.emitSafely('node', node, change),
+      onDegraded: (degradation) => this.emitSafely('degraded', degradation),
+      onRecovered: (recovery) => this.emitSafely('recovered', recovery),
+      onError: (error) => this.reportError(error, undefined),
+    });
   }
 
   #makeLink(): PoolLink {
@@ -77,9 +116,16 @@ export class ConnectionsPool<
       settings: this.#settings,
       counters: this.#counters,
       onGone: (connection, code, reason) => this.#members.onGone(own(connection), code, reason),
+      onJoin: (connection, rooms) => this.#members.rooms.join(own(connection), rooms),
+      onLeave: (connection, rooms) => this.#members.rooms.leave(own(connection), rooms),
       onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
       onSlow: (connection, byteLength, isNew) => this.#decide(own(connection), byteLength, isNew),
     };
+  }
+
+  /** The other nodes. Without an adapter the pool is a cluster of its own. */
+  get cluster(): Cluster {
+    return this.#cluster.cluster;
   }
 
   // ---------------------------------------------------------------- who is connected
@@ -104,6 +150,16 @@ export class ConnectionsPool<
     return this.connections.has(namespace);
   }
 
+  /** The connections of a namespace that are in the room, live; a new empty map if there are none. */
+  room(namespace: string, room: string): ReadonlyMap<ConnectionType['id'], ConnectionType> {
+    return this.rooms(namespace).get(room) ?? new Map<ConnectionType['id'], ConnectionType>();
+  }
+
+  /** The rooms of a namespace, live: each exists exactly as long as it has members. */
+  rooms(namespace: string): ReadonlyMap<string, ReadonlyMap<ConnectionType['id'], ConnectionType>> {
+    return this.#members.namespaces.get(namespace)?.rooms ?? new Map<string, Map<never, never>>();
+  }
+
   /** The connection that has the id in the namespace now. */
   override getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined {
     return this.#members.find(namespace, id);
@@ -117,13 +173,16 @@ export class ConnectionsPool<
    * event tells the reason, and `connection.closed` is `true` (unless an overridden `close` waits before it closes).
    *
    * @throws {TypeError} (rejects) not a `Connection`
-   * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool
+   * @throws {ConnectionsError} (rejects) `ERR_CONNECTION_IN_USE`: it is in another pool; `ERR_TOO_MANY_ROOMS`: it has
+   * joined more rooms than `maxRoomsPerConnection`
    */
   newConnection(connection: ConnectionType): Promise<void> {
     try {
       assertConnection(connection);
+      this.#cluster.assertId(connection.id);
+      const isNew = coreOf(connection).pool === undefined;
       this.#members.add(connection);
-      return Promise.resolve();
+      return isNew ? this.#cluster.joined(connection) : Promise.resolve();
     } catch (error) {
       return Promise.reject(toError(error));
     }
@@ -148,51 +207,83 @@ export class ConnectionsPool<
    * Closes all connections of a namespace at once; `drainConnections` paces the closing of many. Resolves when all
    * have closed.
    *
-   * @throws {TypeError | RangeError} (rejects) code or reason cannot be sent; nothing has changed then
+   * @param options `rooms`, `exceptRooms` and `exceptions` choose some of them, as for `broadcastMessage`
+   * @throws {TypeError | RangeError} (rejects) an option, the code or the reason is wrong; nothing has changed then
    */
-  async closeAll(namespace: string, code: number = CloseCode.Normal, reason = ''): Promise<void> {
+  closeAll(
+    namespace: string,
+    code?: number,
+    reason?: string,
+    options?: AudienceOptions<ConnectionType['id']>,
+  ): Promise<void>;
+  /** The same, with code and reason among the options. */
+  closeAll(namespace: string, options: CloseAllOptions<ConnectionType['id']>): Promise<void>;
+  async closeAll(
+    namespace: string,
+    codeOrOptions?: number | CloseAllOptions<ConnectionType['id']>,
+    reason?: string,
+    options?: AudienceOptions<ConnectionType['id']>,
+  ): Promise<void> {
     assertNamespace(namespace);
-    assertCloseArguments(code, reason);
-    const connections = [...this.namespace(namespace).values()];
-    await Promise.all(connections.map((connection) => coreOf(connection).closeReported(code, reason)));
+    if (options !== undefined) assertObject('the options of closeAll', options);
+    const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
+    const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
+    const { code = CloseCode.Normal, reason: text = '' } = given;
+    assertCloseArguments(code, text);
+    const audience = toClosingAudience(given);
+    const connections = [...(this.#members.namespaces.get(namespace)?.membersOf(audience) ?? [])];
+    const elsewhere = this.#cluster.closeAll(namespace, audience, { code, reason: text });
+    const here = connections.map((connection) => coreOf(connection).closeReported(code, text));
+    await Promise.all([...here, elsewhere]);
   }
 
   /**
-   * Sends a message to all connections of a namespace. It is encoded once, and written at the end of this turn of the
-   * event loop together with everything else that the turn broadcasts there.
+   * Sends a message to the connections of a namespace, or of some of its rooms. It is encoded once, and written at the
+   * end of this turn of the event loop together with everything else that the turn broadcasts there. What is broadcast to
+   * the namespace, broadcast to rooms and sent privately reaches a connection in the order of the calls.
    *
    * Binary messages of more than 64 KiB are not copied: do not change them afterwards.
    *
-   * @param exceptions ids that do not get it
-   * @returns the counts, when every copy has been handed over or refused
-   * @throws {TypeError} (rejects) a WebSocket cannot send the message, and no connection with handlers or an
-   * overridden `send` has ever joined the pool
+   * @param audience ids that do not get it, or options: `rooms`, `exceptRooms`, `exceptions`, `conflate`
+   * @returns the counts, when every copy has been handed over, held back or refused
+   * @throws {TypeError} (rejects) an option is wrong; or a WebSocket cannot send the message, and no connection with
+   * handlers or an overridden `send` has ever joined the pool
    */
   async broadcastMessage<M extends Message = Message>(
     namespace: string,
     message: M,
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
-    // Read first: an iterable may run user code.
-    const ids = [...toIds(exceptions)];
+    // First: an iterable may run user code.
+    const recipients = toAudience(audience);
     this.assertMessage(message);
-    const target = this.#members.namespaces.get(namespace);
-    if (target === undefined) return NOBODY;
+    if (!this.#cluster.isOn && !this.hasNamespace(namespace)) return NOBODY;
     const envelope = new Envelope(message);
-    const delivery = target.fanOut.broadcast(envelope, target.outboxesOf(ids));
+    this.#cluster.broadcast(namespace, recipients, envelope.frame);
+    return this.#fanOut(namespace, envelope, recipients)?.result() ?? NOBODY;
+  }
+
+  /** Broadcasts to connections of this pool. @returns `undefined` if there are none in the namespace */
+  #fanOut(
+    namespace: string,
+    envelope: Envelope,
+    audience: Audience<ConnectionType['id']>,
+  ): Delivery | undefined {
+    const delivery = this.#members.namespaces.get(namespace)?.broadcast(envelope, audience);
+    if (delivery === undefined) return undefined;
     if (delivery.recipients > 0) this.#counters.broadcasts++;
     trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
-    return delivery.result();
+    return delivery;
   }
 
   /** `broadcastMessage` of a value as JSON text. @throws {TypeError} (rejects) JSON cannot express it */
   async broadcastJsonMessage<M = unknown>(
     namespace: string,
     value: M,
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    return this.broadcastMessage(namespace, encodeJson(value) as Message, exceptions);
+    return this.broadcastMessage(namespace, encodeJson(value) as Message, audience);
   }
 
   /**
@@ -206,14 +297,21 @@ export class ConnectionsPool<
     message: M,
     code?: number,
     reason = '',
-    exceptions?: Iterable<ConnectionType['id']>,
+    audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     if (code === undefined)
-      return this.broadcastMessage(namespace, encodeError(message) as Message, exceptions);
+      return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
+    assertNamespace(namespace);
     assertCloseArguments(code, reason);
-    const excepted = new Set(toIds(exceptions));
-    const recipients = [...this.namespace(namespace).values()].filter(({ id }) => !excepted.has(id));
-    const result = this.broadcastMessage(namespace, encodeError(message) as Message, excepted);
+    const read = toAudience(audience);
+    const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
+    const encoded = encodeError(message) as Message;
+    this.assertMessage(encoded);
+    const isShared = this.#cluster.isOn && !read.isLocal;
+    if (isShared) this.#cluster.broadcast(namespace, read, new Envelope(encoded).frame, { code, reason });
+    // The others have it with the close.
+    const here = isShared ? { ...read, isLocal: true } : read;
+    const result = this.broadcastMessage(namespace, encoded, toArgument(here));
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }
@@ -251,7 +349,8 @@ export class ConnectionsPool<
 
   /** What the pool holds and has done. Cheap: nothing is counted for it. */
   stats(): PoolStats {
-    return { connections: this.#members.size, namespaces: this.connections.size, ...this.#counters };
+    const { size, roomCount, namespaces } = this.#members;
+    return { connections: size, namespaces: namespaces.size, rooms: roomCount, ...this.#counters };
   }
 
   /** What `util.inspect` and `console.log` show. */
@@ -268,7 +367,13 @@ export class ConnectionsPool<
   // ---------------------------------------------------------------- inside
 
   protected override assertMessage(message: unknown): void {
-    if (!this.#members.isLenient) assertWebSocketMessage(message);
+    // Other nodes can be sent nothing but bytes.
+    if (!this.#members.isLenient || this.#cluster.isOn) assertWebSocketMessage(message);
+    this.#cluster.assertMessage(message);
+  }
+
+  protected override get elsewhere(): Elsewhere | undefined {
+    return this.#cluster.isOn ? (this.#cluster) : undefined;
   }
 
   #decide(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {

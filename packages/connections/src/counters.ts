@@ -29,6 +29,10 @@ export interface Counters {
   messagesIgnored: number;
   /** Messages refused by the slow-reader policy, one for each recipient. Counter. */
   dropped: number;
+  /** Messages held back because a reader was behind, one for each recipient. Counter. */
+  conflated: number;
+  /** Those of them that were never sent, because a newer one under the same key replaced them. Counter. */
+  superseded: number;
   /** Times that a connection became a slow reader. Counter. */
   slowReaders: number;
   /** Connections that are slow readers now. Gauge. */
@@ -57,6 +61,8 @@ export interface PoolStats extends Readonly<Counters> {
   readonly connections: number;
   /** Namespaces that have connections. Gauge. */
   readonly namespaces: number;
+  /** Rooms that have members. Gauge. */
+  readonly rooms: number;
 }
 
 export function newCounters(): Counters {
@@ -74,6 +80,8 @@ export function newCounters(): Counters {
     bytesReceived: 0,
     messagesIgnored: 0,
     dropped: 0,
+    conflated: 0,
+    superseded: 0,
     slowReaders: 0,
     slowNow: 0,
     closing: 0,

@@ -1,3 +1,4 @@
+import type { Degradation, NodeChange, NodeInfo, Recovery } from './cluster/cluster-info.js';
 import type { DrainReport } from './drain-report.js';
 import type { ConnectionsError } from './errors.js';
 import type { ReceivedMessage } from './wire/message.js';
@@ -27,12 +28,24 @@ export interface PoolEvents<C> {
    * `ERR_CONNECTION_CLOSED`.
    */
   refused: [connection: C, error: ConnectionsError];
+  /** A connection has joined a room. */
+  join: [connection: C, room: string];
+  /** A connection has left a room, by itself or with the pool. Comes after its `disconnection`. */
+  leave: [connection: C, room: string];
+  /** The last connection of a room has left. */
+  emptyRoom: [namespace: string, room: string];
   /** The last connection of a namespace has left. */
   emptyNamespace: [namespace: string];
   /** A connection has become a slow reader; once until its `drain`. */
   slow: [connection: C, bufferedAmount: number];
   /** A drain is done. */
   drain: [report: DrainReport];
+  /** Another node of the cluster has come, said goodbye (`left`), or was silent for `nodeTimeout` (`lost`). */
+  node: [node: NodeInfo, change: NodeChange];
+  /** The cluster is not `up` any more; once until it is. */
+  degraded: [degradation: Degradation];
+  /** The cluster is `up` again. */
+  recovered: [recovery: Recovery];
   /** A socket, a handler or a listener failed. Never thrown if nobody listens; the first one is a process warning. */
   error: [error: Error, connection: C | undefined];
 }

@@ -1,11 +1,18 @@
 export { Connection } from './connection.js';
-export { ConnectionsPool } from './connections-pool.js';
+export { ConnectionsPool, type CloseAllOptions } from './connections-pool.js';
 export type { PoolStats } from './counters.js';
 export type { ConnectionEvents, PoolEvents } from './events.js';
 export type { IConnection, IConnectionsPool } from './interfaces.js';
 export type { RemoteConnection } from './remote-connection.js';
 
 export type { ConnectionsPoolOptions, HeartbeatOptions, SlowDecision, SlowPolicy } from './options.js';
+export type {
+  AudienceArgument,
+  AudienceOptions,
+  BroadcastOptions,
+  ConflateOptions,
+  SendOptions,
+} from './audience.js';
 export type { BroadcastResult } from './sending/delivery.js';
 export type { ReceivedMessage, WebSocketMessage } from './wire/message.js';
 export type { Capabilities, NativeConnectionHandlers, NativeWebsocket } from './sockets/native-websocket.js';
@@ -22,4 +29,15 @@ export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';
 export type { DiagnosticsPayloads } from './diagnostics.js';
 
+export type { Cluster } from './cluster/cluster.js';
 export type { ClusterAdapter, ClusterLink, ClusterTraits } from './cluster/adapter.js';
+export type {
+  ClusterCount,
+  ClusterState,
+  Degradation,
+  NodeChange,
+  NodeInfo,
+  Recovery,
+} from './cluster/cluster-info.js';
+export type { ClusterOptions } from './cluster/cluster-options.js';
+export type { ClusterStats } from './cluster/cluster-stats.js';

@@ -2,13 +2,15 @@ import { CloseCode } from './close-codes.js';
 import { coreOf, type AnyConnection } from './connection.js';
 import type { PoolLink } from './user-code.js';
 import type { Counters } from './counters.js';
+import { assertRoomCount } from './audience.js';
 import { ConnectionsError, show } from './errors.js';
 import { Registry, type Namespace } from './namespace.js';
 import type { PoolSettings } from './options.js';
+import { RoomMembership, type RoomListener } from './room-membership.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
 
 /** What happens to members, for the pool to pass on. None of this throws. */
-export interface MembershipListener<C> {
+export interface MembershipListener<C> extends RoomListener<C> {
   joined(connection: C): void;
   /**
    * @param code `undefined` if it was removed or released
@@ -25,6 +27,7 @@ export interface MembershipListener<C> {
  * All of them leave through `#leave`, whether they close, are removed, released or replaced.
  */
 export class Membership<C extends AnyConnection> {
+  readonly rooms: RoomMembership<C>;
   readonly #registry: Registry<C>;
   readonly #settings: PoolSettings<C>;
   readonly #counters: Counters;
@@ -50,8 +53,8 @@ export class Membership<C extends AnyConnection> {
     link: PoolLink,
     listener: MembershipListener<C>,
   ) {
-    const { maxBufferedBytes, maxFlushMs, historyBytes } = settings;
-    this.#registry = new Registry<C>(endOfTurn, { maxBufferedBytes, maxFlushMs, historyBytes, counters });
+    this.#registry = new Registry<C>(endOfTurn, { ...settings, counters });
+    this.rooms = new RoomMembership(this.#registry, listener);
     this.#settings = settings;
     this.#counters = counters;
     this.#link = link;
@@ -64,6 +67,11 @@ export class Membership<C extends AnyConnection> {
 
   get size(): number {
     return this.#registry.size;
+  }
+
+  /** Rooms in all namespaces. */
+  get roomCount(): number {
+    return this.#registry.rooms;
   }
 
   /** Handlers or an overridden `send` may take more than a WebSocket does. Once one has joined, nothing is checked. */
@@ -79,13 +87,18 @@ export class Membership<C extends AnyConnection> {
     return this.#registry.all();
   }
 
-  /** Adds the connection, or closes it and tells why. @throws {ConnectionsError} `ERR_CONNECTION_IN_USE` */
+  /**
+   * Adds the connection, or closes it and tells why.
+   *
+   * @throws {ConnectionsError} `ERR_CONNECTION_IN_USE`, `ERR_TOO_MANY_ROOMS`
+   */
   add(connection: C): void {
     const core = coreOf(connection);
     if (core.pool === this.#link) return;
     if (core.pool !== undefined) {
       throw new ConnectionsError('ERR_CONNECTION_IN_USE', `${describe(connection)} is in another pool`);
     }
+    assertRoomCount(core.roomNames.length, this.#settings.maxRoomsPerConnection);
     const refusal = this.#refusalOf(connection);
     if (refusal === undefined) {
       this.#join(connection);
@@ -94,6 +107,7 @@ export class Membership<C extends AnyConnection> {
     this.#counters.refused++;
     core.closeWithin(CloseCode.TryAgainLater, refusal.reason, this.#settings.closeTimeout);
     this.#listener.refused(connection, refusal.error);
+    core.forgetRooms();
   }
 
   #refusalOf(connection: C): { readonly reason: string; readonly error: ConnectionsError } | undefined {
@@ -122,26 +136,33 @@ export class Membership<C extends AnyConnection> {
     core.join(this.#link);
     this.#emptiedBy.delete(connection.namespace);
     this.#unannounced.add(connection);
+    const rooms = core.roomNames;
+    this.rooms.expect(connection, rooms);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced);
     if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
+    this.rooms.announce(connection, rooms);
   }
 
   #replace(connection: C): void {
     const core = coreOf(connection);
+    const rooms = core.roomNames;
     if (connection.closed) {
-      this.#gone(connection, undefined, '');
-      return;
+      this.#gone(connection, undefined, '', rooms);
+    } else {
+      const reason = 'Replaced by a newer connection';
+      core.closeWithin(CloseCode.Replaced, reason, this.#settings.closeTimeout);
+      this.#gone(connection, CloseCode.Replaced, reason, rooms);
     }
-    const reason = 'Replaced by a newer connection';
-    core.closeWithin(CloseCode.Replaced, reason, this.#settings.closeTimeout);
-    this.#gone(connection, CloseCode.Replaced, reason);
+    core.forgetRooms();
   }
 
   /** Removes exactly this connection. @returns whether it was the last one, and nobody has joined since */
   remove(connection: C): boolean {
-    if (this.#leave(connection, undefined, '')) return true;
     const { namespace } = connection;
+    const hasEmptied = this.#leave(connection, undefined, '');
+    coreOf(connection).forgetRooms();
+    if (hasEmptied) return true;
     return this.#emptiedBy.get(namespace)?.deref() === connection && this.#emptiedBy.delete(namespace);
   }
 
@@ -153,19 +174,22 @@ export class Membership<C extends AnyConnection> {
   }
 
   #leave(connection: C, code: number | undefined, reason: string): boolean {
-    if (!this.#registry.remove(connection)) return false;
+    const rooms = this.#registry.remove(connection);
+    if (rooms === undefined) return false;
     const { namespace } = connection;
     const hasEmptied = !this.namespaces.has(namespace);
-    this.#gone(connection, code, reason);
+    this.#gone(connection, code, reason, rooms);
     // Unless one of the listeners had somebody join.
     if (!hasEmptied || this.namespaces.has(namespace)) return false;
     this.#listener.emptied(namespace);
     return true;
   }
 
-  #gone(connection: C, code: number | undefined, reason: string): void {
+  /** @param rooms that it has left with the pool */
+  #gone(connection: C, code: number | undefined, reason: string, rooms: readonly string[]): void {
     coreOf(connection).leave();
     this.#listener.left(connection, code, reason, !this.#unannounced.delete(connection));
+    this.rooms.announceLeft(connection, rooms);
   }
 }
 

@@ -1,38 +1,94 @@
+import type { Audience } from './audience.js';
 import { coreOf, type AnyConnection } from './connection.js';
-import type { EndOfTurn } from './sending/end-of-turn.js';
-import { FanOut } from './sending/fan-out.js';
 import type { SendingContext } from './sending/bounded-socket.js';
+import type { Delivery } from './sending/delivery.js';
+import type { EndOfTurn } from './sending/end-of-turn.js';
+import type { Envelope } from './sending/envelope.js';
+import { FanOut } from './sending/fan-out.js';
+import type { Outbox } from './sending/outbox.js';
+
+/** Some of the connections of a namespace, by id. */
+type Room<C extends AnyConnection> = Map<C['id'], C>;
 
 /**
- * The connections of one namespace by id, and how broadcasts reach them.
+ * The connections of one namespace by id and by room, and how broadcasts reach them.
  *
  * The two differ while a connection is closing: it keeps its id until its socket has closed, but gets nothing any more.
  */
 export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
-  readonly fanOut: FanOut;
+  /** A room exists exactly as long as it has members. */
+  readonly rooms = new Map<string, Room<C>>();
+  readonly #fanOut: FanOut;
   readonly #context: SendingContext;
 
   constructor(endOfTurn: EndOfTurn, context: SendingContext) {
     super();
     this.#context = context;
-    this.fanOut = new FanOut(endOfTurn, context);
+    this.#fanOut = new FanOut(endOfTurn, context);
   }
 
   /** Adds the connection under its id. */
   join(connection: C): void {
     this.set(connection.id, connection);
     const core = coreOf(connection);
-    core.outbox.join(this.fanOut, this.#context, core.isOverridden);
+    core.outbox.join(this.#fanOut, this.#context, core.isOverridden);
   }
 
-  /** The outboxes of those ids. */
-  outboxesOf(ids: Iterable<C['id']>): Set<ReturnType<typeof coreOf>['outbox']> {
-    const outboxes = new Set<ReturnType<typeof coreOf>['outbox']>();
-    for (const id of ids) {
-      const connection = this.get(id);
-      if (connection !== undefined) outboxes.add(coreOf(connection).outbox);
+  /** @returns whether the room is new */
+  enter(room: string, connection: C): boolean {
+    const members = this.rooms.get(room);
+    if (members === undefined) this.rooms.set(room, new Map([[connection.id, connection]]));
+    else members.set(connection.id, connection);
+    return members === undefined;
+  }
+
+  /** Removes exactly this connection, not whatever has its id now. @returns whether the room is empty now */
+  exit(room: string, connection: C): boolean {
+    const members = this.rooms.get(room);
+    if (members?.get(connection.id) !== connection) return false;
+    members.delete(connection.id);
+    return members.size === 0 && this.rooms.delete(room);
+  }
+
+  broadcast(envelope: Envelope, audience: Audience<C['id']>): Delivery {
+    const { rooms, conflate } = audience;
+    const excepted = new Set<Outbox>();
+    for (const connection of this.#excepted(audience)) excepted.add(coreOf(connection).outbox);
+    if (rooms === undefined) return this.#fanOut.broadcast(envelope, excepted, conflate);
+    return this.#fanOut.broadcastTo(this.#outboxesIn(rooms, excepted), envelope, conflate);
+  }
+
+  /** The connections that an audience means, each once. */
+  membersOf(audience: Audience<C['id']>): Set<C> {
+    const { rooms } = audience;
+    const members = new Set(rooms === undefined ? this.values() : this.#membersIn(rooms));
+    for (const connection of this.#excepted(audience)) members.delete(connection);
+    return members;
+  }
+
+  *#membersIn(rooms: readonly string[]): Generator<C> {
+    for (const room of rooms) {
+      const members = this.rooms.get(room);
+      if (members !== undefined) yield* members.values();
     }
-    return outboxes;
+  }
+
+  /** Those in several of the rooms come several times. */
+  *#outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): Generator<Outbox> {
+    for (const room of rooms) {
+      for (const connection of this.rooms.get(room)?.values() ?? []) {
+        const { outbox } = coreOf(connection);
+        if (!excepted.has(outbox)) yield outbox;
+      }
+    }
+  }
+
+  *#excepted({ exceptions, exceptRooms }: Audience<C['id']>): Generator<C> {
+    for (const id of exceptions) {
+      const connection = this.get(id);
+      if (connection !== undefined) yield connection;
+    }
+    yield* this.#membersIn(exceptRooms);
   }
 }
 
@@ -45,7 +101,10 @@ export class Registry<C extends AnyConnection> {
   readonly namespaces = new Map<string, Namespace<C>>();
   readonly #endOfTurn: EndOfTurn;
   readonly #context: SendingContext;
+  /** Rooms that have lost their last member, and nobody has been told yet, by namespace. */
+  readonly #emptied = new Map<string, Set<string>>();
   #size = 0;
+  #rooms = 0;
 
   constructor(endOfTurn: EndOfTurn, context: SendingContext) {
     this.#endOfTurn = endOfTurn;
@@ -55,6 +114,11 @@ export class Registry<C extends AnyConnection> {
   /** Connections in all namespaces. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Rooms in all namespaces. */
+  get rooms(): number {
+    return this.#rooms;
   }
 
   find(namespace: string, id: C['id']): C | undefined {
@@ -69,7 +133,10 @@ export class Registry<C extends AnyConnection> {
     return [...this.namespaces.values()].flatMap((namespace) => [...namespace.values()]);
   }
 
-  /** Adds the connection. Its id is never missing, not for an instant: a connection that had it is replaced and returned. */
+  /**
+   * Adds the connection, and enters the rooms that it has joined. Its id is never missing, not for an instant: a
+   * connection that had it is replaced, leaves its rooms, and is returned.
+   */
   add(connection: C): C | undefined {
     let namespace = this.namespaces.get(connection.namespace);
     if (namespace === undefined) {
@@ -79,20 +146,56 @@ export class Registry<C extends AnyConnection> {
     const replaced = namespace.get(connection.id);
     namespace.join(connection);
     if (replaced === undefined) this.#size++;
-    else coreOf(replaced).outbox.leave();
+    else this.exit(replaced, coreOf(replaced).roomNames);
+    this.enter(connection, coreOf(connection).roomNames);
+    if (replaced !== undefined) coreOf(replaced).outbox.leave();
     return replaced;
   }
 
-  /** Removes exactly this connection, not whatever has its id now. @returns `false` if it was not there */
-  remove(connection: C): boolean {
-    if (!this.has(connection)) return false;
+  /**
+   * Removes exactly this connection, not whatever has its id now.
+   *
+   * @returns the rooms that it has left with that; `undefined` if it was not there
+   */
+  remove(connection: C): readonly string[] | undefined {
+    if (!this.has(connection)) return undefined;
     // First: what still waits for it may run user code, which may remove it too.
     coreOf(connection).outbox.leave();
     const namespace = this.namespaces.get(connection.namespace);
-    if (namespace?.get(connection.id) !== connection) return false;
+    if (namespace?.get(connection.id) !== connection) return undefined;
+    const rooms = coreOf(connection).roomNames;
+    this.exit(connection, rooms);
     namespace.delete(connection.id);
     this.#size--;
     if (namespace.size === 0) this.namespaces.delete(connection.namespace);
+    return rooms;
+  }
+
+  /** Puts a member of its namespace into rooms. */
+  enter(connection: C, rooms: Iterable<string>): void {
+    const namespace = this.namespaces.get(connection.namespace) as Namespace<C>;
+    for (const room of rooms) {
+      if (namespace.enter(room, connection)) this.#rooms++;
+      this.takeEmptied(connection.namespace, room);
+    }
+  }
+
+  exit(connection: C, rooms: Iterable<string>): void {
+    const name = connection.namespace;
+    for (const room of rooms) {
+      if (!this.namespaces.get(name)?.exit(room, connection)) continue;
+      this.#rooms--;
+      const emptied = this.#emptied.get(name);
+      if (emptied === undefined) this.#emptied.set(name, new Set([room]));
+      else emptied.add(room);
+    }
+  }
+
+  /** Whether the room has become empty since somebody asked last, and still is. */
+  takeEmptied(namespace: string, room: string): boolean {
+    const emptied = this.#emptied.get(namespace);
+    if (!emptied?.delete(room)) return false;
+    if (emptied.size === 0) this.#emptied.delete(namespace);
     return true;
   }
 }

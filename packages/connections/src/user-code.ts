@@ -21,6 +21,9 @@ export interface PoolLink {
   readonly counters: Counters;
   /** The connection has closed or was released. Called before its own listeners hear of it. */
   onGone(connection: Facade, code: number | undefined, reason: string): void;
+  /** Has joined these rooms, or left them. */
+  onJoin(connection: Facade, rooms: readonly string[]): void;
+  onLeave(connection: Facade, rooms: readonly string[]): void;
   onFailure(error: Error, connection: Facade, isHandled: boolean): void;
   onSlow(connection: Facade, byteLength: number, isNew: boolean): SlowDecision;
 }

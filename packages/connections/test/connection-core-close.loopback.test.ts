@@ -35,10 +35,10 @@ describe('close()', () => {
 
     expect(await Promise.all(sent)).toEqual([
       true,
-      { recipients: 1, sent: 1, dropped: 0, failed: 0 },
+      { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 },
       true,
       true,
-      { recipients: 1, sent: 1, dropped: 0, failed: 0 },
+      { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 },
       false,
     ]);
     await closed;
@@ -156,7 +156,7 @@ describe('terminate()', () => {
     await pool.newConnection(connection);
     const result = pool.broadcastMessage('default', 'x');
     connection.terminate();
-    expect(await result).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1 });
+    expect(await result).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
   });
 });
 

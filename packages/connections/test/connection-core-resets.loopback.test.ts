@@ -83,7 +83,7 @@ describe('a network that fails', () => {
     await pool.broadcastMessage('default', 'before');
     await dying.close();
     const result = await pool.broadcastMessage('default', 'after');
-    expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0 });
+    expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
     expect(await alive.client.exactly(2)).toEqual(['before', 'after']);
   });
 });

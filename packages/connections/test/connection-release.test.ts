@@ -67,9 +67,9 @@ describe('release()', () => {
     connection.release();
     expect(socket.sent).toEqual(['a', 'b', 'c']);
     expect(await Promise.all([broadcast, sent, last])).toEqual([
-      { recipients: 1, sent: 1, dropped: 0, failed: 0 },
+      { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 },
       true,
-      { recipients: 1, sent: 1, dropped: 0, failed: 0 },
+      { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 },
     ]);
   });
 
@@ -84,7 +84,7 @@ describe('release()', () => {
     const broadcast = pool.broadcastMessage('default', 'b');
     connection.release();
     expect(await sent).toBe(false);
-    expect(await broadcast).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1 });
+    expect(await broadcast).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
   });
 
   test('a released connection sends nothing, is no recipient, and its methods do nothing', async () => {
@@ -225,7 +225,8 @@ describe('release()', () => {
     await pool.newConnection(releasing);
     await pool.newConnection(other.connection);
     const results = await Promise.all(['a', 'b'].map((text) => pool.broadcastMessage('default', text)));
-    for (const result of results) expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+    for (const result of results)
+      expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
     expect(other.socket.sent).toEqual(['a', 'b']);
     await expectConsistent(pool, 1);
   });

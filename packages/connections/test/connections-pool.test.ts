@@ -95,7 +95,7 @@ test.each(['handlers', 'an overridden send'])(
     const { members } = await poolOf(2, pool);
     await pool.newConnection(handed);
     const result = await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['1']);
-    expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+    expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
     await nextTurn();
     expect(members[0]!.socket.closes).toEqual([{ code: 4001, reason: 'Fatal' }]);
     expect(members[0]!.socket.sent).toEqual(['fatal']);

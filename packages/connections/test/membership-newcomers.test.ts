@@ -70,7 +70,7 @@ test('a member that joins while the exceptions of a broadcast are read gets the 
     yield 'nobody';
   }
   const result = await pool.broadcastMessage('default', 'hi', exceptions());
-  expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0 });
+  expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
   expect(newcomer.socket.sent).toEqual(['hi']);
   expect(leaver.socket.sent).toEqual([]);
 });

@@ -151,7 +151,13 @@ test.each(Array.from({ length: 20 }, (_, seed) => 1_000 + seed))(
       const live = run.model.recipients(namespace);
       const message = `all ${step}`;
       const result = await run.pool.broadcastMessage(namespace, message);
-      expect(result).toEqual({ recipients: live.length, sent: live.length, dropped: 0, failed: 0 });
+      expect(result).toEqual({
+        recipients: live.length,
+        sent: live.length,
+        dropped: 0,
+        failed: 0,
+        conflated: 0,
+      });
       const hasIt = ({ socket }: Member): boolean => socket.sent.at(-1) === message;
       expect(run.members.every((one) => hasIt(one) === live.includes(one.connection))).toBe(true);
     }

@@ -73,6 +73,7 @@ test('a terminated connection that has not closed yet is neither a recipient nor
     sent: 1,
     dropped: 0,
     failed: 0,
+    conflated: 0,
   });
   await gone.client.closed;
 });

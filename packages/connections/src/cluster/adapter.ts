@@ -20,6 +20,7 @@
  * - MUST NOT throw from any method, apart from a second `start`.
  * - MUST NOT end the process: everything it makes has its `error` listener before it connects.
  * - MUST NOT let anything escape into a callback of the client library, where it could end a read loop.
+ * - MUST carry out `subscribe` and `unsubscribe` in the order of their calls.
  * - MUST NOT queue, repeat or hold anything while the broker is away. The cluster layer does that, with bounds.
  *
  * **Connections that it was given** belong to the user. It MUST NOT do more with them than commands and listeners, and

@@ -1,9 +1,12 @@
 import { newCounters, type Counters } from '../counters.js';
-import { DEFAULT_MAX_BUFFERED_BYTES, type SlowDecision } from '../options.js';
+import { DEFAULT_CONFLATE_ABOVE_BYTES, DEFAULT_MAX_BUFFERED_BYTES, type SlowDecision } from '../options.js';
+import { inOwnContext } from '../own-context.js';
 import type { Driver } from '../sockets/driver.js';
+import { HandlersDriver } from '../sockets/handlers.js';
 import { WsDriver, type WsSocket } from '../sockets/ws.js';
+import type { LatestValues } from './latest-values.js';
 import { WaitingWrites } from './waiting-writes.js';
-import { SlowReader, type SlowReaderOwner } from './slow-reader.js';
+import { POLL_MS, SlowReader, type SlowReaderOwner } from './slow-reader.js';
 
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
 const WAITING_WRITE_BYTES = 320;
@@ -12,6 +15,8 @@ const WAITING_WRITE_BYTES = 320;
 export interface SendingContext {
   readonly maxBufferedBytes: number;
   readonly maxFlushMs: number;
+  /** A reader with more in its socket is behind, in bytes. */
+  readonly conflateAboveBytes: number;
   /** Size of a namespace's shared compression history in bytes; 0 for none. */
   readonly historyBytes: number;
   readonly counters: Counters;
@@ -21,6 +26,7 @@ export interface SendingContext {
 const NO_POOL: SendingContext = {
   maxBufferedBytes: DEFAULT_MAX_BUFFERED_BYTES,
   maxFlushMs: Infinity,
+  conflateAboveBytes: DEFAULT_CONFLATE_ABOVE_BYTES,
   historyBytes: 0,
   counters: newCounters(),
 };
@@ -52,6 +58,10 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   protected context = NO_POOL;
   /** Nothing is sent any more. */
   protected isEnded = false;
+  /** It leaves its pool or closes: whatever waits goes out now, and nothing is held back. */
+  protected isLeaving = false;
+  /** Messages held back while the reader is behind. */
+  protected latest: LatestValues | undefined;
   #slowReader: SlowReader | undefined;
   #waiting: WaitingWrites | undefined;
   /** The socket is gone and must not be touched: uWebSockets.js throws on any use. */
@@ -85,6 +95,22 @@ export abstract class BoundedSocket implements SlowReaderOwner {
       queueMicrotask(() => this.owner.failed(error));
       return 0;
     }
+  }
+
+  /** Bytes that wait in the socket, and of the messages that are held back. */
+  protected get waitingBytes(): number {
+    return this.bytesInSocket + (this.latest?.byteLength ?? 0);
+  }
+
+  /** The reader has so much to read that messages with a key are held back. */
+  protected get isBehind(): boolean {
+    if (!this.driver.capabilities.bufferedAmount || this.driver instanceof HandlersDriver) return false;
+    return this.bytesInSocket > this.context.conflateAboveBytes;
+  }
+
+  /** A message under this key may not leave now. */
+  protected mustHold(key: string | undefined): boolean {
+    return key !== undefined && !this.isLeaving && (this.isBehind || this.latest?.has(key) === true);
   }
 
   /** Whether a message that is sent now may have to wait in the socket. */
@@ -129,11 +155,16 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   hasRoom(): boolean {
-    return this.#costOf(this.bytesInSocket) <= this.context.maxBufferedBytes / 2;
+    return this.#costOf(this.waitingBytes) <= this.context.maxBufferedBytes / 2;
   }
 
   onceDrained(listener: () => void): boolean {
     return this.ws !== undefined && this.frames !== undefined && this.frames.onceDrained(this.ws, listener);
+  }
+
+  /** Calls back once when the socket may have room again. */
+  protected onceRoom(listener: () => void): void {
+    if (!this.onceDrained(listener)) inOwnContext(() => setTimeout(listener, POLL_MS).unref());
   }
 
   /** For the owner of a socket that tells through `handleDrain`. */

@@ -1,3 +1,4 @@
+import { Picks } from './picks.js';
 import { Slice, type Entry } from './slice.js';
 
 /**
@@ -8,34 +9,49 @@ import { Slice, type Entry } from './slice.js';
  *  a: sent x privately after m1           own: [m0 m1] x, cursor 2, then m2 m3 from the log
  *  b: excepted from m2                    own: [m0 m1],   cursor 3
  *  c: joined after m1                     own: nothing,   cursor 2
+ *
+ *  with rooms         m0  r1  m2  r3      r1 and r3 are for rooms
+ *  most members: cursor 0                 m0 m2
+ *  d: in both rooms                       cursor 0 and picks 1, 3: all four
  * ```
  *
+ * Positions count all broadcasts of the namespace since it began, so that they stay true wherever a log is cut.
+ *
  * Logs form a chain: a sealed one gets nothing more, and `next` continues it. A log is done when every member has
- * got it; whoever still points to it is at the beginning of the first log that is not done.
+ * got it; whoever still points to it has nothing left in it.
  */
 export class BroadcastLog {
-  #entries: Entry[];
-  /** Bytes before each message, and of all of them. */
+  /** Position of its first message. */
+  readonly start: number;
+  /** The list of picks that members begin with. */
+  readonly noPicks = new Picks();
+  #entries: Entry[] = [];
+  #byteLength = 0;
+  /** Bytes of the messages for everybody before each position, and of all of them. */
   #offsets: number[] = [0];
-  /** Parts that end with the last message, by their beginning: connections that need the same part share it. */
-  #current = new Map<number, Slice>();
-  /** All parts that were handed out, and where they begin. */
+  /** Position of the last message for everybody; -1 if there is none. */
+  #lastForAll = -1;
+  /** Parts that end with the last message, by picks and beginning: connections that need the same part share it. */
+  #current = new Map<Picks | undefined, Map<number, Slice>>();
+  /** All parts of messages for everybody that were handed out, and where they begin. */
   #parts: { readonly part: Slice; readonly at: number }[] = [];
-  #whole: Slice | undefined;
+  #wholes = new Map<Picks | undefined, Slice>();
   #next: BroadcastLog | undefined;
   #isDone = false;
 
-  constructor(entries: Entry[] = []) {
-    this.#entries = [];
+  constructor(entries: readonly Entry[] = [], start = 0) {
+    this.start = start;
     for (const entry of entries) this.append(entry);
   }
 
-  get length(): number {
-    return this.#entries.length;
+  /** Position after its last message. */
+  get end(): number {
+    return this.start + this.#entries.length;
   }
 
+  /** Bytes of all its messages. */
   get byteLength(): number {
-    return this.#offsets[this.length] as number;
+    return this.#byteLength;
   }
 
   /** What continues a sealed log. */
@@ -47,41 +63,90 @@ export class BroadcastLog {
     return this.#isDone;
   }
 
+  /** Some message is for everybody. */
+  get isForAll(): boolean {
+    return this.#lastForAll >= 0;
+  }
+
+  /** Some message from there on is for everybody. */
+  hasFrom(cursor: number): boolean {
+    return this.#lastForAll >= cursor;
+  }
+
+  /** Bytes of the messages for everybody from there on. */
   bytesFrom(cursor: number): number {
-    return this.byteLength - (this.#offsets[cursor] ?? this.byteLength);
+    const total = this.#offsets[this.#entries.length] as number;
+    return total - (this.#offsets[Math.max(0, cursor - this.start)] ?? total);
+  }
+
+  #keep(entries: Entry[]): void {
+    if (entries.length === this.#entries.length) return;
+    this.#entries = [];
+    this.#byteLength = 0;
+    this.#offsets = [0];
+    this.#lastForAll = -1;
+    for (const entry of entries) this.append(entry);
   }
 
   append(entry: Entry): void {
-    const before = this.byteLength;
+    const { byteLength } = entry.envelope;
+    const before = this.#offsets[this.#entries.length] as number;
+    if (entry.isForAll) this.#lastForAll = this.end;
     this.#entries.push(entry);
-    this.#offsets.push(before + entry.envelope.byteLength);
+    this.#offsets.push(entry.isForAll ? before + byteLength : before);
+    this.#byteLength += byteLength;
     this.#current.clear();
   }
 
-  /** The messages from there to the present end. */
-  from(cursor: number): Slice {
-    if (cursor === 0 && this.#next !== undefined) return this.whole;
-    let part = this.#current.get(cursor);
+  /** The messages from there to the present end: those for everybody, and the picks. */
+  from(cursor: number, picks?: Picks): Slice {
+    if (cursor <= this.start && this.#next !== undefined) return this.whole(picks);
+    let parts = this.#current.get(picks);
+    if (parts === undefined) this.#current.set(picks, (parts = new Map<number, Slice>()));
+    let part = parts.get(cursor);
     if (part === undefined) {
-      part = new Slice(this.#entries.slice(cursor));
-      this.#current.set(cursor, part);
-      if (this.#next !== undefined) part.cutFrom(this.whole, cursor);
-      else this.#parts.push({ part, at: cursor });
+      part = new Slice(this.#select(cursor, picks));
+      parts.set(cursor, part);
+      if (picks === undefined) this.#placeInWhole(part, cursor);
     }
     return part;
   }
 
-  /** All messages of a sealed log. */
-  get whole(): Slice {
-    return (this.#whole ??= new Slice(this.#entries));
+  #select(cursor: number, picks: Picks | undefined): Entry[] {
+    const picked = picks?.positions();
+    return this.#entries.filter(({ isForAll }, index) => {
+      const position = this.start + index;
+      return isForAll ? position >= cursor : picked?.has(position);
+    });
   }
 
-  /** How many messages from the beginning are ready: compressed, or overdue. */
-  readyLength(nowMs: number): number {
+  #placeInWhole(part: Slice, cursor: number): void {
+    const at = this.#entries.filter(({ isForAll }, index) => isForAll && this.start + index < cursor).length;
+    if (this.#next !== undefined) part.cutFrom(this.whole(), at);
+    else this.#parts.push({ part, at });
+  }
+
+  /** All messages of a sealed log that are for everybody, and the picks: what most connections with these picks get. */
+  whole(picks?: Picks): Slice {
+    let whole = this.#wholes.get(picks);
+    if (whole === undefined) {
+      whole = new Slice(this.#select(this.start, picks));
+      this.#wholes.set(picks, whole);
+    }
+    return whole;
+  }
+
+  /** All that was handed out by `whole`. */
+  get wholes(): Iterable<Slice> {
+    return this.#wholes.values();
+  }
+
+  /** Position after the last message that is ready, as all before it are: compressed, or overdue. */
+  readyEnd(nowMs: number): number {
     const waiting = this.#entries.findIndex(
       ({ envelope, plainAtMs }) => nowMs < plainAtMs && envelope.isCompressing,
     );
-    return waiting === -1 ? this.length : waiting;
+    return waiting === -1 ? this.end : this.start + waiting;
   }
 
   /** When the first message that is being compressed goes out plain; `undefined` if none is. */
@@ -94,30 +159,30 @@ export class BroadcastLog {
     for (const { envelope } of this.#entries) envelope.endCompression();
   }
 
-  /** Ends the log after that many messages; the rest, if any, moves to the next one, which is returned. */
-  seal(length: number): BroadcastLog {
-    const rest = new BroadcastLog(this.#entries.slice(length));
+  /** Ends the log at that position; the rest, if any, moves to the next one, which is returned. */
+  seal(end: number): BroadcastLog {
+    const entries = this.#entries;
+    const rest = new BroadcastLog(entries.slice(end - this.start), end);
     rest.#next = this.#next;
     this.#next = rest;
-    this.#entries = this.#entries.slice(0, length);
+    this.#keep(entries.slice(0, end - this.start));
     // It may have been sealed before, with more messages.
-    this.#whole = undefined;
-    this.#offsets.length = length + 1;
+    this.#wholes.clear();
     this.#current.clear();
     // Parts that connections hold already can share the bytes of the whole, unless they go on in the next log.
-    for (const { part, at } of this.#parts)
-      if (at + part.entries.length <= length) part.cutFrom(this.whole, at);
+    const parts = this.#parts;
     this.#parts = [];
-    return this.#next;
+    for (const { part, at } of parts)
+      if (at + part.entries.length <= this.whole().entries.length) part.cutFrom(this.whole(), at);
+    return rest;
   }
 
   /** Every member has got it. Lets go of the messages, as members that got none of them may point to it for long. */
   finish(): void {
     this.#isDone = true;
-    this.#entries = [];
-    this.#offsets = [0];
+    this.#keep([]);
     this.#current.clear();
-    this.#whole = undefined;
+    this.#wholes.clear();
     this.#next = undefined;
   }
 }

@@ -10,10 +10,12 @@ export interface BroadcastResult {
   readonly dropped: number;
   /** Copies not handed over: the connection closed meanwhile, or its socket or handler failed. */
   readonly failed: number;
+  /** Copies held back for readers that are behind: a newer message under the same key may replace them. */
+  readonly conflated: number;
 }
 
 /** What can become of one copy of a message. */
-export type Outcome = 'sent' | 'dropped' | 'failed';
+export type Outcome = 'sent' | 'dropped' | 'failed' | 'conflated';
 
 /** Where the outcome of one copy is reported, exactly once. */
 export interface Tally {
@@ -22,14 +24,23 @@ export interface Tally {
 
 /** Counts what became of a broadcast, and resolves when the last copy has been counted. */
 export class Delivery implements Tally {
-  readonly recipients: number;
-  readonly #counts = { sent: 0, dropped: 0, failed: 0 };
-  #open: number;
+  readonly #counts = { sent: 0, dropped: 0, failed: 0, conflated: 0 };
+  #recipients = 0;
+  #open = 0;
   #resolve: ((result: BroadcastResult) => void) | undefined;
 
-  constructor(recipients: number) {
-    this.recipients = recipients;
-    this.#open = recipients;
+  constructor(recipients = 0) {
+    this.expect(recipients);
+  }
+
+  get recipients(): number {
+    return this.#recipients;
+  }
+
+  /** That many copies more are on their way. To be called before any is counted. */
+  expect(copies: number): void {
+    this.#recipients += copies;
+    this.#open += copies;
   }
 
   count(outcome: Outcome, copies = 1): void {
@@ -70,10 +81,13 @@ export class Pending implements Tally {
 /** A message to one connection that waits for its turn, or for an answer of user code. */
 export class PrivateMessage extends Pending {
   readonly envelope: Envelope;
+  /** A newer message under the same key may replace it while it waits. `undefined` once it is to leave. */
+  conflate: string | undefined;
 
-  constructor(envelope: Envelope) {
+  constructor(envelope: Envelope, conflate?: string) {
     super();
     this.envelope = envelope;
+    this.conflate = conflate;
   }
 
   get byteLength(): number {

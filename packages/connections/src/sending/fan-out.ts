@@ -21,7 +21,6 @@ const WRITES_PER_CHECK = 16;
 /** One log on its way to all members, which may take several turns. */
 interface Walk {
   readonly log: BroadcastLog;
-  readonly slice: Slice;
   readonly members: IterableIterator<Outbox>;
   /** Everybody has been tried on the shared path. */
   isShared: boolean;
@@ -46,6 +45,8 @@ export class FanOut implements OutboxGroup, Flushable {
   readonly #overridden = new Set<Outbox>();
   /** Members with something of their own to write, or that the shared path could not serve. */
   readonly #irregular = new Set<Outbox>();
+  /** Members with messages that were broadcast to rooms. */
+  readonly #pickers = new Set<Outbox>();
   /** How many members have each stateless agreement, and how many share the history under each agreement. */
   readonly #stateless = new Map<Agreement, number>();
   readonly #sharing = new Map<Agreement, number>();
@@ -88,6 +89,7 @@ export class FanOut implements OutboxGroup, Flushable {
 
   remove(outbox: Outbox): void {
     this.#irregular.delete(outbox);
+    this.#pickers.delete(outbox);
     this.#overridden.delete(outbox);
     if (!this.#followers.delete(outbox)) return;
     const { statelessAgreement, sharedAgreement } = outbox;
@@ -101,27 +103,60 @@ export class FanOut implements OutboxGroup, Flushable {
     this.#endOfTurn.add(this);
   }
 
-  /** Appends to the log. */
-  broadcast(envelope: Envelope, exceptions: ReadonlySet<Outbox>): Delivery {
+  /** Appends a message for the whole namespace. */
+  broadcast(envelope: Envelope, exceptions: ReadonlySet<Outbox>, conflate?: string): Delivery {
     const overridden = [...this.#overridden].filter((outbox) => !exceptions.has(outbox));
     const followers = [...exceptions].filter((outbox) => this.#followers.has(outbox));
-    const delivery = new Delivery(this.#followers.size - followers.length + overridden.length);
-    if (delivery.recipients === 0) return delivery;
-    for (const outbox of followers) outbox.skipNext();
-    this.#prepare(envelope);
-    this.#last.append({ envelope, delivery, plainAtMs: performance.now() + MAX_COMPRESSION_MS });
-    this.#endOfTurn.add(this);
-    if (this.#last.byteLength >= this.#maxLogBytes) this.#startEarly();
-    // First all of them, then one after the other: what user code broadcasts meanwhile comes after this everywhere.
-    for (const outbox of overridden) outbox.addToOverride(envelope, delivery);
-    for (const outbox of overridden) outbox.runOverride();
+    const delivery = new Delivery();
+    delivery.expect(this.#followers.size - followers.length);
+    if (delivery.recipients > 0) {
+      for (const outbox of followers) outbox.skipNext();
+      if (this.#sharing.size > 0) envelope.enter(this.#history);
+      this.#append(envelope, delivery, conflate, true);
+    }
+    this.#override(envelope, delivery, overridden);
     return delivery;
   }
 
-  /** Enters the message in the history, and starts the compressions that the end of the turn will ask for. */
+  /** Appends a message for some members. Those that are closing are left out; none gets it twice. */
+  broadcastTo(recipients: Iterable<Outbox>, envelope: Envelope, conflate?: string): Delivery {
+    const overridden = new Set<Outbox>();
+    const delivery = new Delivery();
+    let picked = 0;
+    for (const outbox of recipients) {
+      const hadPicks = outbox.hasPicks;
+      if (outbox.pick(this.#last, envelope.byteLength)) {
+        picked++;
+        if (!hadPicks) this.#pickers.add(outbox);
+      } else if (this.#overridden.has(outbox)) {
+        overridden.add(outbox);
+      }
+    }
+    delivery.expect(picked);
+    if (picked > 0) this.#append(envelope, delivery, conflate, false);
+    this.#override(envelope, delivery, [...overridden]);
+    return delivery;
+  }
+
+  #append(envelope: Envelope, delivery: Delivery, conflate: string | undefined, isForAll: boolean): void {
+    this.#prepare(envelope);
+    const plainAtMs = performance.now() + MAX_COMPRESSION_MS;
+    this.#last.append({ envelope, delivery, isForAll, conflate, plainAtMs });
+    this.#endOfTurn.add(this);
+    if (this.#last.byteLength >= this.#maxLogBytes) this.#startEarly();
+  }
+
+  /** Members whose `send` is overridden get it at once, through that. */
+  #override(envelope: Envelope, delivery: Delivery, overridden: readonly Outbox[]): void {
+    delivery.expect(overridden.length);
+    // First all of them, then one after the other: what user code broadcasts meanwhile comes after this everywhere.
+    for (const outbox of overridden) outbox.addToOverride(envelope, delivery);
+    for (const outbox of overridden) outbox.runOverride();
+  }
+
+  /** Starts the compressions that the end of the turn will ask for. */
   #prepare(envelope: Envelope): void {
     envelope.countIn(this.#context.counters);
-    if (this.#sharing.size > 0) envelope.enter(this.#history);
     const [stateless, sharing] = [this.#stateless.keys(), this.#sharing.keys()];
     envelope.prepare(stateless, sharing, this.#hasMembersBehind, this.#onCompressed);
   }
@@ -136,7 +171,7 @@ export class FanOut implements OutboxGroup, Flushable {
 
   /** Starts to write a log that has become too large to wait for the end of the turn. */
   #startEarly(): void {
-    this.#seal(this.#last, this.#last.length);
+    this.#seal(this.#last, this.#last.end);
     if (this.#walk !== undefined) return;
     let waitingBytes = 0;
     for (let log: BroadcastLog | undefined = this.#first; log; log = log.next) waitingBytes += log.byteLength;
@@ -165,36 +200,42 @@ export class FanOut implements OutboxGroup, Flushable {
 
   #beginWalk(nowMs: number): Walk | undefined {
     const log = this.#first;
-    const ready = log.readyLength(nowMs);
-    if (ready === 0) return undefined;
-    if (log === this.#last || ready < log.length) this.#seal(log, ready);
+    const readyEnd = log.readyEnd(nowMs);
+    if (readyEnd === log.start) return undefined;
+    if (log === this.#last || readyEnd < log.end) this.#seal(log, readyEnd);
     log.endCompression();
-    return { log, slice: log.whole, members: this.#followers.values(), isShared: false };
+    // Silent rooms and their members cost nothing.
+    const members = (log.isForAll ? this.#followers : this.#pickers).values();
+    return { log, members, isShared: false };
   }
 
-  #seal(log: BroadcastLog, length: number): void {
-    const next = log.seal(length);
+  #seal(log: BroadcastLog, end: number): void {
+    const next = log.seal(end);
     if (log === this.#last) this.#last = next;
   }
 
   /** The shared path. @returns whether everybody was tried */
   #share(walk: Walk, deadlineMs: number): boolean {
     if (walk.isShared) return true;
-    const { log, slice, members } = walk;
+    const { log, members } = walk;
     let tried = 0;
     // The iterator of a set has no `return`: after a `break` it goes on where it stopped.
     for (const outbox of members) {
-      if (!outbox.writeShared(log, slice)) this.#irregular.add(outbox);
+      if (!outbox.writeShared(log)) this.#irregular.add(outbox);
       if (++tried % WRITES_PER_CHECK === 0 && performance.now() > deadlineMs) return false;
     }
     walk.isShared = true;
+    for (const slice of log.wholes) this.#count(slice);
+    this.#groupBehind(log.whole());
+    return true;
+  }
+
+  #count(slice: Slice): void {
     const { counters } = this.#context;
     counters.writes += slice.recipients;
     counters.messagesSent += slice.recipients * slice.entries.length;
     counters.bytesSent += slice.recipients * slice.byteLength;
     slice.countRecipients();
-    this.#groupBehind(slice);
-    return true;
   }
 
   /** Members that lack some of the history share one variant: it refers to what the youngest of them holds. */
@@ -227,6 +268,7 @@ export class FanOut implements OutboxGroup, Flushable {
   #endWalk({ log }: Walk): void {
     this.#walk = undefined;
     this.#first = log.next as BroadcastLog;
+    for (const outbox of this.#pickers) if (!outbox.hasPicks) this.#pickers.delete(outbox);
     log.finish();
   }
 

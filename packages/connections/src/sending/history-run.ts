@@ -40,7 +40,15 @@ export class HistoryRun {
 
   /** The bytes of the slice for this member. They have to be written: its window is taken to hold them. */
   take(slice: Slice): EncodedSlice {
-    const first = slice.first as Segment;
+    const encoded = this.#encode(slice);
+    // The window ends with something else.
+    if (encoded.endsRun) this.#window.owner = undefined;
+    return encoded;
+  }
+
+  #encode(slice: Slice): EncodedSlice {
+    const { first } = slice;
+    if (first === undefined) return slice.encoded(this.agreement, EACH_ALONE);
     const start = this.#startFor(first);
     const fullFrom = first.start - reach(this.agreement, first);
     const from = start <= fullFrom ? fullFrom : Math.max(start, slice.behindFrom ?? EACH_ALONE);

@@ -3,7 +3,9 @@ import type { SendingContext } from './bounded-socket.js';
 import { BroadcastLog } from './broadcast-log.js';
 import { PrivateMessage, type Delivery } from './delivery.js';
 import { Envelope } from './envelope.js';
+import { LatestValues } from './latest-values.js';
 import { Override } from './override.js';
+import type { Picks } from './picks.js';
 import { Slice } from './slice.js';
 import { Writer, type Piece } from './writer.js';
 
@@ -32,25 +34,25 @@ const NO_LOG = new BroadcastLog();
 export class Outbox extends Writer {
   #override: Override | undefined;
   #group: OutboxGroup | undefined;
-  /** Where it goes on reading: everything in the log from the cursor on waits for it. */
+  /** Where it goes on reading: everything for everybody in the log from the cursor on waits for it, and the picks. */
   #log = NO_LOG;
   #cursor = 0;
+  #picks: Picks | undefined;
   /** What waits before that. */
   #own: Piece[] | undefined;
   /** Bytes of these pieces, and of those that the running flush has taken and not handed over yet. */
   #ownBytes = 0;
   #isFlushing = false;
+  /** Looks now and then whether a reader that is behind has room again. */
+  #isWatching = false;
   #onEnd: (() => void) | undefined;
 
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
-    let waiting = this.bytesInSocket + this.#ownBytes;
+    let waiting = this.waitingBytes + this.#ownBytes + (this.#picks?.byteLength ?? 0);
     this.#locate();
-    let cursor = this.#cursor;
-    for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next) {
-      waiting += log.bytesFrom(cursor);
-      cursor = 0;
-    }
+    for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next)
+      waiting += log.bytesFrom(this.#cursor);
     return waiting;
   }
 
@@ -60,17 +62,19 @@ export class Outbox extends Writer {
   join(group: OutboxGroup, context: SendingContext, isOverridden: boolean): void {
     if (isOverridden) this.#ownOverride();
     this.enter(context);
+    this.isLeaving = false;
     this.#group = group;
     this.joinHistory();
     group.add(this, isOverridden);
     if (isOverridden) return;
     this.#log = group.last;
-    this.#cursor = this.#log.length;
+    this.#cursor = this.#log.end;
   }
 
   /** Leaves the namespace and the pool. Everything broadcast so far still reaches it. */
   leave(): void {
     this.#detach();
+    this.isLeaving = true;
     this.flush();
     this.leaveHistory();
     this.enter(Writer.noPool);
@@ -82,6 +86,7 @@ export class Outbox extends Writer {
     this.#group = undefined;
     this.#log = NO_LOG;
     this.#cursor = 0;
+    this.#picks = undefined;
   }
 
   /**
@@ -91,6 +96,7 @@ export class Outbox extends Writer {
   end(then: () => void): void {
     this.#onEnd = then;
     this.#detach();
+    this.isLeaving = true;
     this.runOverride();
     this.flush();
   }
@@ -124,36 +130,82 @@ export class Outbox extends Writer {
    * @param isClosing closing has begun: only an override that was called before may still send
    * @returns whether it was handed over, or a promise if that is known later
    */
-  post(message: unknown, isClosing: boolean): boolean | Promise<boolean> {
+  post(message: unknown, isClosing: boolean, conflate?: string): boolean | Promise<boolean> {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
+    if (this.latest !== undefined && !this.isBehind) this.#release();
+    // Only the socket itself tells whether its reader is behind.
+    const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
     const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
-    if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope);
+    if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope, key);
     if (!this.fits(envelope.byteLength, this.bufferedBytes)) {
       // What can leave leaves before anything is refused.
       this.cut();
       this.flush();
-      if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope);
+      if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope, key);
       if (!this.admits(envelope.byteLength, this.bufferedBytes)) return false;
     }
     this.cut();
-    const waiting = new PrivateMessage(envelope);
+    const waiting = new PrivateMessage(envelope, key);
     this.#push(waiting);
     if (!this.#isFlushing) this.#group?.addIrregular(this);
     return waiting.sent;
   }
 
-  #postNow(envelope: Envelope): boolean | Promise<boolean> {
-    if (this.writeOne(envelope)) return true;
-    const message = new PrivateMessage(envelope);
+  #postNow(envelope: Envelope, key: string | undefined): boolean | Promise<boolean> {
+    if (!this.mustHold(key) && this.writeOne(envelope)) return true;
+    const message = new PrivateMessage(envelope, key);
     this.#isFlushing = true;
-    this.sendOne(envelope, message, envelope.message);
+    this.sendOne(envelope, message, envelope.message, key);
     this.#isFlushing = false;
     // Whatever user code has sent meanwhile.
     this.flush();
     return message.outcome ?? message.sent;
+  }
+
+  // ---------------------------------------------------------------- latest values
+
+  /** What is held back; something will be, and leaves when the reader has room. */
+  protected override get held(): LatestValues {
+    this.latest ??= new LatestValues();
+    this.#watch();
+    return this.latest;
+  }
+
+  #watch(): void {
+    if (this.#isWatching || this.latest === undefined) return;
+    this.#isWatching = true;
+    this.onceRoom(this.#look);
+  }
+
+  readonly #look = (): void => {
+    this.#isWatching = false;
+    this.#release();
+  };
+
+  override hasDrained(): void {
+    super.hasDrained();
+    this.#release();
+  }
+
+  /** Sends what is held back while the reader has room, and then what else waits. */
+  #release(): void {
+    if (this.latest === undefined) return;
+    this.cut();
+    this.flush();
+    this.#watch();
+  }
+
+  /** Puts what is held back before everything else that waits, as much as there is room for. */
+  #takeHeld(): void {
+    const { latest } = this;
+    if (latest === undefined || (this.isBehind && !this.isLeaving)) return;
+    const messages = latest.take(this.isLeaving ? Infinity : this.context.conflateAboveBytes);
+    if (latest.size === 0) this.latest = undefined;
+    this.#own = [...messages, ...(this.#own ?? [])];
+    for (const { byteLength } of messages) this.#ownBytes += byteLength;
   }
 
   // ---------------------------------------------------------------- an overridden send
@@ -183,22 +235,41 @@ export class Outbox extends Writer {
   /** Leaves out the message that is about to be added to the log. */
   skipNext(): void {
     this.cut();
-    this.#cursor++;
+    this.#cursor = this.#log.end + 1;
+  }
+
+  /** Some message that was broadcast to rooms waits for it. */
+  get hasPicks(): boolean {
+    return this.#picks !== undefined;
   }
 
   /**
-   * The shared path: the whole log of a turn in one write, if nothing sets this connection apart. Nothing is
+   * Takes the message that is about to be added to that log, the last one, for some members.
+   *
+   * @returns `false` if it has taken it already, or reads no log
+   */
+  pick(log: BroadcastLog, byteLength: number): boolean {
+    const picks = this.#picks ?? log.noPicks;
+    if (this.#log === NO_LOG || picks.position === log.end) return false;
+    this.#picks = picks.with(log.end, byteLength);
+    return true;
+  }
+
+  /**
+   * The shared path: all that a turn's log holds for it in one write, if nothing sets this connection apart. Nothing is
    * allocated, and no user code runs.
    *
    * @returns `false` if nothing was written, and `cut` and `flush` have to do it
    */
-  writeShared(log: BroadcastLog, slice: Slice): boolean {
+  writeShared(log: BroadcastLog): boolean {
     if (this.#own !== undefined || this.#isFlushing) return false;
     this.#locate();
     // It joined later, or has got this log already.
     if (this.#log !== log) return true;
-    if (this.#cursor !== 0 || !this.writeWhole(slice)) return false;
-    this.#log = log.next as BroadcastLog;
+    const picks = this.#picks?.before(log.end);
+    if (this.#cursor > log.start && log.hasFrom(log.start)) return false;
+    if ((picks !== undefined || log.isForAll) && !this.writeWhole(log.whole(picks))) return false;
+    this.#moveOn();
     return true;
   }
 
@@ -210,13 +281,23 @@ export class Outbox extends Writer {
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {
       const log = this.#log;
-      if (this.#cursor < log.length) this.#push(log.from(this.#cursor));
-      this.#cursor = Math.max(this.#cursor, log.length);
-      if (log.next === undefined) return;
-      this.#cursor -= log.length;
-      this.#log = log.next;
+      const picks = this.#picks?.before(log.end);
+      if (picks !== undefined || log.hasFrom(this.#cursor)) this.#push(log.from(this.#cursor, picks));
+      if (log.next === undefined) {
+        this.#cursor = Math.max(this.#cursor, log.end);
+        this.#picks = undefined;
+        return;
+      }
+      this.#moveOn();
       if (log === upTo) return;
     }
+  }
+
+  /** It has got what this log holds for it. */
+  #moveOn(): void {
+    const next = this.#log.next as BroadcastLog;
+    this.#log = next;
+    this.#picks = this.#picks?.from(next.start, next.noPicks);
   }
 
   /** Some piece of its own is still being compressed and not overdue. */
@@ -224,22 +305,20 @@ export class Outbox extends Writer {
     return this.#own !== undefined && this.isCompressing(this.#own, nowMs);
   }
 
-  /** Moves on from logs that everybody has got, and from sealed ones that end before the cursor. */
+  /** Moves on from logs that everybody has got, and from sealed ones that hold nothing for it. */
   #locate(): void {
-    if (this.#log.isDone) {
-      this.#log = (this.#group as OutboxGroup).first;
-      this.#cursor = 0;
-    }
-    while (this.#log.next !== undefined && this.#cursor >= this.#log.length) {
-      this.#cursor -= this.#log.length;
-      this.#log = this.#log.next;
-    }
+    if (this.#log.isDone) this.#log = (this.#group as OutboxGroup).first;
+    while (this.#log.next !== undefined && !this.#isPendingIn(this.#log)) this.#moveOn();
+  }
+
+  #isPendingIn(log: BroadcastLog): boolean {
+    return log.hasFrom(this.#cursor) || this.#picks?.before(log.end) !== undefined;
   }
 
   get #hasPending(): boolean {
     if (this.#own !== undefined) return true;
     this.#locate();
-    return this.#cursor < this.#log.length;
+    return this.#isPendingIn(this.#log);
   }
 
   #push(piece: Piece): void {
@@ -250,6 +329,7 @@ export class Outbox extends Writer {
   /** Delivers its own pieces, and whatever user code adds to them meanwhile. */
   flush(): void {
     if (this.#isFlushing) return;
+    this.#takeHeld();
     this.#isFlushing = true;
     for (let pieces = this.#own; pieces !== undefined; pieces = this.#own) {
       this.#own = undefined;
@@ -268,7 +348,7 @@ export class Outbox extends Writer {
         this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
         this.#ownBytes -= piece.byteLength;
-        this.sendOne(piece.envelope, piece, piece.envelope.message);
+        this.sendOne(piece.envelope, piece, piece.envelope.message, piece.conflate);
       }
     }
   }

@@ -5,10 +5,17 @@ import type { Segment } from '../wire/shared-history.js';
 import type { Delivery, Outcome } from './delivery.js';
 import type { Envelope } from './envelope.js';
 
+/** Messages to rooms up to this size go uncompressed to members that share a history, which keeps them in step, in bytes. */
+const MAX_PLAIN_BYTES = 1024;
+
 /** One broadcast in the log of a turn. */
 export interface Entry {
   readonly envelope: Envelope;
   readonly delivery: Delivery;
+  /** For the whole namespace, but for members that skip it; otherwise for those that pick it. */
+  readonly isForAll: boolean;
+  /** A newer message under the same key may replace it while it waits. */
+  readonly conflate: string | undefined;
   /** When a message that is being compressed goes out uncompressed instead, on the clock of `performance.now()`. */
   readonly plainAtMs: number;
 }
@@ -19,6 +26,8 @@ export interface EncodedSlice extends Encoding {
   readonly byteLength: number;
   /** Where the recipient's run of the history begins anew: a message was not compressed in time. */
   readonly restart: number | undefined;
+  /** It ends the recipient's run: the last that was compressed is not part of the history. */
+  readonly endsRun: boolean;
   /** Where each message begins in a single chunk, and where the last one ends. */
   offsets: readonly number[] | undefined;
 }
@@ -33,6 +42,10 @@ export class Slice {
   readonly byteLength: number;
   /** Every message has a frame: none has to be left to a socket's own `send()`. */
   readonly #isFramed: boolean;
+  /** Some message is compressed for members that share the history, and not part of it. */
+  readonly isForeignToHistory: boolean;
+  /** Some message may be held back. */
+  readonly isConflated: boolean;
   /** Some payload is the caller's, not a copy. */
   readonly #isForeign: boolean;
   /** The first message that is part of the shared history. */
@@ -55,9 +68,14 @@ export class Slice {
     let byteLength = 0;
     let isFramed = true;
     let isForeign = false;
+    let isConflated = false;
+    let isForeignToHistory = false;
     let first: Segment | undefined;
     let end = 0;
-    for (const { envelope } of entries) {
+    for (const entry of entries) {
+      const { envelope, conflate } = entry;
+      isConflated ||= conflate !== undefined;
+      isForeignToHistory ||= isSelfContained(entry);
       byteLength += envelope.byteLength;
       isFramed &&= envelope.frame !== undefined;
       isForeign ||= envelope.frame?.isOwned === false;
@@ -66,6 +84,8 @@ export class Slice {
       end = envelope.segment.end;
     }
     this.byteLength = byteLength;
+    this.isConflated = isConflated;
+    this.isForeignToHistory = isForeignToHistory;
     this.#isFramed = isFramed;
     this.#isForeign = isForeign;
     this.first = first;
@@ -124,26 +144,33 @@ export class Slice {
   }
 
   #encode(agreement: Agreement | undefined, from: number | undefined): EncodedSlice {
+    if (agreement !== undefined && from !== undefined) return this.#encodeAfter(agreement, from);
+    const frames = this.entries.map(({ envelope }) => envelope.frameFor({ agreement, from }));
+    return { agreement, from, ...joined(frames), restart: undefined, endsRun: false };
+  }
+
+  /** For members whose windows hold the history from `from` on. */
+  #encodeAfter(agreement: Agreement, from: number): EncodedSlice {
     let restart: number | undefined;
-    let start = from ?? 0;
-    const frames: Frame[] = [];
-    for (const { envelope } of this.entries) {
-      const { segment } = envelope;
-      const plain = envelope.frame as Frame;
-      if (agreement === undefined || (from !== undefined && segment === undefined)) {
-        frames.push(plain);
-      } else if (from === undefined || segment === undefined) {
-        frames.push(envelope.frameFor({ agreement, from }));
-      } else {
-        const frame = envelope.frameAfter(agreement, segment, start);
-        // Not compressed in time: it goes out plain, and the run begins anew after it.
-        if (frame === undefined) restart = start = segment.end;
-        frames.push(frame ?? plain);
+    let start = from;
+    let endsRun = false;
+    const frames = this.entries.map((entry) => {
+      const { envelope } = entry;
+      const { segment, frame: plain } = envelope as { segment?: Segment; frame: Frame };
+      if (segment === undefined) {
+        const frame = isSelfContained(entry) ? envelope.frameFor({ agreement, from }) : plain;
+        endsRun ||= frame !== plain;
+        return frame;
       }
-    }
-    const chunks = gather(frames);
-    const offsets = chunks.length === 1 ? offsetsOf(frames) : undefined;
-    return { agreement, from, chunks, byteLength: totalLength(chunks), restart, offsets };
+      // Something else has been compressed since the run began: it begins anew.
+      if (endsRun) restart = start = segment.start;
+      endsRun = false;
+      const frame = envelope.frameAfter(agreement, segment, start);
+      // Not compressed in time: it goes out plain, and the run begins anew after it.
+      if (frame === undefined) restart = start = segment.end;
+      return frame ?? plain;
+    });
+    return { agreement, from, ...joined(frames), restart, endsRun };
   }
 
   /** A part of the bytes of the whole turn; `undefined` if it has to be put together on its own. */
@@ -154,15 +181,23 @@ export class Slice {
     const { chunks, offsets } = whole.encoded(agreement, undefined);
     if (offsets?.length !== whole.entries.length + 1) return undefined;
     const part = (chunks[0] as Buffer).subarray(offsets[this.#at], offsets[this.#at + this.entries.length]);
-    return {
-      agreement,
-      from: undefined,
-      chunks: [part],
-      byteLength: part.length,
-      restart: undefined,
-      offsets: undefined,
-    };
+    const bytes = { chunks: [part], byteLength: part.length, offsets: undefined };
+    return { agreement, from: undefined, ...bytes, restart: undefined, endsRun: false };
   }
+}
+
+function joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets'> {
+  const chunks = gather(frames);
+  return {
+    chunks,
+    byteLength: totalLength(chunks),
+    offsets: chunks.length === 1 ? offsetsOf(frames) : undefined,
+  };
+}
+
+/** A message to rooms is not everybody's, so it cannot be part of the history: its compression refers to nothing. */
+function isSelfContained({ envelope, isForAll }: Entry): boolean {
+  return !isForAll && (envelope.frame?.payloadLength ?? 0) > MAX_PLAIN_BYTES;
 }
 
 function offsetsOf(frames: readonly Frame[]): readonly number[] {

@@ -3,7 +3,7 @@ import type { SlowDecision } from '../options.js';
 import { inOwnContext } from '../own-context.js';
 
 /** How often a socket is looked at that does not tell when it has room again, in ms. */
-const POLL_MS = 10;
+export const POLL_MS = 10;
 
 /** What a slow reader needs to know of its connection. */
 export interface SlowReaderOwner {

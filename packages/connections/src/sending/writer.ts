@@ -6,9 +6,10 @@ import { deflated, PLAIN, type Encoding } from '../wire/encoding.js';
 import { concat, pooledBuffer } from '../wire/frame.js';
 import { Answers, isThenable } from './answers.js';
 import { BoundedSocket, type WriterOwner } from './bounded-socket.js';
-import type { PrivateMessage, Tally } from './delivery.js';
+import { PrivateMessage, type Tally } from './delivery.js';
 import type { Envelope } from './envelope.js';
 import { HistoryRun } from './history-run.js';
+import type { LatestValues } from './latest-values.js';
 import { isLost, Slice, type EncodedSlice } from './slice.js';
 
 /** Several pieces up to this size are copied into one write, in bytes: above, a `writev` is cheaper. */
@@ -98,6 +99,7 @@ export abstract class Writer extends BoundedSocket {
    */
   protected writeWhole(slice: Slice): boolean {
     if (!this.#canWrite(slice.byteLength) || !slice.isWritable) return false;
+    if (this.latest !== undefined || (slice.isConflated && this.isBehind && !this.isLeaving)) return false;
     if (this.#run !== undefined && !this.#run.isInStep(slice)) return false;
     try {
       const encoded = this.#bytesOf(slice, true);
@@ -151,21 +153,28 @@ export abstract class Writer extends BoundedSocket {
   }
 
   #takesFramesOf(piece: Piece): boolean {
-    if (this.#encoding === undefined) return false;
+    if (this.#encoding === undefined || this.#mustHoldSome(piece)) return false;
     if (piece instanceof Slice) return piece.isWritable;
     const { envelope } = piece;
     return envelope.frame !== undefined && !isLost(envelope) && !envelope.needsPreparation(this.#encoding);
+  }
+
+  #mustHoldSome(piece: Piece): boolean {
+    if (piece instanceof Slice)
+      return piece.isConflated && piece.entries.some(({ conflate }) => this.mustHold(conflate));
+    return this.mustHold(piece.conflate);
   }
 
   #canWrite(byteLength: number): boolean {
     const [socket, frames] = [this.ws, this.frames];
     if (socket === undefined || frames === undefined || this.#encoding === undefined || this.isEnded)
       return false;
-    return frames.canWrite(socket) && this.fits(byteLength, this.bytesInSocket);
+    return frames.canWrite(socket) && this.fits(byteLength, this.waitingBytes);
   }
 
   #bytesOf(slice: Slice, mayPin: boolean): EncodedSlice {
-    if (this.#run !== undefined && slice.first !== undefined) return this.#run.take(slice);
+    const isOfHistory = slice.first !== undefined || slice.isForeignToHistory;
+    if (this.#run !== undefined && isOfHistory) return this.#run.take(slice);
     return slice.encoded(this.#encoding?.agreement, undefined, mayPin);
   }
 
@@ -207,28 +216,53 @@ export abstract class Writer extends BoundedSocket {
   /** The messages of the slice, one by one, in one write if the socket can do that. */
   protected sendEach(slice: Slice, onEach: (envelope: Envelope) => void): void {
     const send = (): void => {
-      for (const { envelope, delivery } of slice.entries) {
+      for (const { envelope, delivery, conflate } of slice.entries) {
         onEach(envelope);
-        this.sendOne(envelope, delivery, envelope.deferredMessage);
+        this.sendOne(envelope, delivery, envelope.deferredMessage, conflate);
       }
     };
     if (this.ws === undefined && slice.entries.length > 1) this.driver.cork(this.socket, send);
     else send();
   }
 
-  /** Sends one message in whatever way there is, and counts what became of it. @param message for handlers */
-  protected sendOne(envelope: Envelope, tally: Tally, message: unknown): void {
+  /**
+   * Sends one message in whatever way there is, or holds it back, and counts what became of it.
+   *
+   * @param message for handlers
+   * @param key a newer message under it may replace this one while the reader is behind
+   */
+  protected sendOne(envelope: Envelope, tally: Tally, message: unknown, key?: string): void {
     try {
+      const { byteLength } = envelope;
+      const replacedBytes = key === undefined ? 0 : (this.latest?.bytesUnder(key) ?? 0);
       if (!this.#isSendable(envelope)) tally.count('failed');
-      else if (!this.admits(envelope.byteLength, this.bytesInSocket)) tally.count('dropped');
+      else if (!this.admits(byteLength, this.waitingBytes - replacedBytes)) tally.count('dropped');
       // The policy may have closed the connection, or sent something.
+      else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
       else if (this.writeOne(envelope)) tally.count('sent');
-      else this.#record(this.#hand(envelope, message), envelope.byteLength, tally);
+      else this.#record(this.#hand(envelope, message), byteLength, tally);
     } catch (error) {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
     }
   }
+
+  #hold(envelope: Envelope, tally: Tally, key: string): void {
+    const { counters } = this.context;
+    counters.conflated++;
+    let message: PrivateMessage;
+    if (tally instanceof PrivateMessage) {
+      message = tally;
+    } else {
+      message = new PrivateMessage(envelope);
+      tally.count('conflated');
+    }
+    if (this.isEnded) message.count('failed');
+    else if (this.held.hold(key, message)) counters.superseded++;
+  }
+
+  /** What is held back; something will be. */
+  protected abstract get held(): LatestValues;
 
   #isSendable(envelope: Envelope): boolean {
     if (this.isEnded || this.driver.readyState(this.socket) > ReadyState.Open || isLost(envelope))

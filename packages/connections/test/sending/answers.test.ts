@@ -98,7 +98,7 @@ test('a value is a thenable if it has a function called then', () => {
   expect(values.map(isThenable)).toEqual([true, true, false, false, false, false, false]);
 });
 
-const HALF = { recipients: 2, sent: 1, dropped: 0, failed: 1 };
+const HALF = { recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 };
 
 function handledBy(send: () => unknown, close: () => unknown = () => undefined): Connection {
   return new Connection('handled', 'default', new MemorySocket(), { send, close });

@@ -12,17 +12,23 @@ test('a delivery resolves when the last copy has been counted, with all counts',
   await Promise.resolve();
   expect(isDone).toBe(false);
   delivery.count('sent');
-  expect(await result).toEqual({ recipients: 5, sent: 3, dropped: 1, failed: 1 });
+  expect(await result).toEqual({ recipients: 5, sent: 3, dropped: 1, failed: 1, conflated: 0 });
 });
 
 test('a delivery resolves although all copies were counted before anybody asked', async () => {
   const delivery = new Delivery(1);
   delivery.count('failed');
-  expect(await delivery.result()).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1 });
+  expect(await delivery.result()).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
 });
 
 test('a delivery to nobody resolves at once', async () => {
-  expect(await new Delivery(0).result()).toEqual({ recipients: 0, sent: 0, dropped: 0, failed: 0 });
+  expect(await new Delivery(0).result()).toEqual({
+    recipients: 0,
+    sent: 0,
+    dropped: 0,
+    failed: 0,
+    conflated: 0,
+  });
 });
 
 test.each([

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { endTurn, spyWrites } from '../support/engine.js';
 import { poolOf } from '../support/pool-of.js';
 
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 
 test('a burst of more than 1 MiB does not wait for the end of the turn', async () => {
   const {

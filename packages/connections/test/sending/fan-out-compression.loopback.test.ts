@@ -34,7 +34,7 @@ afterEach(() => {
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const OFFER = 'permessage-deflate; server_no_context_takeover';
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 
 beforeEach(stopClock);
 
@@ -84,7 +84,7 @@ test('a message that is being compressed is counted for members that go meanwhil
   await b.client.closed;
   expect(pool.stats().connections).toBe(1);
   release();
-  expect(await result).toEqual({ recipients: 2, sent: 1, dropped: 0, failed: 1 });
+  expect(await result).toEqual({ recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 });
   expect(await a.client.exactly(1)).toEqual(['x'.repeat(20_000)]);
 });
 
@@ -175,7 +175,7 @@ test('a message goes out plain when its compression takes more than 50 ms, and c
   pass(51);
   // The end of the wait is a real timer.
   for (const result of results)
-    expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+    expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
   for (const { client } of all) expect(await client.exactly(6)).toEqual(texts);
   expect(writes[0]!.length).toBeGreaterThan(0);
   expect(pool.stats()).toMatchObject({ connections: 2, slowReaders: 0, compressions: 3 });

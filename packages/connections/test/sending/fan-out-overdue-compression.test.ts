@@ -28,7 +28,7 @@ describe('broadcasts whose compression is overdue', () => {
     expect(sockets[0]!._socket.chunks).toEqual([]);
     await vi.advanceTimersByTimeAsync(60);
     expect(await Promise.all(results)).toEqual(
-      results.map(() => ({ recipients: 50, sent: 50, dropped: 0, failed: 0 })),
+      results.map(() => ({ recipients: 50, sent: 50, dropped: 0, failed: 0, conflated: 0 })),
     );
     const distinct = new Set(
       sockets.flatMap(({ _socket: { chunks } }) => chunks.map(({ buffer }) => buffer)),

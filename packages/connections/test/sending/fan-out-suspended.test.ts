@@ -43,9 +43,9 @@ test('members that a suspended broadcast has not reached get it after user code 
   await endTurn();
   clock.pass(60);
   for (const compress of deflating.waiting.splice(0)) compress();
-  expect(await big).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0 });
+  expect(await big).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0, conflated: 0 });
   clock.pass(60);
-  expect(await huge).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0 });
+  expect(await huge).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0, conflated: 0 });
   const [first, ...others] = received;
   expect(first).toEqual([20_000, 7, 1_100_000]);
   for (const lengths of others) expect(lengths).toEqual([20_000, 1_100_000]);
@@ -69,7 +69,13 @@ test('a large ArrayBuffer that is transferred between two turns fails for the re
   expect(reached).toBeGreaterThan(0);
   expect(reached).toBeLessThan(sockets.length);
   structuredClone(payload, { transfer: [payload] });
-  expect(await result).toEqual({ recipients: 100, sent: reached, dropped: 0, failed: 100 - reached });
+  expect(await result).toEqual({
+    recipients: 100,
+    sent: reached,
+    dropped: 0,
+    failed: 100 - reached,
+    conflated: 0,
+  });
 
   await pool.broadcastMessage('default', 'after');
   const after = Buffer.from('\x81\x05after', 'latin1');

@@ -60,7 +60,7 @@ test('an excepted connection does not disturb the shared path of the others', as
   void pool.broadcastMessage('default', '1');
   const result = pool.broadcastMessage('default', '2', ['c', 'nobody', 'c']);
   void pool.broadcastMessage('default', '3');
-  expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+  expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
   expect([ofA.length, ofB.length]).toEqual([1, 1]);
   expect(ofA[0]).toBe(ofB[0]);
   expect(await c.client.exactly(2)).toEqual(['1', '3']);
@@ -155,7 +155,7 @@ test('a write that throws fails for that member alone, which hears of it', async
     throw new Error('broken');
   });
   const results = [pool.broadcastMessage('default', '1'), pool.broadcastMessage('default', '2')];
-  const expected = { recipients: 2, sent: 1, dropped: 0, failed: 1 };
+  const expected = { recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 };
   expect(await Promise.all(results)).toEqual([expected, expected]);
   expect(await b.client.exactly(2)).toEqual(['1', '2']);
   expect(errors).toEqual(['broken']);

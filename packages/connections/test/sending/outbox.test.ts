@@ -6,10 +6,10 @@ import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 /** A connection that is closing is no recipient. */
-const NOBODY = { recipients: 0, sent: 0, dropped: 0, failed: 0 };
-const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1 };
+const NOBODY = { recipients: 0, sent: 0, dropped: 0, failed: 0, conflated: 0 };
+const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
 
 class Overridden extends Connection {
   readonly taken: unknown[] = [];
@@ -200,7 +200,7 @@ test.each([
 });
 
 // A handler that flushed, or broadcast past the limit of a turn, had the broadcast that it was called for resolved before
-// it was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0 }.
+// it was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0, conflated: 0 }.
 test.each<[string, (pool: ConnectionsPool) => void]>([
   ['flushes', (pool) => pool.flush()],
   [
@@ -229,6 +229,7 @@ test.each<[string, (pool: ConnectionsPool) => void]>([
     sent: 3,
     dropped: 0,
     failed: 0,
+    conflated: 0,
   });
 });
 
@@ -252,7 +253,7 @@ test('a broadcast that is made while a leaving connection is emptied adds up', a
   for (const connection of [leaving, stays.connection]) await pool.newConnection(connection);
   const outer = pool.broadcastMessage('default', 'A');
   await pool.removeConnection(leaving);
-  expect(await outer).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0 });
+  expect(await outer).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
   const { recipients, sent, dropped, failed } = (await inner)!;
   expect(sent + dropped + failed).toBe(recipients);
   expect(stays.socket.sent).toEqual(['A', 'B']);

@@ -12,7 +12,7 @@ test('a send that is replaced after joining loses no broadcast that is pending w
   const send = connection.send.bind(connection);
   Object.assign(connection, { send: (message: string) => send(message) });
   expect(await connection.sendThenClose('bye')).toBe(true);
-  expect(await broadcast).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0 });
+  expect(await broadcast).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
   expect(socket.sent).toEqual(['broadcast', 'bye']);
   expect(socket.readyState).toBe(3);
 });

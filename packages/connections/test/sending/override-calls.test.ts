@@ -160,7 +160,7 @@ test.each<[string, (pool: ConnectionsPool) => void]>([
   await pool.newConnection(connection);
   results.push(pool.broadcastMessage('default', 'x'), pool.broadcastMessage('default', 'z'));
   for (const result of await Promise.all(results))
-    expect(result).toEqual({ recipients: 4, sent: 4, dropped: 0, failed: 0 });
+    expect(result).toEqual({ recipients: 4, sent: 4, dropped: 0, failed: 0, conflated: 0 });
   expect(socket.sent[0]).toBe('x');
   expect(socket.sent.at(-1)).toBe('z');
 });

@@ -3,8 +3,8 @@ import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessag
 import { endTurn } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 
-const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1 };
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 
 class Shouting extends Connection {
   override async send(message: WebSocketMessage): Promise<boolean> {

@@ -28,7 +28,9 @@ describe('an overridden send', () => {
     const { client } = await joinLobby(lobby, 1);
     const outcome = send(lobby, lobby.getConnection('game', 1)!);
     expect(await client.next()).toBe(text);
-    expect([true, { recipients: 1, sent: 1, dropped: 0, failed: 0 }]).toContainEqual(await outcome);
+    expect([true, { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 }]).toContainEqual(
+      await outcome,
+    );
     expect(client.inbox).toEqual([]);
   });
 
@@ -111,6 +113,7 @@ describe('an overridden send', () => {
       sent: 1,
       dropped: 0,
       failed: 2,
+      conflated: 0,
     });
     expect(await client.exactly(1)).toEqual(['<x>']);
     await settle();

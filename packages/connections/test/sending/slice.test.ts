@@ -64,6 +64,6 @@ test('a slice counts its recipients once, for each of its messages', async () =>
   slice.countRecipients();
   slice.count('sent');
   slice.count('dropped');
-  const result = { recipients: 4, sent: 3, dropped: 1, failed: 0 };
+  const result = { recipients: 4, sent: 3, dropped: 1, failed: 0, conflated: 0 };
   expect(await Promise.all(entries.map(({ delivery }) => delivery.result()))).toEqual([result, result]);
 });

@@ -8,8 +8,8 @@ import { poolOf } from '../support/pool-of.js';
 import { MORE_THAN_KERNEL, stall } from '../support/stall.js';
 import { WireClient } from '../support/wire.js';
 
-const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
-const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0 };
+const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
+const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0, conflated: 0 };
 const maxBufferedBytes = MORE_THAN_KERNEL / 16;
 
 test('a message over the bound is dropped with onSlow: drop; the readers that keep up get everything', async () => {
@@ -23,7 +23,7 @@ test('a message over the bound is dropped with onSlow: drop; the readers that ke
   pool.on('slow', ({ id }, bufferedAmount) => slowEvents.push([id, bufferedAmount]));
   for (const text of ['1', '2']) {
     const result = await pool.broadcastMessage('default', text);
-    expect(result).toEqual({ recipients: 2, sent: 1, dropped: 1, failed: 0 });
+    expect(result).toEqual({ recipients: 2, sent: 1, dropped: 1, failed: 0, conflated: 0 });
   }
   expect(await slow.connection.send('private')).toBe(false);
   // Once per episode, not per message.

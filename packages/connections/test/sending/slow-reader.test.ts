@@ -5,8 +5,8 @@ import { connectInMemory } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
-const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
-const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0 };
+const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
+const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0, conflated: 0 };
 
 test('a message that just fits the bound is sent', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });

@@ -4,8 +4,8 @@ import { endTurn, spySystemWrites, spyWrites, tcpOf } from '../support/engine.js
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
 
-const TWO_SENT = { recipients: 2, sent: 2, dropped: 0, failed: 0 };
-const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1 };
+const TWO_SENT = { recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 };
+const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const modes = {
   plain: {},
@@ -121,7 +121,7 @@ test('an open fragmented message of one socket counts against that connection al
   results.push(pool.broadcastMessage('default', '3'));
   await nextTurn();
   results.push(pool.broadcastMessage('default', '4'));
-  const half = { recipients: 2, sent: 1, dropped: 0, failed: 1 };
+  const half = { recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 };
   expect(await Promise.all(results)).toEqual([half, half, half]);
   a.socket.send('b', { fin: true });
   expect(await a.client.exactly(1)).toEqual(['ab']);
@@ -177,7 +177,7 @@ test.each(Object.entries(modes))(
     structuredClone(large, { transfer: [large] });
     const [before, transferred, after] = await Promise.all(results);
     expect([before, after]).toEqual([TWO_SENT, TWO_SENT]);
-    expect(transferred).toEqual({ recipients: 2, sent: 0, dropped: 0, failed: 2 });
+    expect(transferred).toEqual({ recipients: 2, sent: 0, dropped: 0, failed: 2, conflated: 0 });
     expect(await all[0].client.exactly(3)).toEqual(['before', 'after', 'private']);
     expect(await all[1].client.exactly(2)).toEqual(['before', 'after']);
   },

@@ -40,7 +40,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     const bytes = Uint8Array.from([0, 1, 2, 255]);
     for (const message of ['grüße 👋', Buffer.from(bytes), bytes, bytes.buffer] as const) {
       const result = await pool.broadcastMessage('default', message);
-      expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0 });
+      expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
     }
     expect(await arrived()).toEqual(['grüße 👋', ...[1, 2, 3].map(() => Buffer.from(bytes))]);
   });
@@ -89,7 +89,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     const waiting = pool.broadcastMessage('default', 'a');
     refuse();
     const result = await waiting;
-    expect(result).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1 });
+    expect(result).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
     expect(await connection.send('b')).toBe(false);
   });
 
@@ -136,7 +136,11 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     const closed = connection.close(4000);
     expect(connection.closed).toBe(true);
     expect(await connection.send('too late')).toBe(false);
-    expect(await Promise.all(sent)).toEqual([true, { recipients: 1, sent: 1, dropped: 0, failed: 0 }, true]);
+    expect(await Promise.all(sent)).toEqual([
+      true,
+      { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 },
+      true,
+    ]);
     await closed;
     await ended();
     expect(await arrived()).toEqual(['a', 'b', 'c']);

@@ -51,6 +51,7 @@ describe('handlers over a ws socket', () => {
       sent: 1,
       dropped: 0,
       failed: 0,
+      conflated: 0,
     });
     expect(calls[0]![1]).toBe(command);
   });

@@ -70,7 +70,7 @@ describe('a socket of uWebSockets.js', () => {
     await pool.newConnection(connection);
     const results = [1, 2, 3].map((n) => pool.broadcastMessage('default', `message ${n}`));
     for (const result of await Promise.all(results)) {
-      expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0 });
+      expect(result).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
     }
     expect(socket.sent.map(({ message }) => message)).toEqual(['message 1', 'message 2', 'message 3']);
     expect(socket.corks).toBe(1);
@@ -126,8 +126,8 @@ describe('a socket of uWebSockets.js', () => {
       pool.broadcastMessage('default', 'b'),
     ]);
     expect(results).toEqual([
-      { recipients: 2, sent: 1, dropped: 0, failed: 1 },
-      { recipients: 2, sent: 1, dropped: 0, failed: 1 },
+      { recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 },
+      { recipients: 2, sent: 1, dropped: 0, failed: 1, conflated: 0 },
     ]);
     expect(alive.socket.sent.map(({ message }) => message)).toEqual(['a', 'b']);
     expect(await gone.connection.send('x')).toBe(false);

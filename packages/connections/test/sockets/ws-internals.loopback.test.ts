@@ -11,7 +11,7 @@ import { poolOf } from '../support/pool-of.js';
 import { tlsFixture } from '../support/tls-fixture.js';
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 
 /** The socket with one member hidden, or replaced. */
 function without(socket: WebSocket, path: readonly string[], replacement: unknown): NativeWebsocket {

@@ -3,6 +3,7 @@ import { expect, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
 import { FanOut } from '../../src/sending/fan-out.js';
+import { anyAudience, ROOMS, someRooms } from './any-audience.js';
 import { digest } from './engine.js';
 import type { Client, Loopback } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
@@ -36,6 +37,8 @@ type Action =
   | 'send'
   | 'join'
   | 'leave'
+  | 'join room'
+  | 'leave room'
   | 'close'
   | 'close all'
   | 'cut off'
@@ -51,6 +54,9 @@ export const INSIDE: readonly Action[] = [
   'send',
   'leave',
   'join',
+  'leave room',
+  'join room',
+  'broadcast',
   'close',
   'cut off',
   'flush',
@@ -79,6 +85,7 @@ interface Actor {
   readonly client: Client;
   readonly socket: WebSocket;
   readonly connection: Connection;
+  readonly rooms: Set<string>;
   readonly expected: string[];
   /** What the owner of the socket has sent. Its order against the library's messages is not promised. */
   readonly expectedRaw: string[];
@@ -171,6 +178,7 @@ export class BroadcastModel {
       ...pair,
       id,
       connection,
+      rooms: new Set(someRooms(this.#random)),
       expected: [],
       expectedRaw: [],
       closeCode: undefined,
@@ -178,6 +186,7 @@ export class BroadcastModel {
       isFragmented: false,
       openFragment: undefined,
     };
+    connection.join(actor.rooms);
     connection.on('close', () => this.#membersOf(actor).delete(actor));
     this.#actors.push(actor);
     this.#outside.push(actor);
@@ -200,6 +209,8 @@ export class BroadcastModel {
       [20, 'send'],
       [3, 'join'],
       [3, 'leave'],
+      [8, 'join room'],
+      [8, 'leave room'],
       [2, 'close'],
       // The crowd stays until the end.
       [this.#flushes === undefined ? 0.5 : 0, 'close all'],
@@ -219,6 +230,8 @@ export class BroadcastModel {
     send: () => this.#withOpen((actor) => this.#send(actor)),
     join: () => this.#joinAny(),
     leave: () => this.#leave(),
+    'join room': () => this.#withOpen((actor) => this.#joinRoom(actor)),
+    'leave room': () => this.#withOpen((actor) => this.#leaveRoom(actor)),
     close: () => this.#withOpen((actor) => this.#close(actor)),
     'close all': () => this.#closeAll(),
     'cut off': () => this.#withOpen((actor) => this.#cutOff(actor)),
@@ -275,13 +288,13 @@ export class BroadcastModel {
   #broadcast(): void {
     const namespace = this.#namespace();
     const members = [...this.#inside.get(namespace)!];
-    const ids = members.map(({ id }) => id).filter(() => this.#random.chance(0.3));
-    const exceptions = this.#random.chance(0.4) ? [...ids, 'nobody'] : undefined;
-    const given = this.#random.chance(0.5) ? exceptions : exceptions && new Set(exceptions);
-    // One that is closing is no recipient; one that was cut off is, until the server notices.
-    const recipients = members.filter(
-      ({ id, closeCode }) => !exceptions?.includes(id) && closeCode === undefined,
+    const audience = anyAudience(
+      this.#random,
+      members.map(({ id }) => id),
     );
+    const { given } = audience;
+    // One that is closing is no recipient; one that was cut off is, until the server notices.
+    const recipients = members.filter((actor) => audience.has(actor) && actor.closeCode === undefined);
     let result: Promise<BroadcastResult>;
     if (this.#random.chance(0.2)) {
       const value = { text: this.#random.pick(TEXTS), n: this.#random.next() };
@@ -290,7 +303,9 @@ export class BroadcastModel {
     } else {
       const { message, arrives } = this.#message();
       for (const { expected } of recipients) expected.push(arrives);
-      this.#note(`broadcast to ${namespace}: ${arrives.slice(0, 40)} except ${String(exceptions)}`);
+      this.#note(
+        `broadcast to ${namespace}: ${arrives.slice(0, 40)} to ${recipients.map(({ id }) => id).join()}`,
+      );
       result = this.pool.broadcastMessage(namespace, message, given);
     }
     this.#check(this.#checkResult(result, recipients));
@@ -345,6 +360,20 @@ export class BroadcastModel {
     if (this.#outside.length > 0) this.#join(this.#random.pick(this.#outside));
   }
 
+  #joinRoom({ id, connection, rooms }: Actor): void {
+    const room = this.#random.pick(ROOMS);
+    this.#note(`${id} joins room ${room}`);
+    rooms.add(room);
+    expect(connection.join(room), this.#story()).toBe(true);
+  }
+
+  #leaveRoom({ id, connection, rooms }: Actor): void {
+    const room = this.#random.pick(ROOMS);
+    this.#note(`${id} leaves room ${room}`);
+    rooms.delete(room);
+    connection.leave(room);
+  }
+
   #leave(): void {
     const open = [...this.#inside.values()].flatMap((members) =>
       [...members].filter((actor) => this.#isOpen(actor)),
@@ -354,6 +383,7 @@ export class BroadcastModel {
     this.#note(`leave ${actor.id}`);
     this.#membersOf(actor).delete(actor);
     this.#outside.push(actor);
+    actor.rooms.clear();
     void this.pool.removeConnection(actor.connection);
   }
 

@@ -13,7 +13,13 @@ export async function expectConsistent(pool: ConnectionsPool, size: number): Pro
       expect(connection).toMatchObject({ id, namespace, closed: false });
     }
     const result = await pool.broadcastMessage(namespace, 'probe');
-    expect(result).toEqual({ recipients: members.size, sent: members.size, dropped: 0, failed: 0 });
+    expect(result).toEqual({
+      recipients: members.size,
+      sent: members.size,
+      dropped: 0,
+      failed: 0,
+      conflated: 0,
+    });
   }
   expect(sum).toBe(size);
 }

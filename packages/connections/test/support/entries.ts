@@ -20,6 +20,8 @@ export function entriesOf(
   return messages.map((message) => ({
     envelope: new Envelope(message),
     delivery: new Delivery(recipients),
+    isForAll: true,
+    conflate: undefined,
     plainAtMs: 50,
   }));
 }

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
+import { anyAudience, ROOMS } from './any-audience.js';
 import { digest, tcpOf } from './engine.js';
 import type { Loopback } from './loopback.js';
 import { Random } from './random.js';
@@ -31,6 +32,7 @@ export function modelOptions(seed: number): Omit<HistoryModelOptions, 'loopback'
 /** Messages whose order is promised: those of one connection, or of the owner of the socket. */
 interface Stream {
   readonly connection: Connection | undefined;
+  readonly rooms: Set<string>;
   readonly expected: string[];
   pool: ConnectionsPool | undefined;
   /** Whether everything in it has to arrive although the socket closes. */
@@ -92,7 +94,15 @@ const SIZES: [weight: number, from: number, to: number][] = [
 ];
 
 function streamOf(connection: Connection | undefined): Stream {
-  const stream: Stream = { connection, expected: [], pool: undefined, isComplete: false, isEnding: false };
+  const rooms = new Set<string>();
+  const stream: Stream = {
+    connection,
+    rooms,
+    expected: [],
+    pool: undefined,
+    isComplete: false,
+    isEnding: false,
+  };
   connection?.on('close', () => (stream.pool = undefined));
   return stream;
 }
@@ -186,6 +196,7 @@ export class HistoryModel {
       [12, () => this.#withAny((actor, stream) => this.#send(actor, stream))],
       [7, () => this.#withAny((actor) => this.#sendRaw(actor))],
       [3, () => this.#withAny((actor, stream) => this.#move(actor, stream))],
+      [8, () => this.#withAny((_, stream) => this.#changeRooms(stream))],
       [2, () => this.#withAny((actor) => this.#control(actor))],
       [0.7, () => this.#withAny((actor, stream) => this.#close(actor, stream))],
       [0.3, () => this.#withAny((actor) => this.#cutOff(actor))],
@@ -249,27 +260,36 @@ export class HistoryModel {
   #broadcast(): void {
     const namespace = this.#random.pick(NAMESPACES);
     const pool = this.#random.chance(0.93) ? this.pool : this.plainPool;
-    const isExcepted = this.#random.chance(0.3) ? () => this.#random.chance(0.35) : (): boolean => false;
-    const exceptions = ['nobody'];
+    const ids = this.#actors.flatMap(({ streams }) => streams.map(({ connection }) => connection!.id));
+    const audience = anyAudience(this.#random, ids);
     const recipients: Actor[] = [];
     const { message, arrives, isUnique } = this.#message(true);
     for (const actor of this.#actors) {
-      for (const { connection, pool: ownPool, expected, isEnding } of actor.streams) {
+      for (const { connection, rooms, pool: ownPool, expected, isEnding } of actor.streams) {
         // One that is closing is no recipient any more.
         if (isEnding || ownPool !== pool || connection!.namespace !== namespace) continue;
-        if (isExcepted()) exceptions.push(connection!.id);
-        else {
-          recipients.push(actor);
-          if (!actor.isClosing) expected.push(arrives);
-        }
+        if (!audience.has({ id: connection!.id, rooms })) continue;
+        recipients.push(actor);
+        if (!actor.isClosing) expected.push(arrives);
       }
     }
-    this.#note(`broadcast to ${namespace} but ${exceptions.join()}: ${arrives.slice(0, 60)}`);
-    const pending = pool.broadcastMessage(namespace, message, exceptions);
+    this.#note(
+      `broadcast to ${recipients.map(({ name }) => name).join()} of ${namespace}: ${arrives.slice(0, 60)}`,
+    );
+    const pending = pool.broadcastMessage(namespace, message, audience.given);
     const outcome = pending.then((result) => ({ arrives, isUnique, recipients, result }));
     this.#broadcasts.push(outcome);
     // Looked at in the end.
     outcome.catch(() => undefined);
+  }
+
+  #changeRooms({ connection, rooms, isEnding }: Stream): void {
+    if (isEnding) return;
+    const [joined, left] = [this.#random.pick(ROOMS), this.#random.pick(ROOMS)];
+    this.#note(`${connection!.id} joins ${joined} and leaves ${left}`);
+    if (connection!.join(joined)) rooms.add(joined);
+    connection!.leave(left);
+    rooms.delete(left);
   }
 
   #send(actor: Actor, { connection, expected, pool }: Stream): void {
@@ -326,6 +346,7 @@ export class HistoryModel {
     if (pool !== undefined) {
       void pool.removeConnection(connection!);
       stream.pool = undefined;
+      stream.rooms.clear();
     }
     if (pool === undefined || this.#random.chance(0.2)) {
       stream.pool = this.#random.chance(0.85) ? this.pool : this.plainPool;

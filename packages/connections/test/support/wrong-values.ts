@@ -61,5 +61,4 @@ export const notIterables: readonly [title: string, value: unknown, received: st
   ['a string', 'first', 'got `first` (string)'],
   ['null', null, 'got `null` (null)'],
   ['a number', 5, 'got `5` (number)'],
-  ['an object', { 0: 'first', length: 1 }, 'got `Object` (object)'],
 ];

@@ -3,7 +3,7 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 
-const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0 };
+const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ascending = Uint8Array.from({ length: 16 }, (_, index) => index);
 const failing = {
   toJSON: () => {

@@ -1,0 +1,48 @@
+import { assertRoomCount } from './audience.js';
+import { Inbound } from './receiving/inbound.js';
+
+const NO_ROOMS: readonly string[] = [];
+
+/** The rooms of one connection. They are its own while it is in no pool, and those that the pool knows while it is. */
+export abstract class RoomMember extends Inbound {
+  #rooms: Set<string> | undefined;
+
+  /** Closing has begun, on either side. */
+  abstract get isClosed(): boolean;
+
+  /** Live. */
+  get rooms(): ReadonlySet<string> {
+    return (this.#rooms ??= new Set<string>());
+  }
+
+  /** As they are now. Costs nothing for a connection that was never in a room. */
+  get roomNames(): readonly string[] {
+    return this.#rooms === undefined ? NO_ROOMS : [...this.#rooms];
+  }
+
+  /** @returns whether it is in all of them afterwards @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS` */
+  joinRooms(names: readonly string[]): boolean {
+    if (this.isClosed) return false;
+    const rooms = (this.#rooms ??= new Set<string>());
+    const joined = [...new Set(names)].filter((name) => !rooms.has(name));
+    // Clients often choose the names. Before it is in a pool only the application can have joined them.
+    if (this.pool) assertRoomCount(rooms.size + joined.length, this.pool.settings.maxRoomsPerConnection);
+    for (const name of joined) rooms.add(name);
+    if (joined.length > 0) this.pool?.onJoin(this.facade, joined);
+    return names.every((name) => rooms.has(name));
+  }
+
+  leaveRooms(names: readonly string[]): void {
+    const left = names.filter((name) => this.#rooms?.delete(name));
+    if (left.length > 0) this.pool?.onLeave(this.facade, left);
+  }
+
+  /** It has left its pool, and the rooms with it, unless it has joined another pool since. */
+  forgetRooms(): void {
+    if (this.pool === undefined) this.clearRooms();
+  }
+
+  protected clearRooms(): void {
+    this.#rooms?.clear();
+  }
+}

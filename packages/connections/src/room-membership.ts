@@ -1,0 +1,63 @@
+import type { AnyConnection } from './connection.js';
+import type { Registry } from './namespace.js';
+
+/** What happens in rooms, for the pool to pass on. None of this throws. */
+export interface RoomListener<C> {
+  joinedRoom(connection: C, room: string): void;
+  leftRoom(connection: C, room: string): void;
+  emptiedRoom(namespace: string, room: string): void;
+}
+
+/** Who is in which room, and who is told. Whatever a call changes has changed before the first listener hears of it. */
+export class RoomMembership<C extends AnyConnection> {
+  readonly #registry: Registry<C>;
+  readonly #listener: RoomListener<C>;
+  /** Rooms that were joined and not announced yet: user code may leave them before that, and nobody hears of them. */
+  readonly #unannounced = new Map<C, Set<string>>();
+
+  constructor(registry: Registry<C>, listener: RoomListener<C>) {
+    this.#registry = registry;
+    this.#listener = listener;
+  }
+
+  join(connection: C, rooms: readonly string[]): void {
+    // It is just being replaced or removed.
+    if (!this.#registry.has(connection)) return;
+    this.#registry.enter(connection, rooms);
+    this.expect(connection, rooms);
+    this.announce(connection, rooms);
+  }
+
+  /** These rooms were joined, and will be announced. */
+  expect(connection: C, rooms: Iterable<string>): void {
+    const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
+    for (const room of rooms) unannounced.add(room);
+    if (unannounced.size > 0) this.#unannounced.set(connection, unannounced);
+  }
+
+  announce(connection: C, rooms: Iterable<string>): void {
+    for (const room of rooms) if (this.#take(connection, room)) this.#listener.joinedRoom(connection, room);
+  }
+
+  #take(connection: C, room: string): boolean {
+    const unannounced = this.#unannounced.get(connection);
+    if (!unannounced?.delete(room)) return false;
+    if (unannounced.size === 0) this.#unannounced.delete(connection);
+    return true;
+  }
+
+  leave(connection: C, rooms: readonly string[]): void {
+    // It is just being replaced or removed, and its leaving is announced with that.
+    if (!this.#registry.has(connection)) return;
+    this.#registry.exit(connection, rooms);
+    this.announceLeft(connection, rooms);
+  }
+
+  /** These rooms were left. */
+  announceLeft(connection: C, rooms: readonly string[]): void {
+    for (const room of rooms) if (!this.#take(connection, room)) this.#listener.leftRoom(connection, room);
+    const { namespace } = connection;
+    for (const room of rooms)
+      if (this.#registry.takeEmptied(namespace, room)) this.#listener.emptiedRoom(namespace, room);
+  }
+}

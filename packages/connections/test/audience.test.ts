@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+import { assertSendOptions, toArgument, toAudience, toClosingAudience, toRooms } from '../src/audience.js';
+
+const EVERYBODY = { rooms: undefined, exceptRooms: [], exceptions: [], conflate: undefined, isLocal: false };
+
+test('no argument means the whole namespace', () => {
+  expect(toAudience(undefined)).toEqual(EVERYBODY);
+  expect(toAudience({})).toEqual(EVERYBODY);
+});
+
+test.each([
+  ['an array', ['a', 'b']],
+  ['a set', new Set(['a', 'b'])],
+  ['a generator', ['a', 'b'].values()],
+])('ids to leave out may come as %s', (_, ids) => {
+  expect(toAudience(ids)).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
+  expect(toAudience({ exceptions: ['a', 'b'] })).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
+});
+
+test('a string is one room, an iterable many, and an empty one nobody', () => {
+  expect(toAudience({ rooms: 'red', exceptRooms: '' })).toMatchObject({ rooms: ['red'], exceptRooms: [''] });
+  expect(toAudience({ rooms: new Set(['red', 'blue']) })).toMatchObject({ rooms: ['red', 'blue'] });
+  expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
+});
+
+test('conflate and local are passed on', () => {
+  expect(toAudience({ conflate: '', local: true })).toMatchObject({ conflate: '', isLocal: true });
+});
+
+test.each([
+  ['a string', 'first', 'exceptions to be an iterable of ids, or an object with options'],
+  ['null', null, 'exceptions to be an iterable of ids, or an object with options'],
+  ['a number', 5, 'exceptions to be an iterable of ids, or an object with options'],
+  ['an unknown option', { room: 'red' }, 'Unknown option `room`'],
+  ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
+  ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
+  ['rooms with a number', { rooms: ['red', 5] }, 'each of rooms to be a string'],
+  ['exceptRooms of null', { exceptRooms: null }, 'exceptRooms to be a room or an iterable of rooms'],
+  ['exceptions of null', { exceptions: null }, 'exceptions to be an iterable of ids'],
+  ['exceptions that are a string', { exceptions: 'first' }, 'exceptions to be an iterable of ids'],
+  ['conflate of null', { conflate: null }, 'conflate to be a string'],
+  ['a number to conflate by', { conflate: 1 }, 'conflate to be a string'],
+  ['local that is a string', { local: 'yes' }, 'local to be a boolean'],
+  ['a code among the options of a broadcast', { code: 1000 }, 'Unknown option `code`'],
+])('an audience with %s is a TypeError', (_, given, message) => {
+  expect(() => toAudience(given as never)).toThrow(TypeError);
+  expect(() => toAudience(given as never)).toThrow(message);
+});
+
+test('an audience that was read once can be passed on', () => {
+  const read = toAudience<string>({ rooms: ['a'].values(), exceptions: ['x'].values(), local: true });
+  expect(toAudience(toArgument(read))).toEqual(read);
+  const conflated = toAudience<string>({ conflate: 'k' });
+  expect(toAudience(toArgument(conflated))).toEqual(conflated);
+});
+
+test('ids alone are passed on as ids, so that a method that is overridden as in the original gets what it knows', () => {
+  expect(toArgument(toAudience(new Set(['a'])))).toEqual(['a']);
+});
+
+test('closeAll takes code and reason among the options, and no key', () => {
+  expect(toClosingAudience({ rooms: 'red', code: 1000, reason: '' } as never)).toMatchObject({
+    rooms: ['red'],
+  });
+  expect(() => toClosingAudience({ conflate: 'k' } as never)).toThrow('Unknown option `conflate`');
+});
+
+test('options of send are checked', () => {
+  expect(() => assertSendOptions(undefined)).not.toThrow();
+  expect(() => assertSendOptions({ conflate: 'k' })).not.toThrow();
+  expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local`');
+  expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
+  expect(() => assertSendOptions('k')).toThrow('to be an object');
+});
+
+test.each([undefined, null, 5, {}])('%s is no room', (given) => {
+  expect(() => toRooms('rooms', given)).toThrow(TypeError);
+});

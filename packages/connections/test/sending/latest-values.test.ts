@@ -1,0 +1,305 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import {
+  Connection,
+  ConnectionsPool,
+  type BroadcastResult,
+  type ConnectionsPoolOptions,
+  type WebSocketMessage,
+} from '../../src/index.js';
+import { LatestValues } from '../../src/sending/latest-values.js';
+import { PrivateMessage } from '../../src/sending/delivery.js';
+import { Envelope } from '../../src/sending/envelope.js';
+import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { MemorySocket } from '../support/memory-socket.js';
+import { Random } from '../support/random.js';
+
+const BEHIND = 100_000;
+const SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
+const HELD = { recipients: 1, sent: 0, dropped: 0, failed: 0, conflated: 1 };
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** One member on a socket that takes whole frames, and a way to say how much waits in it. */
+function oneReader(options?: ConnectionsPoolOptions): {
+  readonly pool: ConnectionsPool;
+  readonly connection: Connection;
+  readonly socket: FakeWsSocket;
+  readonly texts: () => string;
+  readonly setWaiting: (bytes: number) => void;
+} {
+  const pool = new ConnectionsPool(options);
+  const socket = new FakeWsSocket();
+  const connection = new Connection('a', 'default', socket);
+  void pool.newConnection(connection);
+  const texts = (): string => {
+    const { bytes } = socket._socket;
+    let text = '';
+    for (let at = 0; at < bytes.length; at += 2 + bytes[at + 1]!)
+      text += `${bytes.toString('latin1', at + 2, at + 2 + bytes[at + 1]!)} `;
+    return text.trim();
+  };
+  return { pool, connection, socket, texts, setWaiting: (bytes) => (socket._socket.writableLength = bytes) };
+}
+
+test('messages are held in order, and a newer one takes the place of the one under its key', () => {
+  const values = new LatestValues();
+  const message = (text: string): PrivateMessage => new PrivateMessage(new Envelope(text), 'k');
+  const old = message('old');
+  expect([values.hold('a', old), values.hold('b', message('b'))]).toEqual([false, false]);
+  expect([values.size, values.byteLength, values.bytesUnder('a'), values.bytesUnder('c')]).toEqual([
+    2, 8, 5, 0,
+  ]);
+  expect(values.hold('a', message('newer'))).toBe(true);
+  expect([old.outcome, values.byteLength, values.has('a'), values.has('c')]).toEqual([
+    false,
+    10,
+    true,
+    false,
+  ]);
+  const taken = values.take(7);
+  expect(taken.map(({ envelope, conflate }) => [envelope.message, conflate])).toEqual([['newer', undefined]]);
+  expect([values.size, values.byteLength]).toEqual([1, 3]);
+  expect(values.take(0).map(({ envelope }) => envelope.message)).toEqual(['b']);
+});
+
+test('a reader that keeps up never notices', async () => {
+  const { pool, connection, texts } = oneReader();
+  const results = ['1', '2', '3'].map((text) => pool.broadcastMessage('default', text, { conflate: 'k' }));
+  expect(connection.send('4', { conflate: 'k' })).toBeInstanceOf(Promise);
+  pool.flush();
+  for (const result of results) expect(await result).toEqual(SENT);
+  expect(texts()).toBe('1 2 3 4');
+  expect(pool.stats()).toMatchObject({ conflated: 0, superseded: 0 });
+});
+
+test('a reader that is behind gets the latest value when it has room, in the place of the first', async () => {
+  const { pool, connection, texts, setWaiting } = oneReader();
+  setWaiting(BEHIND);
+  const results: Promise<BroadcastResult>[] = [];
+  for (const [text, key] of [
+    ['a1', 'a'],
+    ['b1', 'b'],
+    ['a2', 'a'],
+  ] as const)
+    results.push(pool.broadcastMessage('default', text, { conflate: key }));
+  pool.flush();
+  for (const result of results) expect(await result).toEqual(HELD);
+  const replaced = connection.send('b2', { conflate: 'b' });
+  const last = connection.sendJson(3, { conflate: 'b' });
+  expect(await replaced).toBe(false);
+  expect(await connection.send('without key')).toBe(true);
+  expect(texts()).toBe('without key');
+  expect(connection.bufferedAmount).toBe(BEHIND + 4 + 3);
+  setWaiting(0);
+  vi.advanceTimersByTime(10);
+  expect(await last).toBe(true);
+  expect(texts()).toBe('without key a2 3');
+  expect(pool.stats()).toMatchObject({ conflated: 5, superseded: 3 });
+});
+
+test('what is held leaves before what the next turn sends', () => {
+  const { pool, texts, setWaiting } = oneReader();
+  setWaiting(BEHIND);
+  void pool.broadcastMessage('default', 'held', { conflate: 'k' });
+  pool.flush();
+  setWaiting(0);
+  void pool.broadcastMessage('default', 'next');
+  pool.flush();
+  expect(texts()).toBe('held next');
+});
+
+test.each([
+  ['closes', ({ connection }: { connection: Connection }) => void connection.close()],
+  [
+    'is removed',
+    ({ pool, connection }: { pool: ConnectionsPool; connection: Connection }) =>
+      void pool.removeConnection(connection),
+  ],
+  ['is released', ({ connection }: { connection: Connection }) => connection.release()],
+])('a connection that %s sends what is held first, and answers for it', async (_, end) => {
+  const reader = oneReader();
+  reader.setWaiting(BEHIND);
+  const held = reader.connection.send('held', { conflate: 'k' });
+  void reader.pool.broadcastMessage('default', 'pending', { conflate: 'other' });
+  end(reader);
+  expect(await held).toBe(true);
+  expect(reader.texts()).toBe('held pending');
+});
+
+test('a connection that ends answers false for what is held', async () => {
+  const { connection, setWaiting, texts } = oneReader();
+  setWaiting(BEHIND);
+  const held = connection.send('held', { conflate: 'k' });
+  connection.terminate();
+  expect([await held, texts()]).toEqual([false, '']);
+});
+
+test('what is held counts towards the bound, and a newer value only with what it adds', async () => {
+  const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 1_000, onSlow: 'drop' });
+  setWaiting(BEHIND);
+  const send = (bytes: number, conflate: string): Promise<boolean> =>
+    connection.send('x'.repeat(bytes), { conflate });
+  void send(400, 'a');
+  expect(await send(700, 'b')).toBe(false);
+  void send(600, 'a');
+  expect(pool.stats()).toMatchObject({ conflated: 2, superseded: 1, dropped: 1 });
+  expect(await send(1_000, 'a')).toBe(false);
+  expect(await connection.send('x'.repeat(500))).toBe(false);
+});
+
+test('a reader counts as behind above conflateAboveBytes', () => {
+  const { pool, connection, texts, setWaiting } = oneReader({ conflateAboveBytes: 10 });
+  setWaiting(10);
+  void connection.send('sent', { conflate: 'k' });
+  setWaiting(11);
+  void connection.send('held', { conflate: 'k' });
+  expect(texts()).toBe('sent');
+  expect(pool.stats().conflated).toBe(1);
+});
+
+test('what is held leaves in parts that do not fill the socket again', () => {
+  const { connection, texts, setWaiting, pool } = oneReader({ conflateAboveBytes: 10 });
+  setWaiting(11);
+  for (const key of ['a', 'b', 'c', 'd', 'e']) void connection.send(key, { conflate: key });
+  setWaiting(0);
+  vi.advanceTimersByTime(10);
+  expect(texts()).toBe('a b c');
+  vi.advanceTimersByTime(10);
+  expect(texts()).toBe('a b c d e');
+  expect(pool.stats().conflated).toBe(5);
+});
+
+test('handlers, an overridden send and sockets that do not tell what waits never conflate', async () => {
+  class Overridden extends Connection {
+    override send(message: WebSocketMessage): Promise<boolean> {
+      return super.send(message, { conflate: 'k' });
+    }
+  }
+  const sent: unknown[] = [];
+  const handlers = { send: (message: unknown) => void sent.push(message), close: () => undefined };
+  const [full, overridden] = [new MemorySocket(), new FakeWsSocket()];
+  full.bufferedAmount = BEHIND;
+  overridden._socket.writableLength = BEHIND;
+  const silent = {
+    send: (message: unknown) => void sent.push(message),
+    close: () => undefined,
+    on: () => undefined,
+  };
+  const pool = new ConnectionsPool();
+  const connections = [
+    new Connection('a', 'default', full, handlers),
+    new Connection('b', 'default', silent),
+    new Overridden('c', 'default', overridden),
+  ];
+  for (const connection of connections) await pool.newConnection(connection);
+  const result = pool.broadcastMessage('default', '1', { conflate: 'k' });
+  expect(await result).toMatchObject({ recipients: 3, sent: 3, conflated: 0 });
+  expect(sent).toEqual(['1', '1']);
+  expect(overridden._socket.bytes.toString('latin1', 2)).toBe('1');
+});
+
+test('a generic socket that tells what waits conflates', async () => {
+  const socket = new MemorySocket();
+  const connection = new Connection('a', 'default', socket);
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  socket.bufferedAmount = BEHIND;
+  for (const text of ['1', '2']) void pool.broadcastMessage('default', text, { conflate: 'k' });
+  pool.flush();
+  expect(socket.sent).toEqual([]);
+  socket.bufferedAmount = 0;
+  vi.advanceTimersByTime(10);
+  expect(socket.sent).toEqual(['2']);
+});
+
+/** What the documentation promises, for one reader. */
+class Model {
+  readonly out: string[] = [];
+  isBehind = false;
+  #held = new Map<string, string>();
+  #pending: { readonly text: string; readonly key: string | undefined }[] = [];
+
+  broadcast(text: string, key: string | undefined): void {
+    this.#pending.push({ text, key });
+  }
+
+  send(text: string, key: string | undefined): void {
+    if (!this.isBehind && this.#held.size > 0) this.endTurn();
+    this.#pending.push({ text, key });
+    if (this.#pending.length === 1) this.endTurn();
+  }
+
+  endTurn(): void {
+    if (!this.isBehind) this.#release();
+    for (const { text, key } of this.#pending.splice(0)) {
+      if (key !== undefined && this.isBehind) this.#held.set(key, text);
+      else this.out.push(text);
+    }
+  }
+
+  close(): void {
+    this.#release();
+    this.isBehind = false;
+    this.endTurn();
+  }
+
+  #release(): void {
+    this.out.push(...this.#held.values());
+    this.#held.clear();
+  }
+}
+
+test.each(Array.from({ length: 200 }, (_, seed) => seed))(
+  'readers that fall behind and catch up get the messages without key in order, and the latest under each key (seed %i)',
+  async (seed) => {
+    const random = new Random(seed);
+    const { pool, connection, texts, setWaiting } = oneReader();
+    const model = new Model();
+    const answers: Promise<unknown>[] = [];
+    connection.join('red');
+    for (let step = 0; step < 60; step++) {
+      const text = String(step);
+      const key = random.chance(0.6) ? random.pick(['a', 'b', 'c']) : undefined;
+      const options = key === undefined ? undefined : { conflate: key };
+      const [kind] = random.weighted([
+        [4, 'all'],
+        [4, 'room'],
+        [4, 'send'],
+        [5, 'end'],
+        [3, 'behind'],
+        [2, 'room to read'],
+      ]);
+      if (kind === 'all') {
+        model.broadcast(text, key);
+        answers.push(pool.broadcastMessage('default', text, options));
+      } else if (kind === 'room') {
+        model.broadcast(text, key);
+        answers.push(pool.broadcastMessage('default', text, { ...options, rooms: 'red' }));
+      } else if (kind === 'send') {
+        model.send(text, key);
+        answers.push(connection.send(text, options));
+      } else if (kind === 'end') {
+        model.endTurn();
+        pool.flush();
+        // If nothing was to be flushed, the next look at the socket finds that it has room.
+        vi.advanceTimersByTime(10);
+      } else {
+        model.isBehind = kind === 'behind';
+        setWaiting(model.isBehind ? BEHIND : 0);
+      }
+    }
+    model.close();
+    void connection.close();
+    expect(texts()).toBe(model.out.join(' '));
+    for (const answer of await Promise.all(answers)) {
+      if (typeof answer === 'boolean') continue;
+      const { recipients, sent, conflated } = answer as BroadcastResult;
+      expect([recipients, sent + conflated]).toEqual([1, 1]);
+    }
+  },
+);

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { Picks } from '../../src/sending/picks.js';
+import { Random } from '../support/random.js';
+
+const positions = (picks: Picks | undefined): number[] =>
+  [...(picks?.positions() ?? [])].sort((a, b) => a - b);
+
+test('all who add the same messages to the same list hold one list', () => {
+  const none = new Picks();
+  const first = none.with(1, 10);
+  expect(none.with(1, 10)).toBe(first);
+  expect(first.with(4, 5)).toBe(none.with(1, 10).with(4, 5));
+  // Another list has got the message in between.
+  const other = none.with(4, 5);
+  expect(first.with(5, 1)).toBe(first.with(5, 1));
+  expect(other).not.toBe(first.with(5, 1));
+});
+
+test('a list knows its messages, their bytes and the size of the last', () => {
+  const picks = new Picks().with(1, 10).with(4, 5).with(9, 1);
+  expect([positions(picks), picks.position, picks.byteLength, picks.ownBytes]).toEqual([[1, 4, 9], 9, 16, 1]);
+});
+
+test('a list that is cut goes on with the rest, shared again', () => {
+  const [none, next] = [new Picks(), new Picks()];
+  const picks = none.with(1, 10).with(4, 5).with(9, 1);
+  expect(picks.before(4)).toBe(none.with(1, 10));
+  expect(picks.before(10)).toBe(picks);
+  expect(picks.before(1)).toBeUndefined();
+  expect(none.before(0)).toBeUndefined();
+  const rest = picks.from(4, next);
+  expect([positions(rest), rest?.byteLength]).toEqual([[4, 9], 6]);
+  expect(picks.from(4, next)).toBe(rest);
+  expect(picks.from(10, next)).toBeUndefined();
+});
+
+test.each([1, 2, 3])('lists that are cut anywhere hold what was added (seed %i)', (seed) => {
+  const random = new Random(seed);
+  for (let round = 0; round < 200; round++) {
+    const held: number[] = [];
+    let picks = new Picks();
+    for (let position = 0; position < 40; position++)
+      if (random.chance(0.4)) {
+        picks = picks.with(position, 1);
+        held.push(position);
+      }
+    const at = random.below(42);
+    expect(positions(picks.before(at))).toEqual(held.filter((position) => position < at));
+    const rest = picks.from(at, new Picks());
+    expect(positions(rest)).toEqual(held.filter((position) => position >= at));
+    expect(rest?.byteLength ?? 0).toBe(positions(rest).length);
+  }
+});
