@@ -5,6 +5,7 @@ import { resolveClusterOptions, type ClusterOptions } from '../../src/cluster/cl
 import type { Degradation, NodeChange, NodeInfo, Recovery } from '../../src/cluster/cluster-info.js';
 import type { LocalNode } from '../../src/cluster/local-node.js';
 import { EVERYBODY, type Closing, type Target } from '../../src/cluster/wire.js';
+import { ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
 import { memoryBus, type MemoryBus, type MemoryBusOptions } from '../../src/testing.js';
 import { encodeFrame, type Frame } from '../../src/wire/frame.js';
 import { useFakeClock } from './fake-clock.js';
@@ -153,7 +154,7 @@ function isMeant(id: string, member: FakeMember, { rooms, exceptRooms, exception
   return rooms?.some((room) => member.rooms.has(room)) ?? true;
 }
 
-const clusters: FakeCluster[] = [];
+const clusters: { leave(): Promise<void> }[] = [];
 
 /** Has all tests of the surrounding `describe` run by a fake clock, and all their clusters end with them. */
 export function useFakeClusters(): void {
@@ -205,6 +206,32 @@ interface Tuple {
   1: [FakeNode];
   2: [FakeNode, FakeNode];
   3: [FakeNode, FakeNode, FakeNode];
+}
+
+/** Pools of one bus that know each other. To be used with `useFakeClusters`. */
+export async function poolsOn<Length extends 1 | 2 | 3>(
+  bus: MemoryBus,
+  length: Length,
+  options: ConnectionsPoolOptions = {},
+): Promise<readonly ConnectionsPool[] & { length: Length }> {
+  const pools = Array.from(
+    { length },
+    (_, index) =>
+      new ConnectionsPool({
+        ...options,
+        adapter: bus.adapter(),
+        cluster: { nodeName: `node ${index}`, ...options.cluster },
+      }),
+  );
+  clusters.push({
+    leave: async () => {
+      const left = Promise.all(pools.map((pool) => pool.cluster.leave()));
+      await pass(6_000);
+      await left;
+    },
+  });
+  await pass(500);
+  return pools as unknown as readonly ConnectionsPool[] & { length: Length };
 }
 
 /** Has the fake clock go on. */
