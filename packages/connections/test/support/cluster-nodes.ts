@@ -12,6 +12,8 @@ import { useFakeClock } from './fake-clock.js';
 
 /** A member of a fake pool. */
 export interface FakeMember {
+  readonly namespace: string;
+  readonly id: string;
   readonly received: string[];
   readonly rooms: Set<string>;
   closedWith: number | undefined;
@@ -52,11 +54,15 @@ export class FakeNode implements LocalNode {
     return this.members.size;
   }
 
+  /** Also those that have left. */
+  readonly everyMember: FakeMember[] = [];
+
   /** Adds a member, as a pool does. */
   join(namespace: string, id: string, ...rooms: readonly string[]): Promise<void> {
     let members = this.members.get(namespace);
     if (members === undefined) this.members.set(namespace, (members = new Map<string, FakeMember>()));
-    members.set(id, { received: [], rooms: new Set(rooms), closedWith: undefined });
+    members.set(id, { namespace, id, received: [], rooms: new Set(rooms), closedWith: undefined });
+    this.everyMember.push(members.get(id)!);
     return this.node.joined(namespace, id);
   }
 
@@ -186,6 +192,12 @@ export class FakeCluster {
     const node = new FakeNode(this.bus.adapter(), { ...this.#options, ...options }, kind);
     this.nodes.push(node);
     return node;
+  }
+
+  /** The process of a node ends without a word. */
+  bury(node: FakeNode): void {
+    this.bus.cut(node.adapter);
+    void node.node.leave();
   }
 
   /** That many nodes, once they know each other. */
