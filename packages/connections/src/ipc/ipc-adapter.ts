@@ -54,7 +54,18 @@ let lastRequest = 0;
 
 /**
  * Makes the pools of the workers of `node:cluster` one cluster, on one machine and without a broker. The primary has to
- * call `relayWorkers()`.
+ * call `relayWorkers()`. Both say everything under the field `soketi:relay` of their messages; those of the program may
+ * travel beside them.
+ *
+ * ```js
+ * if (cluster.isPrimary) {
+ *   cluster.setupPrimary({ serialization: 'advanced' }); // bytes as they are; without it they travel as strings
+ *   relayWorkers();
+ *   for (let worker = 0; worker < availableParallelism(); worker++) cluster.fork();
+ * } else {
+ *   const pool = new ConnectionsPool({ adapter: ipcAdapter() });
+ * }
+ * ```
  *
  * @throws {Error} this process is not a worker of `node:cluster`
  */
