@@ -65,7 +65,8 @@ describeWith(['nats-server'], 'faults of NATS', () => {
           outcomes.push(published.then(() => 'answered').catch(() => 'rejected'));
         }
       }, 1);
-      await sleep(20);
+      await expect.poll(() => outcomes.length).toBeGreaterThan(0);
+      await outcomes[0];
       await server.kill();
       await node.link.untilDown();
       clearInterval(load);

@@ -49,7 +49,8 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       const load = setInterval(() => {
         for (let message = 0; message < 50; message++) publish();
       }, 1);
-      await sleep(20);
+      await expect.poll(() => outcomes.length).toBeGreaterThan(0);
+      await outcomes[0];
       await server.command('SHUTDOWN', 'NOSAVE').catch(() => undefined);
       await node.link.untilDown();
       clearInterval(load);
