@@ -119,12 +119,21 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return key !== undefined && !this.isLeaving && (this.isBehind || this.latest?.has(key) === true);
   }
 
+  /** Something is held back that may leave now. */
+  protected get mayRelease(): boolean {
+    return this.latest !== undefined && this.latest.position <= this.#positionTaken;
+  }
+
+  /** While it is behind, what would have left by now may leave: a reader that is never idle gets it, too. */
+  get #positionTaken(): number {
+    return this.isBehind ? this.bytesGiven - this.bytesInSocket : Infinity;
+  }
+
   /** Takes what is held back and may leave: as much as there is room for, or all of it if the connection leaves. */
   protected takeHeld(): PrivateMessage[] {
     const { latest } = this;
     if (latest === undefined) return [];
-    // While it is behind, those leave that would have left by now: a reader that is never idle gets them, too.
-    const position = this.isBehind ? this.bytesGiven - this.bytesInSocket : Infinity;
+    const position = this.#positionTaken;
     const taken = this.isLeaving
       ? latest.take(Infinity)
       : latest.take(this.context.conflateAboveBytes, position);

@@ -35,6 +35,12 @@ export class LatestValues {
     return this.#cost;
   }
 
+  /** That of the first one, in the bytes of the socket. */
+  get position(): number {
+    const [first] = this.#held.values();
+    return first?.position ?? Infinity;
+  }
+
   has(key: string): boolean {
     return this.#held.has(key);
   }

@@ -136,7 +136,7 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.latest !== undefined && !this.isBehind) this.#release();
+    if (this.mayRelease) this.#release();
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
