@@ -1,0 +1,138 @@
+import { readdirSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
+import { hasSignals } from '../../packages/connections/test/support/requires.js';
+import { connect, Example, refusalOf, sendEarly, type Asking } from './support/example.js';
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+const CLIENTS = 200;
+/** What the examples set. */
+const DRAIN_PER_SECOND = 100;
+
+interface Expected {
+  readonly name: string;
+  readonly asking?: Asking;
+  /** A wrong origin, unless the example has sessions. */
+  readonly refused?: Partial<Asking> & { readonly status: number };
+  readonly message?: string;
+  /** Part of the answer. */
+  readonly answer?: string;
+  /** Its server asks for a name, and answers with a session. */
+  readonly login?: boolean;
+  /** Its clients have to send the message, or are closed. */
+  readonly isGreeted?: boolean;
+}
+
+const ORIGIN = { origin: 'https://evil.example', status: 403 };
+
+const examples: readonly Expected[] = [
+  { name: 'node-http' },
+  { name: 'express-session', login: true, refused: { headers: {}, status: 401 } },
+  { name: 'express-jwt', login: true, refused: { headers: {}, status: 401 } },
+  { name: 'fastify' },
+  { name: 'nest', message: '{"event":"say","data":"hello"}' },
+  { name: 'hono' },
+  {
+    name: 'graphql-ws',
+    asking: { path: '/graphql', protocols: ['graphql-transport-ws'] },
+    message: '{"type":"connection_init"}',
+    answer: 'connection_ack',
+    isGreeted: true,
+  },
+];
+
+test('every example is started by the tests', () => {
+  const files = readdirSync(new URL('../src', import.meta.url));
+  expect(files).toEqual(examples.map(({ name }) => `${name}.ts`).toSorted());
+});
+
+async function logIn(port: number): Promise<Record<string, string>> {
+  const response = await fetch(`http://127.0.0.1:${port}/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"user":"ada"}',
+  });
+  return { Cookie: response.headers.get('set-cookie')!.split(';')[0]! };
+}
+
+/** The example runs; how to be let in. */
+async function start({ name, asking = { path: '/ws' }, login = false }: Expected) {
+  const example = await Example.start(name);
+  return { example, asking: login ? { ...asking, headers: await logIn(example.port) } : asking };
+}
+
+/** All clients are closed with 1012, no faster than the rate, and the process ends by itself. */
+async function expectDrain(
+  example: Example,
+  asking: Asking,
+  signal: NodeJS.Signals,
+  greeting?: string,
+): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(example.port, asking)));
+  if (greeting !== undefined) for (const { socket } of clients) socket.send(greeting);
+  const startedMs = performance.now();
+  example.process.kill(signal);
+  const codes = await Promise.all(clients.map(({ closed }) => closed.then(({ code }) => code)));
+  const takenMs = performance.now() - startedMs;
+  expect(codes).toEqual(clients.map(() => 1012));
+  // The first second's worth may leave before the second begins.
+  expect(takenMs).toBeGreaterThan(1_000 * (CLIENTS / DRAIN_PER_SECOND - 1));
+  expect(await example.ended).toEqual({ status: 0, errors: '' });
+}
+
+test.concurrent.each(examples)(
+  '$name refuses whom it should, loses no early message, and drains on SIGTERM',
+  async (expected) => {
+    const { example, asking } = await start(expected);
+    const { status, ...wrong } = expected.refused ?? ORIGIN;
+    expect(await refusalOf(example.port, { ...asking, ...wrong })).toBe(status);
+    const { message = 'hello', answer = 'hello', isGreeted } = expected;
+    expect(await sendEarly(example.port, asking, message, answer)).toContain(answer);
+    if (hasSignals) await expectDrain(example, asking, 'SIGTERM', isGreeted ? message : undefined);
+  },
+);
+
+test.concurrent('app.close() of Fastify drains, as a signal does', { skip: !hasSignals }, async () => {
+  const code = "const { app } = await import('./fastify.js'); process.once('SIGUSR2', () => app.close());";
+  const example = await Example.start('fastify', {}, code);
+  await expectDrain(example, { path: '/ws' }, 'SIGUSR2');
+});
+
+test.concurrent('express-session closes the connections of a session that logs out', async () => {
+  const { example, asking } = await start({ name: 'express-session', login: true });
+  const client = await connect(example.port, asking);
+  const stays = await connect(example.port, { ...asking, headers: await logIn(example.port) });
+  const { headers = {} } = asking;
+  await fetch(`http://127.0.0.1:${example.port}/logout`, { method: 'POST', headers });
+  expect(await client.closed).toEqual({ code: 4401, reason: 'Logged out' });
+  expect(await refusalOf(example.port, asking)).toBe(401);
+  await stays.roundTrip();
+});
+
+test.concurrent('express-jwt takes a bearer token, and nothing that is forged', async () => {
+  const { example, asking } = await start({ name: 'express-jwt', login: true });
+  const token = asking.headers!['Cookie']!.replace('token=', '');
+  await connect(example.port, { path: '/ws', headers: { Authorization: `Bearer ${token}` } });
+  const [header, claims] = token.split('.');
+  const unsigned = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${claims}.`;
+  for (const forged of [unsigned, `${header}.${claims}.AAAA`, 'x'])
+    expect(
+      await refusalOf(example.port, { path: '/ws', headers: { Authorization: `Bearer ${forged}` } }),
+    ).toBe(401);
+});
+
+test.concurrent('the adapter of Nest stays up when a client sends what is no message', async () => {
+  const { example, asking } = await start({ name: 'nest' });
+  const client = await connect(example.port, asking);
+  for (const message of [
+    '{',
+    'null',
+    '1',
+    '{"event":"__proto__"}',
+    '{"event":"say"}',
+    '{"event":"say","data":"end"}',
+  ])
+    client.socket.send(message);
+  expect(await client.exactly(2)).toEqual(['{"event":"said"}', '{"event":"said","data":"end"}']);
+});
