@@ -8,7 +8,8 @@ const { PORT = 8080 } = process.env;
 const pool = new ConnectionsPool({ heartbeat: true });
 pool.on('error', (error) => console.error(error));
 
-export const app = fastify();
+// It bounds `preClose` as well, so it has to be longer than the drain: the default, 10 s, cuts off long ones.
+export const app = fastify({ pluginTimeout: 120_000 });
 await app.register(websocket, {
   options: { maxPayload: 64 * 1024 },
   // The default closes all clients at once, with 1005. This drains, and `app.close()` waits for it.
