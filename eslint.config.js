@@ -12,6 +12,8 @@ export default defineConfig(
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // A module of Nest is its decorator.
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },
@@ -26,7 +28,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['packages/*/test/**'],
+    files: ['**/test/**'],
     rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
   },
   {
