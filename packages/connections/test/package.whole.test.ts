@@ -70,7 +70,7 @@ async function runNode(...args: readonly string[]): Promise<string> {
 }
 
 describe('what is in it', () => {
-  test('the package holds the sources, what they are built to with its maps, and nothing else', async () => {
+  test('the package holds the sources, what they are built to with its maps, the docs, and nothing else', async () => {
     const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
     const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
     const built = sources.flatMap((source) =>
@@ -83,6 +83,7 @@ describe('what is in it', () => {
       ...doors.flatMap(([, { require }]) =>
         [require.types, require.default].map((file) => path.posix.normalize(file)),
       ),
+      ...(await readdir(path.join(PACKAGE, 'docs'))).map((page) => `docs/${page}`),
       ...sources.map((source) => `src/${source}`),
       ...built.map((file) => `dist/${file}`),
     ];

@@ -1,0 +1,206 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import type TypeScript from 'typescript';
+import { PACKAGE } from './docs.js';
+
+const ts = createRequire(import.meta.url)('typescript') as typeof TypeScript;
+
+type Documented =
+  | TypeScript.ClassDeclaration
+  | TypeScript.InterfaceDeclaration
+  | TypeScript.TypeAliasDeclaration
+  | TypeScript.FunctionDeclaration
+  | TypeScript.VariableDeclaration;
+type Member = TypeScript.ClassElement | TypeScript.TypeElement | TypeScript.ObjectLiteralElementLike;
+
+/** One name that the package exports. */
+export interface ExportedName {
+  readonly name: string;
+  readonly declaration: Documented;
+}
+
+/** The titles of the kinds, in the order of the page. */
+const KINDS: readonly (readonly [title: string, kinds: readonly TypeScript.SyntaxKind[]])[] = [
+  ['Classes', [ts.SyntaxKind.ClassDeclaration]],
+  ['Functions', [ts.SyntaxKind.FunctionDeclaration]],
+  ['Values', [ts.SyntaxKind.VariableDeclaration]],
+  [
+    'Options, events, results and other types',
+    [ts.SyntaxKind.InterfaceDeclaration, ts.SyntaxKind.TypeAliasDeclaration],
+  ],
+];
+
+const TAGS: Readonly<Record<string, string>> = {
+  param: '',
+  typeParam: '',
+  returns: 'Returns:',
+  throws: 'Throws',
+  default: 'Default:',
+  see: 'See',
+};
+
+const INTRODUCTION = `# API
+
+Everything that \`@soketi/connections\` exports, made from the docstrings that your editor shows too. Ids, messages and data
+have types of your choice: see [extending](extending.md).
+`;
+
+const program = ts.createProgram([path.join(PACKAGE, 'src', 'index.ts')], {
+  module: ts.ModuleKind.NodeNext,
+  target: ts.ScriptTarget.ES2022,
+  strict: true,
+  types: ['node'],
+});
+const checker = program.getTypeChecker();
+
+/** Every export of the package, in the order of its door. */
+export function exportedNames(): ExportedName[] {
+  const door = program.getSourceFile(path.join(PACKAGE, 'src', 'index.ts'))!;
+  return checker.getExportsOfModule(checker.getSymbolAtLocation(door)!).map((symbol) => {
+    const { flags } = symbol;
+    const target = flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+    return { name: symbol.name, declaration: target.declarations![0] as Documented };
+  });
+}
+
+/** The page that says what each export is. */
+export function apiPage(): string {
+  const names = exportedNames();
+  const groups = KINDS.map(([title, kinds]) => {
+    const members = names.filter(({ declaration }) => kinds.includes(declaration.kind));
+    return `## ${title}\n\n${members.map(sectionOf).join('\n\n')}`;
+  });
+  return `${INTRODUCTION}\n${groups.join('\n\n')}\n`;
+}
+
+function sectionOf({ name, declaration }: ExportedName): string {
+  const commented = ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration;
+  const parts = [`### ${name}`, signatureOf(name, declaration), textOf(commented), listOf(declaration)];
+  return parts.filter((part) => part !== '').join('\n\n');
+}
+
+/** What has no members of its own is shown as it is written. */
+function signatureOf(name: string, declaration: Documented): string {
+  if (ts.isFunctionDeclaration(declaration)) return `\`${headOf(declaration)}\``;
+  if (!ts.isTypeAliasDeclaration(declaration)) return '';
+  if (ts.isUnionTypeNode(declaration.type) && jsDocOf(declaration.type.types[0]!) !== '') return '';
+  return `\`${name}\` is \`${squeeze(declaration.type.getText())}\`.`;
+}
+
+/** Its members, each with its text. */
+function listOf(declaration: Documented): string {
+  return membersOf(declaration)
+    .map((member) => {
+      const text = textOf(member);
+      return `- \`${headOf(member)}\`${text === '' ? '' : `\n\n${text.replaceAll(/^(?=.)/gm, '  ')}`}`;
+    })
+    .join('\n');
+}
+
+function membersOf(declaration: Documented): readonly (Member | TypeScript.TypeNode)[] {
+  if (ts.isInterfaceDeclaration(declaration)) return [...inheritedBy(declaration), ...declaration.members];
+  if (ts.isClassDeclaration(declaration)) return publicMembers(declaration);
+  if (ts.isTypeAliasDeclaration(declaration) && ts.isUnionTypeNode(declaration.type))
+    return declaration.type.types.filter((type) => jsDocOf(type) !== '');
+  if (!ts.isVariableDeclaration(declaration)) return [];
+  const { initializer } = declaration;
+  const object = initializer && ts.isAsExpression(initializer) ? initializer.expression : initializer;
+  return object && ts.isObjectLiteralExpression(object) ? object.properties : [];
+}
+
+/** What an interface takes over from one that is not exported, such as the counters of `stats()`. */
+function inheritedBy(declaration: TypeScript.InterfaceDeclaration): readonly TypeScript.TypeElement[] {
+  const isExported = new Set(exportedNames().map(({ name }) => name));
+  const bases = declaration.heritageClauses?.flatMap(({ types }) => types) ?? [];
+  return bases.flatMap((base) => {
+    const properties = checker.getTypeAtLocation(base).getProperties();
+    const declarations = properties.flatMap((property) => property.declarations ?? []);
+    return declarations
+      .filter(ts.isPropertySignature)
+      .filter(({ parent }) => !ts.isInterfaceDeclaration(parent) || !isExported.has(parent.name.text));
+  });
+}
+
+/** Those of its own and of the classes of the library that it extends, once each. */
+function publicMembers(declaration: TypeScript.ClassDeclaration): readonly TypeScript.ClassElement[] {
+  const base = declaration.heritageClauses?.[0]?.types[0]?.expression;
+  const parent = base && checker.getSymbolAtLocation(base);
+  const resolved = parent && parent.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(parent) : parent;
+  const parentClass = resolved?.declarations?.find(ts.isClassDeclaration);
+  const own = declaration.members.filter((member) => isPublic(member));
+  const names = new Set(own.map((member) => member.name?.getText()));
+  const isOurs = parentClass?.getSourceFile().fileName.includes('/connections/src/') ?? false;
+  const inherited = isOurs ? publicMembers(parentClass!) : [];
+  return [...own, ...inherited.filter((member) => !names.has(member.name?.getText()))];
+}
+
+const HIDDEN = ts.ModifierFlags.Private | ts.ModifierFlags.Protected | ts.ModifierFlags.Abstract;
+
+function isPublic(member: TypeScript.ClassElement): boolean {
+  if (ts.isClassStaticBlockDeclaration(member) || (member.name && ts.isPrivateIdentifier(member.name)))
+    return false;
+  if (member.name && ts.isComputedPropertyName(member.name)) return false;
+  if (ts.getCombinedModifierFlags(member) & HIDDEN) return false;
+  if (!ts.isMethodDeclaration(member) || member.body === undefined) return true;
+  // The implementation of overloads is no signature.
+  const symbol = checker.getSymbolAtLocation(member.name);
+  return (symbol?.declarations?.length ?? 1) === 1;
+}
+
+/** Its text without body and comments, as one line. */
+function headOf(node: TypeScript.Node): string {
+  const body = (node as { body?: TypeScript.Node }).body ?? (node as { initializer?: undefined }).initializer;
+  const start = node.getStart();
+  const isValue = ts.isPropertyAssignment(node);
+  const text = node.getSourceFile().text.slice(start, body && !isValue ? body.getStart() : node.end);
+  return squeeze(text)
+    .replace(/^(?:export |declare |override |async |readonly |function )+/g, '')
+    .replace(/^get (\w+)\(\)/, '$1')
+    .replace(/[;,=]+\s*$/, '')
+    .trim();
+}
+
+function squeeze(text: string): string {
+  return text
+    .replaceAll(/\/\*\*[^]*?\*\//g, '')
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/([([<]) | (?=[)\]>])/g, '$1')
+    .replaceAll(/,(?=[)\]>])/g, '')
+    .replaceAll(/(\w): \| /g, '$1: ')
+    .trim();
+}
+
+/** The docstring without stars; `''` where there is none. */
+function jsDocOf(node: TypeScript.Node): string {
+  const ranges = ts.getLeadingCommentRanges(node.getSourceFile().text, node.pos) ?? [];
+  const texts = ranges.map(({ pos, end }) => node.getSourceFile().text.slice(pos, end));
+  const doc = texts.findLast((text) => text.startsWith('/**')) ?? '';
+  return doc
+    .replace(/\s*\*\/$/, '')
+    .replaceAll(/^\/\*\*|^ *\* ?/gm, '')
+    .trim();
+}
+
+/** The docstring as paragraphs. */
+function textOf(node: TypeScript.Node): string {
+  const [text = '', ...tags] = jsDocOf(node).split(
+    /(?:^|\s)@(?=(?:param|typeParam|returns|throws|default|see)\b)/,
+  );
+  const lines = tags.map((tag) => {
+    const [, name = '', content = ''] = /^(\w+)\s*([^]*)$/.exec(tag)!;
+    return `- ${`${TAGS[name]} ${labelled(name, squeezeLines(content))}`.trim()}`;
+  });
+  return [text.trim(), lines.join('\n')].filter((part) => part !== '').join('\n\n');
+}
+
+function labelled(tag: string, text: string): string {
+  if (tag === 'param' || tag === 'typeParam') return text.replace(/^(\w+)/, '`$1`:');
+  return tag === 'throws' ? text.replace(/^\{([^}]*)\}/, (_, type: string) => `\`${type}\`:`) : text;
+}
+
+function squeezeLines(text: string): string {
+  return text
+    .trim()
+    .replaceAll(/\n\s*\n/g, '\n')
+    .replaceAll('\n', ' ');
+}
