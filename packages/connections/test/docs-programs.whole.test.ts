@@ -3,11 +3,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { chromium, type Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { blockWith } from './support/docs.js';
 import { Client } from './support/loopback.js';
-import { hasSignals } from './support/requires.js';
+import { describeWith, findProgram, hasSignals } from './support/requires.js';
 import { ROOT } from './support/workspace-copy.js';
 
 /*
@@ -28,13 +29,13 @@ interface Running {
   readonly port: number;
 }
 
-/** The program in a process of its own, on any free port. */
-async function start(name: string, code: string): Promise<Running> {
+/** The program in a process of its own, on any free port unless one is given. */
+async function start(name: string, code: string, on = 0): Promise<Running> {
   const listening = /server\.listen\(8080.*\);$/m;
   expect(code).toMatch(listening);
   const program = code.replace(
     listening,
-    "server.listen(0, '127.0.0.1', () => console.log(server.address().port));",
+    `server.listen(${on}, '127.0.0.1', () => console.log(server.address().port));`,
   );
   await writeFile(path.join(folder, name), program);
   const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -85,4 +86,47 @@ describe('what newcomers copy first', () => {
     const url = `ws://127.0.0.1:${running.port}/chat`;
     await expectSafe(running, url, await chatOf(running, url));
   });
+});
+
+/** Launching a browser takes some seconds. */
+const BROWSER_TIMEOUT_MS = 60_000;
+
+describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
+  test(
+    'two tabs see what one of them says, and are back after a restart',
+    { timeout: BROWSER_TIMEOUT_MS },
+    async () => {
+      const [code, page] = [
+        blockWith('quick-start.md', 'server.listen(8080'),
+        blockWith('quick-start.md', '<script>'),
+      ];
+      await writeFile(path.join(folder, 'index.html'), page);
+      const running = await start('two-tabs.mjs', code);
+      const browser = await chromium.launch({
+        executablePath: findProgram('chromium')!,
+        args: ['--no-sandbox', '--disable-gpu'],
+      });
+      onTestFinished(() => browser.close());
+      const open = async (): Promise<Page> => {
+        const tab = await browser.newPage();
+        await tab.goto(`http://127.0.0.1:${running.port}/`);
+        return tab;
+      };
+      const tabs = [await open(), await open()];
+      const say = async (text: string): Promise<void> => {
+        // A tab that is not connected keeps the text and says nothing.
+        await tabs[0]!.waitForFunction('socket.readyState === 1');
+        await tabs[1]!.waitForFunction('socket.readyState === 1');
+        await tabs[0]!.fill('input', text);
+        await tabs[0]!.press('input', 'Enter');
+        for (const tab of tabs) await tab.getByText(text).waitFor();
+      };
+      await say('<b>before</b>');
+      const exited = once(running.process, 'exit');
+      running.process.kill('SIGTERM');
+      await exited;
+      await start('two-tabs.mjs', code, running.port);
+      await say('after');
+    },
+  );
 });

@@ -13,6 +13,7 @@ declare module 'node:net' {
 
 declare global {
   var server: Server;
+  var createServer: typeof import('node:http').createServer;
   var webSocketServer: Wss;
   var WebSocketServer: typeof import('ws').WebSocketServer;
   var ws: Ws;
