@@ -75,7 +75,15 @@ export function apiPage(): string {
 
 function sectionOf({ name, declaration }: ExportedName): string {
   const commented = ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration;
-  const parts = [`### ${name}`, signatureOf(name, declaration), textOf(commented), listOf(declaration)];
+  const also = exportedBasesOf(declaration).map((base) => `[${base}](#${base.toLowerCase()})`);
+  const inherits = also.length === 0 ? '' : `Has the members of ${also.join(' and ')} too.`;
+  const parts = [
+    `### ${name}`,
+    signatureOf(name, declaration),
+    textOf(commented),
+    inherits,
+    listOf(declaration),
+  ];
   return parts.filter((part) => part !== '').join('\n\n');
 }
 
@@ -106,6 +114,14 @@ function membersOf(declaration: Documented): readonly (Member | TypeScript.TypeN
   const { initializer } = declaration;
   const object = initializer && ts.isAsExpression(initializer) ? initializer.expression : initializer;
   return object && ts.isObjectLiteralExpression(object) ? object.properties : [];
+}
+
+/** What an interface extends, if it has a section of its own. */
+function exportedBasesOf(declaration: Documented): string[] {
+  if (!ts.isInterfaceDeclaration(declaration)) return [];
+  const isExported = new Set(exportedNames().map(({ name }) => name));
+  const bases = declaration.heritageClauses?.flatMap(({ types }) => types) ?? [];
+  return bases.map(({ expression }) => expression.getText()).filter((name) => isExported.has(name));
 }
 
 /** What an interface takes over from one that is not exported, such as the counters of `stats()`. */
@@ -157,6 +173,7 @@ function headOf(node: TypeScript.Node): string {
     .replace(/^(?:export |declare |override |async |readonly |function )+/g, '')
     .replace(/^get (\w+)\(\)/, '$1')
     .replace(/[;,=]+\s*$/, '')
+    .replace(/^(\w+\?: .*) \| undefined$/, '$1')
     .trim();
 }
 
@@ -170,9 +187,17 @@ function squeeze(text: string): string {
     .trim();
 }
 
+/** In front of its comments. Those of a part of a union stand before its `|`. */
+function startOf(node: TypeScript.Node): number {
+  const { parent } = node;
+  if (!ts.isUnionTypeNode(parent)) return node.pos;
+  const before = parent.types[parent.types.indexOf(node as TypeScript.TypeNode) - 1];
+  return before?.end ?? parent.pos;
+}
+
 /** The docstring without stars; `''` where there is none. */
 function jsDocOf(node: TypeScript.Node): string {
-  const ranges = ts.getLeadingCommentRanges(node.getSourceFile().text, node.pos) ?? [];
+  const ranges = ts.getLeadingCommentRanges(node.getSourceFile().text, startOf(node)) ?? [];
   const texts = ranges.map(({ pos, end }) => node.getSourceFile().text.slice(pos, end));
   const doc = texts.findLast((text) => text.startsWith('/**')) ?? '';
   return doc
@@ -190,7 +215,8 @@ function textOf(node: TypeScript.Node): string {
     const [, name = '', content = ''] = /^(\w+)\s*([^]*)$/.exec(tag)!;
     return `- ${`${TAGS[name]} ${labelled(name, squeezeLines(content))}`.trim()}`;
   });
-  return [text.trim(), lines.join('\n')].filter((part) => part !== '').join('\n\n');
+  const paragraphs = text.split(/\n\s*\n/).map(squeezeLines);
+  return [...paragraphs, lines.join('\n')].filter((part) => part !== '').join('\n\n');
 }
 
 function labelled(tag: string, text: string): string {
