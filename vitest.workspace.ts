@@ -6,9 +6,20 @@ const LOOPBACK = '**/test/**/*.loopback.test.ts';
 const WHOLE = '**/test/**/*.whole.test.ts';
 
 /** The tests of the package in whose folder Vitest is started, or of all packages if that is the root. */
-const project = (name: string, include: string, ...others: readonly string[]) => ({
+const project = (
+  name: string,
+  include: string,
+  others: readonly string[] = [],
+  pool: 'forks' | 'threads' = 'forks',
+) => ({
   extends: true as const,
-  test: { name, dir: process.cwd(), include: [include], exclude: [...configDefaults.exclude, ...others] },
+  test: {
+    name,
+    pool,
+    dir: process.cwd(),
+    include: [include],
+    exclude: [...configDefaults.exclude, ...others],
+  },
 });
 
 // .ci/run counts the tests from this report.
@@ -17,8 +28,8 @@ const { VITEST_JSON_FILE } = process.env;
 export default defineConfig({
   test: {
     projects: [
-      // Sockets in memory and a fake clock.
-      project('unit', TESTS, LOOPBACK, WHOLE),
+      // Sockets in memory and a fake clock. Most of the time goes into starting files: a thread starts faster.
+      project('unit', TESTS, [LOOPBACK, WHOLE], 'threads'),
       // Real sockets on 127.0.0.1.
       project('loopback', LOOPBACK),
       // The packed package, versions of ws, programs in processes of their own.
@@ -30,6 +41,8 @@ export default defineConfig({
     maxConcurrency: 20,
     // Coverage, and whatever else runs on the machine, may slow them down; none is meant to take a second.
     testTimeout: 20_000,
+    // The same goes for what they poll.
+    expect: { poll: { timeout: 10_000 } },
     reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
     coverage: {
       provider: 'v8',

@@ -1,46 +1,31 @@
 import type { InspectOptions } from 'node:util';
-import { assertFunction, assertNamespace, assertObject } from './arguments.js';
+import { assertFunction, assertNamespace } from './arguments.js';
 import {
   toArgument,
   toAudience,
-  toClosingAudience,
   type Audience,
   type AudienceArgument,
   type AudienceOptions,
 } from './audience.js';
-import { assertCloseArguments, CloseCode } from './close-codes.js';
+import { closeAllFrom, type CloseAllOptions } from './close-all.js';
+import { assertCloseArguments } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
-import type { Facade, PoolLink } from './user-code.js';
 import { newCounters, type PoolStats } from './counters.js';
 import { trace } from './diagnostics.js';
 import { Drains } from './drain/drains.js';
 import { planFrom, type DrainOptions } from './drain/drain-options.js';
 import type { DrainReport } from './drain-report.js';
 import { expected, toError } from './errors.js';
+import type { Cluster } from './cluster/cluster.js';
+import { PoolCluster } from './pool-cluster.js';
 import { Membership } from './membership.js';
-import {
-  resolveOptions,
-  type ConnectionsPoolOptions,
-  type PoolSettings,
-  type RateDecision,
-  type SlowDecision,
-} from './options.js';
-import { askPolicy } from './policy.js';
-import { PoolSends } from './pool-sends.js';
-import { Delivery, type BroadcastResult } from './sending/delivery.js';
+import { resolveOptions, type ConnectionsPoolOptions, type PoolSettings } from './options.js';
+import { linkTo } from './pool-link.js';
+import { PoolSends, type Elsewhere } from './pool-sends.js';
+import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
-
-/** See `closeAll`. */
-export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
-  /** 1000-1003, 1007-1014 or 3000-4999. @default 1000 */
-  readonly code?: number | undefined;
-  /** At most 123 bytes of UTF-8. @default none */
-  readonly reason?: string | undefined;
-}
-const SLOW_DECISIONS: readonly SlowDecision[] = ['close', 'drop', 'send'];
-const RATE_DECISIONS: readonly RateDecision[] = ['close', 'drop', 'pause', 'accept'];
 
 /**
  * All connections of a process: namespace -> id -> connection.
@@ -59,6 +44,7 @@ export class ConnectionsPool<
   readonly #counters = newCounters();
   readonly #members: Membership<ConnectionType>;
   readonly #drains: Drains;
+  readonly #cluster: PoolCluster<ConnectionType>;
 
   /**
    * @throws {TypeError} an option is unknown or has the wrong type
@@ -68,17 +54,26 @@ export class ConnectionsPool<
     super();
     this.#settings = resolveOptions(options);
     this.#endOfTurn = new EndOfTurn(this.#settings.maxFlushMs);
-    this.#members = new Membership(this.#endOfTurn, this.#settings, this.#counters, this.#makeLink(), {
+    const link = linkTo(this.#settings, this.#counters, {
+      members: () => this.#members,
+      failed: (error, connection, isHandled) => this.reportError(error, connection, isHandled),
+      slow: (connection) => this.emitSafely('slow', connection, connection.bufferedAmount),
+    });
+    this.#members = new Membership(this.#endOfTurn, this.#settings, this.#counters, link, {
       joined: (connection) => this.emitSafely('connection', connection),
       left: (connection, code, reason, isKnown) => {
         this.#drains.onGone(connection);
+        this.#cluster.left(connection);
         if (isKnown) this.emitSafely('disconnection', connection, code, reason);
       },
       refused: (connection, error) => this.emitSafely('refused', connection, error),
       joinedRoom: (connection, room) => this.emitSafely('join', connection, room),
       leftRoom: (connection, room) => this.emitSafely('leave', connection, room),
       emptiedRoom: (namespace, room) => this.emitSafely('emptyRoom', namespace, room),
-      emptied: (namespace) => this.emitSafely('emptyNamespace', namespace),
+      emptied: (namespace) => {
+        this.#cluster.emptied(namespace);
+        this.emitSafely('emptyNamespace', namespace);
+      },
     });
     this.#drains = new Drains({
       all: () => this.#members.all(),
@@ -90,20 +85,22 @@ export class ConnectionsPool<
       aborted: () => (this.#members.isClosed = false),
       failed: (error) => this.reportError(error, undefined),
     });
+    this.#cluster = this.#joinCluster();
   }
 
-  #makeLink(): PoolLink {
-    const own = (connection: Facade): ConnectionType => connection as unknown as ConnectionType;
-    return {
-      settings: this.#settings,
-      counters: this.#counters,
-      onGone: (connection, code, reason) => this.#members.onGone(own(connection), code, reason),
-      onJoin: (connection, rooms) => this.#members.rooms.join(own(connection), rooms),
-      onLeave: (connection, rooms) => this.#members.rooms.leave(own(connection), rooms),
-      onFailure: (error, connection, isHandled) => this.reportError(error, own(connection), isHandled),
-      onSlow: (connection, byteLength, isNew) => this.#decideSlow(own(connection), byteLength, isNew),
-      onExceeded: (connection, byteLength) => this.#decideRate(own(connection), byteLength),
-    };
+  #joinCluster(): PoolCluster<ConnectionType> {
+    return new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
+      broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
+      onNode: (node, change) => this.emitSafely('node', node, change),
+      onDegraded: (degradation) => this.emitSafely('degraded', degradation),
+      onRecovered: (recovery) => this.emitSafely('recovered', recovery),
+      onError: (error) => this.reportError(error, undefined),
+    });
+  }
+
+  /** The other nodes. Without an adapter the pool is a cluster of its own. */
+  get cluster(): Cluster {
+    return this.#cluster.cluster;
   }
 
   // ---------------------------------------------------------------- who is connected
@@ -157,8 +154,10 @@ export class ConnectionsPool<
   newConnection(connection: ConnectionType): Promise<void> {
     try {
       assertConnection(connection);
+      this.#cluster.assertId(connection.id);
+      const isNew = coreOf(connection).pool === undefined;
       this.#members.add(connection);
-      return Promise.resolve();
+      return isNew ? this.#cluster.joined(connection) : Promise.resolve();
     } catch (error) {
       return Promise.reject(toError(error));
     }
@@ -201,14 +200,11 @@ export class ConnectionsPool<
     options?: AudienceOptions<ConnectionType['id']>,
   ): Promise<void> {
     assertNamespace(namespace);
-    if (options !== undefined) assertObject('the options of closeAll', options);
-    const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
-    const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
-    const { code = CloseCode.Normal, reason: text = '' } = given;
-    assertCloseArguments(code, text);
-    const audience = toClosingAudience(given);
+    const { audience, close } = closeAllFrom(codeOrOptions, reason, options);
     const connections = [...(this.#members.namespaces.get(namespace)?.membersOf(audience) ?? [])];
-    await Promise.all(connections.map((connection) => coreOf(connection).closeReported(code, text)));
+    const elsewhere = this.#cluster.closeAll(namespace, audience, close);
+    const here = connections.map((connection) => coreOf(connection).closeReported(close.code, close.reason));
+    await Promise.all([...here, elsewhere]);
   }
 
   /**
@@ -233,17 +229,31 @@ export class ConnectionsPool<
       // First: an iterable may run user code.
       const recipients = toAudience(audience);
       this.assertMessage(message);
-      return this.#broadcast(namespace, message, recipients).result();
+      return this.#broadcast(namespace, message, recipients);
     } catch (error) {
       return Promise.reject(toError(error));
     }
   }
 
-  #broadcast(namespace: string, message: Message, audience: Audience<ConnectionType['id']>): Delivery {
-    const target = this.#members.namespaces.get(namespace);
-    if (target === undefined) return new Delivery();
+  #broadcast(
+    namespace: string,
+    message: Message,
+    audience: Audience<ConnectionType['id']>,
+  ): Promise<BroadcastResult> {
+    if (!this.#cluster.isOn && !this.hasNamespace(namespace)) return Promise.resolve(NOBODY);
     const envelope = new Envelope(message);
-    const delivery = target.broadcast(envelope, audience);
+    this.#cluster.broadcast(namespace, audience, envelope.frame);
+    return this.#fanOut(namespace, envelope, audience)?.result() ?? Promise.resolve(NOBODY);
+  }
+
+  /** Broadcasts to connections of this pool. @returns `undefined` if there are none in the namespace */
+  #fanOut(
+    namespace: string,
+    envelope: Envelope,
+    audience: Audience<ConnectionType['id']>,
+  ): Delivery | undefined {
+    const delivery = this.#members.namespaces.get(namespace)?.broadcast(envelope, audience);
+    if (delivery === undefined) return undefined;
     if (delivery.recipients > 0) this.#counters.broadcasts++;
     trace('broadcast', this, namespace, envelope.byteLength, delivery.recipients);
     return delivery;
@@ -277,7 +287,9 @@ export class ConnectionsPool<
     assertCloseArguments(code, reason);
     const read = toAudience(audience);
     const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
-    const result = this.broadcastMessage(namespace, encodeError(message) as Message, toArgument(read));
+    const encoded = encodeError(message) as Message;
+    const left = toArgument(this.#cluster.broadcastFatal(namespace, read, encoded, { code, reason }));
+    const result = this.broadcastMessage(namespace, encoded, left);
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }
@@ -333,18 +345,13 @@ export class ConnectionsPool<
   // ---------------------------------------------------------------- inside
 
   protected override assertMessage(message: unknown): void {
-    if (!this.#members.isLenient) assertWebSocketMessage(message);
+    // Other nodes can be sent nothing but bytes.
+    if (!this.#members.isLenient || this.#cluster.isOn) assertWebSocketMessage(message);
+    this.#cluster.assertMessage(message);
   }
 
-  #decideSlow(connection: ConnectionType, byteLength: number, isNew: boolean): SlowDecision {
-    if (isNew) this.emitSafely('slow', connection, connection.bufferedAmount);
-    const policy = ['onSlow', this.#settings.onSlow, SLOW_DECISIONS] as const;
-    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
-  }
-
-  #decideRate(connection: ConnectionType, byteLength: number): RateDecision {
-    const policy = ['onExceeded', this.#settings.rateLimit?.onExceeded ?? 'close', RATE_DECISIONS] as const;
-    return askPolicy(policy, connection, byteLength, (error) => this.reportError(error, connection));
+  protected override get elsewhere(): Elsewhere | undefined {
+    return this.#cluster.isOn ? this.#cluster : undefined;
   }
 
   protected override onError(): void {

@@ -22,6 +22,12 @@ export interface DiagnosticsPayloads {
   slow: { readonly connection: unknown; readonly bufferedAmount: number };
   /** A drain is done. */
   drain: { readonly report: unknown };
+  /** Another node of the cluster has come or gone. */
+  node: { readonly node: unknown; readonly change: 'joined' | 'left' | 'lost' };
+  /** The cluster is not `up` any more. */
+  degraded: { readonly degradation: unknown };
+  /** The cluster is `up` again. */
+  recovered: { readonly recovery: unknown };
   /** A socket, handler or listener failed. */
   error: { readonly error: Error; readonly connection: unknown };
 }
@@ -50,6 +56,9 @@ const topics: Readonly<Record<Name, Topic>> = {
   broadcast: topic('broadcast', 'namespace', 'byteLength', 'recipients'),
   slow: topic('slow', 'connection', 'bufferedAmount'),
   drain: topic('drain', 'report'),
+  node: topic('node', 'node', 'change'),
+  degraded: topic('degraded', 'degradation'),
+  recovered: topic('recovered', 'recovery'),
   error: topic('error', 'error', 'connection'),
 };
 

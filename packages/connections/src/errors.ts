@@ -9,7 +9,13 @@ export type ConnectionsErrorCode =
   /** The pool is draining or drained: it takes no newcomers. */
   | 'ERR_POOL_DRAINING'
   /** The connection would be in more rooms than `maxRoomsPerConnection`. */
-  | 'ERR_TOO_MANY_ROOMS';
+  | 'ERR_TOO_MANY_ROOMS'
+  /** A message is larger than the broker of the cluster takes: only this node has got it. */
+  | 'ERR_RELAY_TOO_LARGE'
+  /** Another node has sent bytes that are not what they should be: they were dropped. */
+  | 'ERR_CLUSTER_MESSAGE'
+  /** Another node has the same id: this one has taken a new one. */
+  | 'ERR_NODE_ID_IN_USE';
 
 /**
  * A well-formed call in the wrong state.

@@ -1,3 +1,4 @@
+import type { Degradation, NodeChange, NodeInfo, Recovery } from './cluster/cluster-info.js';
 import type { DrainReport } from './drain-report.js';
 import type { ConnectionsError } from './errors.js';
 import type { ReceivedMessage } from './wire/message.js';
@@ -39,6 +40,12 @@ export interface PoolEvents<C> {
   slow: [connection: C, bufferedAmount: number];
   /** A drain is done. */
   drain: [report: DrainReport];
+  /** Another node of the cluster has come, said goodbye (`left`), or was silent for `nodeTimeout` (`lost`). */
+  node: [node: NodeInfo, change: NodeChange];
+  /** The cluster is not `up` any more; once until it is. */
+  degraded: [degradation: Degradation];
+  /** The cluster is `up` again. */
+  recovered: [recovery: Recovery];
   /** A socket, a handler or a listener failed. Never thrown if nobody listens; the first one is a process warning. */
   error: [error: Error, connection: C | undefined];
 }

@@ -1,5 +1,6 @@
 export { Connection } from './connection.js';
-export { ConnectionsPool, type CloseAllOptions } from './connections-pool.js';
+export type { CloseAllOptions } from './close-all.js';
+export { ConnectionsPool } from './connections-pool.js';
 export type { PoolStats } from './counters.js';
 export type { ConnectionEvents, PoolEvents } from './events.js';
 export type { IConnection, IConnectionsPool } from './interfaces.js';
@@ -41,3 +42,16 @@ export { refuseUpgrade, type RefusalHeaders } from './upgrades/refusal.js';
 export { CloseCode } from './close-codes.js';
 export { ConnectionsError, type ConnectionsErrorCode } from './errors.js';
 export type { DiagnosticsPayloads } from './diagnostics.js';
+
+export type { Cluster } from './cluster/cluster.js';
+export type { ClusterAdapter, ClusterLink, ClusterTraits } from './cluster/adapter.js';
+export type {
+  ClusterCount,
+  ClusterState,
+  Degradation,
+  NodeChange,
+  NodeInfo,
+  Recovery,
+} from './cluster/cluster-info.js';
+export type { ClusterOptions } from './cluster/cluster-options.js';
+export type { ClusterStats } from './cluster/cluster-stats.js';

@@ -1,4 +1,11 @@
 import { assertKeys, assertMs, assertOneOf } from './arguments.js';
+import type { ClusterAdapter } from './cluster/adapter.js';
+import {
+  assertAdapter,
+  resolveClusterOptions,
+  type ClusterOptions,
+  type ClusterSettings,
+} from './cluster/cluster-options.js';
 import { expected } from './errors.js';
 
 /** Idle limit that `updateTimeout()` starts if the pool has none, in ms. */
@@ -146,6 +153,18 @@ export interface ConnectionsPoolOptions<C = unknown> {
    * @default none
    */
   readonly rateLimit?: RateLimitOptions<C> | undefined;
+
+  /**
+   * Connects the pool to those of other nodes: sends, broadcasts and closes then reach the connections of all of them,
+   * `onDuplicate: 'replace'` means the whole cluster, ids must be strings, and a `Blob` cannot be sent. What the broker
+   * does causes no rejection and delays no local delivery. One adapter serves one pool.
+   *
+   * @default none: the pool is alone
+   */
+  readonly adapter?: ClusterAdapter | undefined;
+
+  /** Settings of the pool's part in the cluster. */
+  readonly cluster?: ClusterOptions | undefined;
 }
 
 /** See `rateLimit` of the pool. At least one of the two rates is needed. */
@@ -197,6 +216,8 @@ const POOL_OPTIONS = [
   'maxRoomsPerConnection',
   'conflateAboveBytes',
   'rateLimit',
+  'adapter',
+  'cluster',
 ] as const satisfies readonly (keyof ConnectionsPoolOptions)[];
 
 /** A rate limit, checked, with its defaults. What is not limited is `Infinity`. */
@@ -221,6 +242,8 @@ export interface PoolSettings<C = never> {
   readonly historyBytes: number;
   readonly heartbeat: { readonly interval: number; readonly timeout: number } | undefined;
   readonly rateLimit: RateLimitSettings<C> | undefined;
+  readonly adapter: ClusterAdapter | undefined;
+  readonly cluster: ClusterSettings;
 }
 
 /**
@@ -246,6 +269,9 @@ export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSetti
   assertMs('maxFlushMs', maxFlushMs);
   assertCount('maxRoomsPerConnection', maxRoomsPerConnection);
   assertBytes('conflateAboveBytes', conflateAboveBytes);
+  const { adapter } = options;
+  assertAdapter(adapter);
+  const cluster = resolveClusterOptions(options.cluster);
   const heartbeat = resolveHeartbeat(options.heartbeat);
   const historyBytes = resolveHistory(options.compression);
   return {
@@ -260,6 +286,8 @@ export function resolveOptions<C>(options: ConnectionsPoolOptions<C>): PoolSetti
     heartbeat,
     historyBytes,
     rateLimit: resolveRateLimit(options.rateLimit),
+    adapter,
+    cluster,
   };
 }
 

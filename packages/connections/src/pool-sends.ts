@@ -4,7 +4,7 @@ import { assertCloseArguments, CloseCode } from './close-codes.js';
 import type { AnyConnection, Connection } from './connection.js';
 import type { PoolEvents } from './events.js';
 import { SafeEmitter } from './safe-emitter.js';
-import { encodeError, encodeJson } from './wire/message.js';
+import { encodeError, encodeJson, type ImmediateMessage } from './wire/message.js';
 
 /**
  * The methods of a pool that address one connection by its namespace and id.
@@ -21,6 +21,9 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   /** @throws {TypeError} nobody in the pool can be sent the message */
   protected abstract assertMessage(message: unknown): void;
 
+  /** The other nodes of the cluster; `undefined` if the pool is alone. */
+  protected abstract readonly elsewhere: Elsewhere | undefined;
+
   /** `Connection.send` to one connection. @returns `false` also if there is none */
   async send<M extends Message = Message>(
     namespace: string,
@@ -29,7 +32,9 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
   ): Promise<boolean> {
     this.assertMessage(message);
-    return this.#find(namespace, id)?.send(message, ...conflateOf(options)) ?? false;
+    const conflate = conflateOf(options);
+    const connection = this.#find(namespace, id, options);
+    return connection?.send(message, ...conflate) ?? this.#sendElsewhere(namespace, id, message, options);
   }
 
   /** `Connection.sendJson` to one connection. @returns `false` also if there is none */
@@ -40,7 +45,11 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
   ): Promise<boolean> {
     const conflate = conflateOf(options);
-    return this.#find(namespace, id)?.sendJson(value, ...conflate) ?? nobody(encodeJson(value));
+    const connection = this.#find(namespace, id, options);
+    return (
+      connection?.sendJson(value, ...conflate) ??
+      this.#sendElsewhere(namespace, id, encodeJson(value), options)
+    );
   }
 
   /** `Connection.sendError` to one connection. @returns `false` also if there is none */
@@ -52,7 +61,8 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     reason?: string,
   ): Promise<boolean> {
     if (code !== undefined) return this.sendErrorThenClose(namespace, id, message, code, reason);
-    return this.#find(namespace, id)?.sendError(message) ?? nobody(encodeError(message));
+    const connection = this.#find(namespace, id);
+    return connection?.sendError(message) ?? this.#sendElsewhere(namespace, id, encodeError(message));
   }
 
   /** `Connection.sendThenClose` to one connection. @returns `false` also if there is none */
@@ -65,7 +75,11 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   ): Promise<boolean> {
     assertCloseArguments(code, reason);
     this.assertMessage(message);
-    return this.#find(namespace, id)?.sendThenClose(message, code, reason) ?? false;
+    const connection = this.#find(namespace, id);
+    return (
+      connection?.sendThenClose(message, code, reason) ??
+      this.#sendElsewhere(namespace, id, message, undefined, { code, reason })
+    );
   }
 
   /** `Connection.sendJsonThenClose` to one connection. @returns `false` also if there is none */
@@ -77,7 +91,11 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     reason = '',
   ): Promise<boolean> {
     assertCloseArguments(code, reason);
-    return this.#find(namespace, id)?.sendJsonThenClose(value, code, reason) ?? nobody(encodeJson(value));
+    const connection = this.#find(namespace, id);
+    return (
+      connection?.sendJsonThenClose(value, code, reason) ??
+      this.#sendElsewhere(namespace, id, encodeJson(value), undefined, { code, reason })
+    );
   }
 
   /** `Connection.sendErrorThenClose` to one connection. @returns `false` also if there is none */
@@ -90,10 +108,13 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   ): Promise<boolean> {
     assertCloseArguments(code, reason);
     const connection = this.#find(namespace, id);
-    return connection?.sendErrorThenClose(message, code, reason) ?? nobody(encodeError(message));
+    return (
+      connection?.sendErrorThenClose(message, code, reason) ??
+      this.#sendElsewhere(namespace, id, encodeError(message), undefined, { code, reason })
+    );
   }
 
-  /** `Connection.close` of one connection, if there is one. */
+  /** `Connection.close` of one connection, if there is one. On another node it resolves when that has begun to close it. */
   async close(
     namespace: string,
     id: ConnectionType['id'],
@@ -101,22 +122,56 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     reason = '',
   ): Promise<void> {
     assertCloseArguments(code, reason);
-    await this.#find(namespace, id)?.close(code, reason);
+    const connection = this.#find(namespace, id);
+    await (connection?.close(code, reason) ?? this.elsewhere?.close(namespace, id, { code, reason }));
   }
 
-  #find(namespace: string, id: ConnectionType['id']): Connection<unknown, Message> | undefined {
+  /** @returns the connection that takes what is sent; one that is closing is not asked if another node may have the id */
+  #find(
+    namespace: string,
+    id: ConnectionType['id'],
+    options?: SendOptions,
+  ): Connection<unknown, Message> | undefined {
     assertNamespace(namespace);
-    return this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
+    const connection = this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
+    return connection?.closed && this.elsewhere !== undefined && !options?.local ? undefined : connection;
   }
+
+  /** The message was encoded by now, also if nobody is there, so that a mistake in it is reported. */
+  async #sendElsewhere(
+    namespace: string,
+    id: ConnectionType['id'],
+    message: unknown,
+    options?: SendOptions,
+    close?: Closing,
+  ): Promise<boolean> {
+    if (this.elsewhere === undefined || options?.local) return false;
+    this.assertMessage(message);
+    return this.elsewhere.send(namespace, id, message as ImmediateMessage, options?.conflate, close);
+  }
+}
+
+/** The other nodes of a cluster. Nothing here rejects for what the network does. */
+export interface Elsewhere {
+  /** @returns whether another node has handed it over */
+  send(
+    namespace: string,
+    id: unknown,
+    message: ImmediateMessage,
+    conflate: string | undefined,
+    close: Closing | undefined,
+  ): Promise<boolean>;
+  /** Resolves when another node has begun to close it, or nobody answers. */
+  close(namespace: string, id: unknown, close: Closing): Promise<void>;
+}
+
+interface Closing {
+  readonly code: number;
+  readonly reason: string;
 }
 
 /** What the connection is given of the options. */
 function conflateOf(options: SendOptions | undefined): [] | [{ readonly conflate: string }] {
   assertSendOptions(options, ['conflate', 'local']);
   return options?.conflate === undefined ? [] : [{ conflate: options.conflate }];
-}
-
-/** Nobody is there. The message was encoded all the same, so that a mistake in it is reported. */
-function nobody(_encoded: unknown): boolean {
-  return false;
 }

@@ -7,12 +7,13 @@ import { expectConsistent } from './support/consistent.js';
 import { Loopback } from './support/loopback.js';
 import { failOnUncaught } from './support/no-uncaught.js';
 import { Random } from './support/random.js';
+import { runs } from './support/runs.js';
 import { WireClient } from './support/wire.js';
 
 failOnUncaught();
 
 /** How many connections come and go. A soak test raises it. */
-const CYCLES = Number(process.env['FAULT_CYCLES'] ?? 300);
+const CYCLES = runs({ quick: 50, ci: 300 }, 'FAULT_CYCLES');
 
 /** A pool with a well-behaved member, which no fault of another may disturb. */
 async function start(options: ServerOptions = {}) {

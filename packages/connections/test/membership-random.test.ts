@@ -4,10 +4,10 @@ import { ConnectionsPool, type Connection } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { Random } from './support/random.js';
 import { assertSame, record, RegistryModel } from './support/registry-model.js';
+import { runs } from './support/runs.js';
 import { watchUnhandled } from './support/unhandled.js';
 
-/** A soak raises it. */
-const SEEDS = Number(process.env['PROPERTY_SEEDS'] ?? 60);
+const SEEDS = runs({ quick: 6, ci: 60 }, 'PROPERTY_SEEDS');
 const STEPS = 400;
 const [NAMESPACES, IDS] = [
   ['one', 'two', '__proto__'],
@@ -140,7 +140,7 @@ test.each(Array.from({ length: SEEDS }, (_, seed) => seed))(
   },
 );
 
-test.each(Array.from({ length: 20 }, (_, seed) => 1_000 + seed))(
+test.each(Array.from({ length: runs({ quick: 4, ci: 20 }) }, (_, seed) => 1_000 + seed))(
   'exactly the members that are not closing get a broadcast (seed %i)',
   async (seed) => {
     const run = new Run(seed);

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { ConnectionsPool } from '../src/index.js';
 
 const POOL =
-  'onDuplicate, idleTimeout, closeTimeout, maxBufferedBytes, onSlow, compression, heartbeat, maxFlushMs, rateLimit';
+  'onDuplicate, idleTimeout, closeTimeout, maxBufferedBytes, onSlow, compression, heartbeat, maxFlushMs, ' +
+  'maxRoomsPerConnection, conflateAboveBytes, rateLimit';
 
 test.each<[string, object, string]>([
   ['maxBufferdBytes', { maxBufferdBytes: 5 }, `in the pool options. Valid options: ${POOL}`],

@@ -11,6 +11,14 @@ interface Settings {
   readonly onSlow: 'drop' | undefined;
   readonly heartbeat:
     { readonly interval: number | undefined; readonly timeout: number | undefined } | undefined;
+  readonly rateLimit:
+    | {
+        readonly messagesPerSecond: number;
+        readonly bytesPerSecond: number | undefined;
+        readonly burst: number | undefined;
+        readonly onExceeded: 'pause' | undefined;
+      }
+    | undefined;
   readonly compression: { readonly history: { readonly bytes: number | undefined } | undefined } | undefined;
 }
 
@@ -25,11 +33,18 @@ test('every option may be undefined, for the compiler too', () => {
     onDuplicate: undefined,
     onSlow: undefined,
     heartbeat: { interval: undefined, timeout: undefined },
+    rateLimit: { messagesPerSecond: 5, bytesPerSecond: undefined, burst: undefined, onExceeded: undefined },
     compression: { history: { bytes: undefined } },
   };
   const options: ConnectionsPoolOptions = settings;
   expect(() => new ConnectionsPool(settings)).not.toThrow();
   expect(
-    () => new ConnectionsPool({ ...options, heartbeat: undefined, compression: { history: undefined } }),
+    () =>
+      new ConnectionsPool({
+        ...options,
+        heartbeat: undefined,
+        rateLimit: undefined,
+        compression: { history: undefined },
+      }),
   ).not.toThrow();
 });

@@ -108,3 +108,10 @@ test('a pool takes any message once a connection with handlers has joined, for i
   await pool.removeConnection(connection);
   await expect(pool.broadcastMessage('n', { any: 'value' })).resolves.toMatchObject({ recipients: 0 });
 });
+
+test('sendThenClose and its variants of a pool resolve false when nobody has the id', async () => {
+  const pool = new ConnectionsPool();
+  expect(await pool.sendThenClose('default', 'nobody', 'x')).toBe(false);
+  expect(await pool.sendJsonThenClose('default', 'nobody', {})).toBe(false);
+  expect(await pool.sendErrorThenClose('default', 'nobody', 'x')).toBe(false);
+});

@@ -36,7 +36,11 @@ export interface GracefulShutdownOptions {
   /** The HTTP or HTTPS server that takes the upgrades. Make one shutdown per server, before it listens. */
   readonly server: Server;
   /** The pool to drain. Several servers may share one: it is drained once. */
-  readonly pool: { drainConnections(options: DrainOptions): Promise<DrainReport> };
+  readonly pool: {
+    drainConnections(options: DrainOptions): Promise<DrainReport>;
+    /** Is left after the drain. */
+    readonly cluster?: { leave(): Promise<void> };
+  };
   /**
    * The `WebSocketServer` of `ws`. Its clients that are in no pool are closed with the others, under the same limit and
    * with the same code.
@@ -202,7 +206,7 @@ async function run(
   // Sockets that the drain did not know of, such as those of a handshake that ended meanwhile.
   for (const socket of clientsOf(webSocketServer)) socket.terminate();
   webSocketServer?.close();
-  await closeServer(server, sockets);
+  await Promise.all([pool.cluster?.leave(), closeServer(server, sockets)]);
   return report;
 }
 

@@ -47,7 +47,9 @@ export class HeldMessages {
   /** When they are given up if nobody listens, on the wheel's clock. */
   untilMs: number;
   readonly #owner: HeldMessagesOwner;
-  readonly #queue: Held[] = [];
+  /** The first one is at `#first`: `shift` would move all the others, which can be 20,000. */
+  #queue: Held[] = [];
+  #first = 0;
   #bytes = 0;
   /** How many of them wait for the rate limit. */
   #limited = 0;
@@ -100,7 +102,7 @@ export class HeldMessages {
       this.#bytesAfterPause += byteLength + MESSAGE_BYTES;
       return this.#bytesAfterPause <= MAX_BYTES_AFTER_PAUSE;
     }
-    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.#queue.length >= MAX_HELD_MESSAGES;
+    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.#length >= MAX_HELD_MESSAGES;
     if (!isFull && !isLimited) return true;
     this.#bytesAfterPause = 0;
     return (this.#isPaused = this.#owner.pause());
@@ -113,10 +115,18 @@ export class HeldMessages {
   }
 
   #shift(): Held {
-    const held = this.#queue.shift() as Held;
+    const held = this.#queue[this.#first++] as Held;
+    if (this.#first * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#first);
+      this.#first = 0;
+    }
     this.#bytes -= held.byteLength;
     if (held.isLimited) this.#limited--;
     return held;
+  }
+
+  get #length(): number {
+    return this.#queue.length - this.#first;
   }
 
   #read(blob: Blob, held: Held): void {
@@ -146,22 +156,23 @@ export class HeldMessages {
     if (this.#isReleasing) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
-      const head = this.#queue[0];
+      const head = this.#queue[this.#first];
       if (head?.message === undefined) break;
       if (head.isLimited && !this.#owner.admit(head.byteLength)) break;
       this.#shift();
       this.#owner.deliver(head.message, head.isBinary, head.byteLength);
     }
     this.#isReleasing = false;
-    if (this.#queue.length > 0) return;
+    if (this.#length > 0) return;
     this.#resume();
     this.#owner.emptied();
   }
 
   /** Nobody wants them. @returns how many are dropped */
   drop(): number {
-    const { length } = this.#queue;
-    this.#queue.length = 0;
+    const length = this.#length;
+    this.#queue = [];
+    this.#first = 0;
     this.#bytes = this.#limited = 0;
     this.#resume();
     return length;

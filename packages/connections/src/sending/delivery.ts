@@ -14,6 +14,15 @@ export interface BroadcastResult {
   readonly conflated: number;
 }
 
+/** There was nobody to broadcast to. */
+export const NOBODY: BroadcastResult = Object.freeze({
+  recipients: 0,
+  sent: 0,
+  dropped: 0,
+  failed: 0,
+  conflated: 0,
+});
+
 /** What can become of one copy of a message. */
 export type Outcome = 'sent' | 'dropped' | 'failed' | 'conflated';
 

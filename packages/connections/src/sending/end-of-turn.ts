@@ -9,6 +9,11 @@ export interface Flushable {
   flush(deadlineMs: number): Flushed;
 }
 
+/** Something that is done before all writes of a turn. */
+export interface First {
+  flush(): void;
+}
+
 /**
  * The end of a turn: `setImmediate`, not a microtask. Messages that arrive from many sockets are handled in one poll
  * phase of the loop, and only its end sees them all.
@@ -17,6 +22,8 @@ export interface Flushable {
  */
 export class EndOfTurn {
   readonly #maxFlushMs: number;
+  /** They are flushed before all others, at every end: they reach other nodes, and may give work to the others. */
+  readonly #first = new Set<First>();
   readonly #pending = new Set<Flushable>();
   /** They add themselves again when their messages are compressed. */
   readonly #waiting = new Set<Flushable>();
@@ -32,8 +39,15 @@ export class EndOfTurn {
     this.#schedule();
   }
 
+  /** Has it flushed before the others. */
+  addFirst(flushable: First): void {
+    this.#first.add(flushable);
+    this.#schedule();
+  }
+
   /** Writes everything that waits, now, however long it takes. */
   flush(): void {
+    this.#flushFirst();
     const flushables = [...this.#pending, ...this.#waiting];
     this.#pending.clear();
     this.#waiting.clear();
@@ -48,6 +62,7 @@ export class EndOfTurn {
 
   readonly #end = (): void => {
     this.#isScheduled = false;
+    this.#flushFirst();
     const deadlineMs = performance.now() + this.#maxFlushMs;
     for (const flushable of [...this.#pending]) {
       this.#pending.delete(flushable);
@@ -57,6 +72,13 @@ export class EndOfTurn {
       if (flushed === 'some') this.#pending.add(flushable);
       if (flushed === 'some' || performance.now() > deadlineMs) break;
     }
-    if (this.#pending.size > 0) this.#schedule();
+    if (this.#pending.size > 0 || this.#first.size > 0) this.#schedule();
   };
+
+  #flushFirst(): void {
+    for (const flushable of [...this.#first]) {
+      this.#first.delete(flushable);
+      flushable.flush();
+    }
+  }
 }

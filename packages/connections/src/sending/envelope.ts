@@ -24,26 +24,35 @@ export class Envelope {
   readonly byteLength: number;
   /** Where the message stands in the shared history of its namespace, if it is part of it. */
   segment: Segment | undefined;
-  readonly #message: unknown;
+  /** Decoded when somebody needs it, if another node has framed it. */
+  #message: unknown;
   #deferred: unknown;
   #variants: Variant[] | undefined;
   #counters: Counters | undefined;
 
-  constructor(message: unknown, allocate?: Allocate) {
+  constructor(message: unknown, allocate?: Allocate, received?: Frame) {
     this.#message = message;
-    this.isBinary = typeof message !== 'string';
-    this.frame = isWebSocketMessage(message) && !isBlob(message) ? encodeFrame(message, allocate) : undefined;
+    this.isBinary = received === undefined ? typeof message !== 'string' : message !== undefined;
+    this.frame =
+      received ??
+      (isWebSocketMessage(message) && !isBlob(message) ? encodeFrame(message, allocate) : undefined);
     this.byteLength = this.frame?.byteLength ?? (isBlob(message) ? message.size : 0);
+  }
+
+  /** A message that another node has framed: a string or a `Buffer`. */
+  static received(frame: Frame, isBinary: boolean): Envelope {
+    return new Envelope(isBinary ? frame.payload : undefined, undefined, frame);
   }
 
   /** The message exactly as the caller passed it. */
   get message(): unknown {
+    if (!this.isBinary) this.#message ??= this.frame?.payload.toString();
     return this.#message;
   }
 
   /** The message for handlers that get it after the call: the caller may have reused its buffer by then. */
   get deferredMessage(): unknown {
-    if (!this.isBinary || this.frame?.chunks.length !== 1) return this.#message;
+    if (!this.isBinary || this.frame?.chunks.length !== 1) return this.message;
     return (this.#deferred ??= likeMessage(
       this.#message as ArrayBuffer | ArrayBufferView,
       this.frame.payload,
@@ -52,7 +61,7 @@ export class Envelope {
 
   /** What a socket's own `send()` gets: the caller's text, or bytes that the caller cannot change any more. */
   get body(): unknown {
-    return this.isBinary && this.frame !== undefined ? this.frame.payload : this.#message;
+    return this.isBinary && this.frame !== undefined ? this.frame.payload : this.message;
   }
 
   /** Makes the message part of the shared history. From then on the caller cannot change its bytes any more. */

@@ -125,7 +125,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
       isFirst = false;
       return lookup.promise;
     };
-    const accepting = await startShutdown({ authenticate }, { readinessDelay: 600, drain: {} });
+    const accepting = await startShutdown({ authenticate }, { readinessDelay: 3_000, drain: {} });
     const opened = openClient(accepting.url);
     await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
     const done = accepting.shutdown.shutdown();

@@ -272,7 +272,7 @@ describe('maxPending', () => {
 
   test('counts a lookup whose client has gone until it ends or has had its time', async () => {
     // A client that resets and comes again could otherwise start as many lookups as it liked.
-    const accepting = await startLookups({ accept: { maxPending: 1, timeout: 200 } });
+    const accepting = await startLookups({ accept: { maxPending: 1, timeout: 1_500 } });
     const client = await openTcp(accepting.port);
     client.write(upgradeRequest());
     await expect.poll(() => accepting.acceptor.pending).toBe(1);

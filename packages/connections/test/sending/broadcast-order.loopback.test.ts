@@ -3,9 +3,10 @@ import type { ServerOptions } from 'ws';
 import { BroadcastModel, INSIDE } from '../support/broadcast-model.js';
 import { Loopback } from '../support/loopback.js';
 import type { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
-/** How many seeds each mode is tried with; more than a handful is for hunting. */
-const SEEDS = Number(process.env['CONNECTIONS_TEST_SEEDS'] ?? 2);
+/** How many seeds each mode is tried with. */
+const SEEDS = runs({ quick: 1, ci: 2 }, 'CONNECTIONS_TEST_SEEDS');
 const FIRST_SEED = Number(process.env['CONNECTIONS_TEST_FIRST_SEED'] ?? 1);
 const seeds = Array.from({ length: SEEDS }, (_, i) => FIRST_SEED + i);
 

@@ -4,8 +4,9 @@ import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { EndOfTurn, type Flushable } from '../../src/sending/end-of-turn.js';
 import { endTurn } from '../support/engine.js';
-import { connectInMemory } from '../support/memory-socket.js';
+import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
+import { slowClock } from '../support/slow-clock.js';
 
 test('the end of a turn is asked for once, however many namespaces and messages the turn has', async () => {
   // However slow the machine is, all of it fits one turn.
@@ -67,4 +68,30 @@ test('flush() leaves nothing for the end of the turn, and asks also those that w
   endOfTurn.flush();
   await endTurn();
   expect(deadlines.slice(1)).toEqual([Infinity]);
+});
+
+// With a namespace per user, each of some thousand broadcasts was written in the same turn: the clock was looked at only
+// within a namespace, and the event loop stood still for 50 ms whatever `maxFlushMs` said.
+test('maxFlushMs holds for broadcasts to many namespaces of one member each', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: 5 });
+  let writes = 0;
+  for (let i = 0; i < 30; i++) {
+    const socket = new MemorySocket();
+    socket.send = () => {
+      writes++;
+      clock.pass(2);
+    };
+    await pool.newConnection(connectInMemory('1', `n${i}`, socket).connection);
+  }
+  const results = Array.from({ length: 30 }, (_, i) => pool.broadcastMessage(`n${i}`, 'x'));
+  // Three writes exceed five milliseconds.
+  const perTurn: number[] = [];
+  while (writes < 30) {
+    const before = writes;
+    await nextTurn();
+    perTurn.push(writes - before);
+  }
+  expect(perTurn).toEqual(Array.from({ length: 10 }, () => 3));
+  for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 1, sent: 1 });
 });

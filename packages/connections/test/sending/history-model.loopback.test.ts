@@ -2,9 +2,10 @@ import { test } from 'vitest';
 import type * as ws from 'ws';
 import { HistoryModel, modelOptions } from '../support/history-model.js';
 import { Loopback } from '../support/loopback.js';
+import { runs } from '../support/runs.js';
 
-/** Random steps of the soak, e.g. 50000. */
-const STEPS = Number(process.env['CONNECTIONS_HISTORY_STEPS'] ?? 2_000);
+/** Random steps; a soak takes 50,000. */
+const STEPS = runs({ quick: 600, ci: 2_000 }, 'CONNECTIONS_HISTORY_STEPS');
 const STEPS_PER_SEED = 100;
 
 const SERVERS: ws.PerMessageDeflateOptions[] = [

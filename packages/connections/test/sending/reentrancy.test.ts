@@ -2,10 +2,11 @@ import { expect, test, vi } from 'vitest';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { Random } from '../support/random.js';
 import { ReentrancyRound } from '../support/reentrancy-model.js';
+import { runs } from '../support/runs.js';
 import { watchUnhandled } from '../support/unhandled.js';
 
-/** Rounds per seed; more than some thousand are for hunting. */
-const ROUNDS = Number(process.env['CONNECTIONS_REENTRANCY_ROUNDS'] ?? 250);
+/** Rounds per seed. */
+const ROUNDS = runs({ quick: 25, ci: 250 }, 'CONNECTIONS_REENTRANCY_ROUNDS');
 const FIRST_SEED = Number(process.env['CONNECTIONS_TEST_FIRST_SEED'] ?? 1);
 const seeds = Array.from({ length: 8 }, (_, index) => FIRST_SEED + index);
 

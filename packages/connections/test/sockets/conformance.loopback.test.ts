@@ -81,6 +81,23 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', Buffer.from('c'), Buffer.from('d'), '{"e":1}', '"f"', 'g']);
   });
 
+  test('what its rooms are sent arrives among the rest, in the order of the calls', async () => {
+    const { connection, pool, arrived } = await join();
+    connection.join(['red', 'blue']);
+    const results = [
+      pool.broadcastMessage('default', 'a', { rooms: 'red' }),
+      pool.broadcastMessage('default', 'b'),
+      connection.send('c'),
+      pool.broadcastMessage('default', 'd', { rooms: ['red', 'blue'] }),
+      pool.broadcastMessage('default', 'not for it', { rooms: 'green' }),
+      pool.broadcastMessage('default', 'nor this', { rooms: 'red', exceptRooms: 'blue' }),
+    ];
+    connection.leave('blue');
+    results.push(pool.broadcastMessage('default', 'too late', { rooms: 'blue' }));
+    await Promise.all(results);
+    expect(await arrived()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   test('a message that the socket does not take was not sent', async () => {
     const { connection, pool, refuse, arrived } = await join();
     connection.on('error', () => undefined);

@@ -16,12 +16,18 @@ export interface CompressionServerCalls {
   stream(stream: Stream): Promise<number>;
   /** Connections closed as slow readers so far. */
   closedAsSlow(): number;
+  /** Broadcasts that were compressed so far; the others went out plain. */
+  compressed(): number;
+  /** CPU time of the process so far, the threads that compress and hash included, in ms. */
+  cpuMs(): number;
 }
 
 /** Calls that the process of the clients answers. */
 export interface CompressionClientsCalls {
   connect(settings: { port: number; clients: number }): Promise<void>;
   received(): number;
-  /** From the call of the broadcast to its arrival, in ms, over all clients since the last call. */
+  /** From the call of the broadcast to its arrival, in ms, over the clients that inflate, since the last call. */
   latency(): { readonly p50Ms: number; readonly p99Ms: number };
+  /** CPU time of the process so far, the threads that inflate included, in ms. */
+  cpuMs(): number;
 }

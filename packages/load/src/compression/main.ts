@@ -1,4 +1,4 @@
-import { markdown, Remote, settled, withProcesses } from '../harness/index.js';
+import { formatPercent, markdown, Remote, settled, withProcesses } from '../harness/index.js';
 import { claim, count, limitTime, main, type Claim } from '../run.js';
 import type { CompressionClientsCalls, CompressionServerCalls, Stream } from './calls.js';
 
@@ -25,6 +25,11 @@ interface Measured {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly closedAsSlow: number;
+  /** Broadcasts that were compressed, of those that were sent. */
+  readonly compressedShare: number;
+  /** Of one core, until the last message has arrived. */
+  readonly serverShare: number;
+  readonly clientsShare: number;
 }
 
 function measure(stream: Omit<Stream, 'ms'>): Promise<Measured> {
@@ -34,10 +39,22 @@ function measure(stream: Omit<Stream, 'ms'>): Promise<Measured> {
     const port = await server.call('listen');
     await clients.call('connect', { port, clients: CLIENTS });
     await settled(() => server.call('connected'), CLIENTS, ARRIVAL_MS);
+    const cpuMs = (): Promise<[number, number]> => Promise.all([server.call('cpuMs'), clients.call('cpuMs')]);
+    const [before, startedAtMs] = [await cpuMs(), performance.now()];
     const sent = await server.call('stream', { ...stream, ms: STREAM_MS });
     const received = await settled(() => clients.call('received'), sent * CLIENTS, ARRIVAL_MS);
+    const [after, tookMs] = [await cpuMs(), performance.now() - startedAtMs];
     const latency = await clients.call('latency');
-    return { stream, sent, received, ...latency, closedAsSlow: await server.call('closedAsSlow') };
+    return {
+      stream,
+      sent,
+      received,
+      ...latency,
+      closedAsSlow: await server.call('closedAsSlow'),
+      compressedShare: (await server.call('compressed')) / sent,
+      serverShare: (after[0] - before[0]) / tookMs,
+      clientsShare: (after[1] - before[1]) / tookMs,
+    };
   });
 }
 
@@ -48,14 +65,28 @@ async function run(): Promise<readonly Claim[]> {
   console.log(
     markdown({
       title: 'Compression of large messages, 20 clients without context',
-      notes: [],
-      columns: ['stream', 'messages', 'p50', 'p99', 'closed as slow'],
-      rows: all.map(({ stream, sent, p50Ms, p99Ms, closedAsSlow }) => [
+      notes: [
+        'CPU in percent of one core, threads included. Clients that take a core or more limit what is measured.',
+      ],
+      columns: [
+        'stream',
+        'messages',
+        'p50',
+        'p99',
+        'compressed',
+        'server CPU',
+        'clients CPU',
+        'closed as slow',
+      ],
+      rows: all.map(({ stream, ...measured }) => [
         describe(stream),
-        count(sent),
-        `${count(p50Ms)} ms`,
-        `${count(p99Ms)} ms`,
-        count(closedAsSlow),
+        count(measured.sent),
+        `${count(measured.p50Ms)} ms`,
+        `${count(measured.p99Ms)} ms`,
+        formatPercent(measured.compressedShare),
+        formatPercent(measured.serverShare),
+        formatPercent(measured.clientsShare),
+        count(measured.closedAsSlow),
       ]),
     }),
   );
@@ -71,4 +102,4 @@ function describe({ bytes, everyMs, hashes }: Omit<Stream, 'ms'>): string {
   return `${bytes / 1024} KiB every ${everyMs} ms${busy}`;
 }
 
-await main('npm run compression', { isPinned: false }, run);
+await main('compression', { isPinned: false }, run);

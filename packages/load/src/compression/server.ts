@@ -3,7 +3,7 @@ import { pbkdf2, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
-import { answer, nowMs } from '../harness/index.js';
+import { answer, cpuMs, nowMs } from '../harness/index.js';
 import type { CompressionServerCalls, Stream } from './calls.js';
 
 /** The server process: clients that keep no compression context, so that one compression serves all of them. */
@@ -68,4 +68,6 @@ answer({
   connected: () => pool.namespace(NAMESPACE).size,
   stream,
   closedAsSlow: () => closedAsSlow,
+  compressed: () => pool.stats().compressedMessages,
+  cpuMs,
 } satisfies CompressionServerCalls);

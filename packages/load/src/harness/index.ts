@@ -1,6 +1,7 @@
 export { answer, Remote, settled, withProcesses, type Started } from './remote.js';
 export {
   CLIENT_CORE,
+  cpuMs,
   describeRun,
   maxOpenFiles,
   memoryAtRest,

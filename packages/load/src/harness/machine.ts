@@ -31,6 +31,12 @@ export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
+/** CPU time that this process and its threads have taken so far, in ms. */
+export function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e3;
+}
+
 export interface Memory {
   readonly heapBytes: number;
   readonly rssBytes: number;

@@ -1,0 +1,25 @@
+import { assertObject } from './arguments.js';
+import { toClosingAudience, type Audience, type AudienceOptions } from './audience.js';
+import { assertCloseArguments, CloseCode } from './close-codes.js';
+
+/** See `closeAll`. */
+export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
+  /** 1000-1003, 1007-1014 or 3000-4999. @default 1000 */
+  readonly code?: number | undefined;
+  /** At most 123 bytes of UTF-8. @default none */
+  readonly reason?: string | undefined;
+}
+
+/** The arguments of `closeAll`, whichever way they were given. @throws {TypeError | RangeError} one of them is wrong */
+export function closeAllFrom<ID>(
+  codeOrOptions: number | CloseAllOptions<ID> | undefined,
+  reason: string | undefined,
+  options: AudienceOptions<ID> | undefined,
+): { readonly audience: Audience<ID>; readonly close: { readonly code: number; readonly reason: string } } {
+  if (options !== undefined) assertObject('the options of closeAll', options);
+  const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
+  const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
+  const { code = CloseCode.Normal, reason: text = '' } = given;
+  assertCloseArguments(code, text);
+  return { audience: toClosingAudience(given), close: { code, reason: text } };
+}

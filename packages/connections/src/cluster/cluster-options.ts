@@ -1,0 +1,80 @@
+import { hostname } from 'node:os';
+import { assertKeys, assertMs } from '../arguments.js';
+import { expected } from '../errors.js';
+import type { ClusterAdapter } from './adapter.js';
+
+/** Settings of a pool's part in a cluster. All times in ms, from 1 to 2147483647; kept to about 100 ms. */
+export interface ClusterOptions {
+  /** What other nodes and `missing` call this node; need not be unique. @default the host's name and the process id */
+  readonly nodeName?: string | undefined;
+  /** How often a node says that it is alive. @default 3_000 */
+  readonly heartbeat?: number | undefined;
+  /** After this silence a node counts as lost; at least twice the `heartbeat`. @default 10_000 */
+  readonly nodeTimeout?: number | undefined;
+  /** How long a `send`, a `close` or a `count` waits for the answers of other nodes. @default 1_000 */
+  readonly requestTimeout?: number | undefined;
+  /** How long `newConnection` waits at most until its namespace is subscribed to. @default 1_000 */
+  readonly joinTimeout?: number | undefined;
+  /**
+   * Memory that may wait for the broker, in bytes: what is published and not confirmed yet counts too. The oldest
+   * messages are dropped beyond it. Range: an integer of at least 1.
+   *
+   * @default 4_194_304 (4 MiB)
+   */
+  readonly maxQueuedBytes?: number | undefined;
+  /** How long a message may wait for the broker before it is dropped. @default 2_000 */
+  readonly maxQueuedMs?: number | undefined;
+}
+
+/** The options, checked, with their defaults. */
+export type ClusterSettings = { readonly [Key in keyof ClusterOptions]-?: NonNullable<ClusterOptions[Key]> };
+
+const DEFAULTS = {
+  heartbeat: 3_000,
+  nodeTimeout: 10_000,
+  requestTimeout: 1_000,
+  joinTimeout: 1_000,
+  maxQueuedMs: 2_000,
+} as const;
+const DEFAULT_MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+
+const TIMES = Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[];
+const KEYS = [...TIMES, 'nodeName', 'maxQueuedBytes'];
+const METHODS = ['start', 'subscribe', 'unsubscribe', 'publish', 'resubscribe', 'close'] as const;
+
+/**
+ * @throws {TypeError} an option is unknown or has the wrong type
+ * @throws {RangeError} a number is out of range
+ */
+export function resolveClusterOptions(options: ClusterOptions = {}): ClusterSettings {
+  assertKeys('cluster', options, KEYS);
+  const { nodeName = `${hostname()}:${process.pid}`, maxQueuedBytes = DEFAULT_MAX_QUEUED_BYTES } = options;
+  if (typeof nodeName !== 'string')
+    throw new TypeError(expected('cluster.nodeName to be a string', nodeName));
+  if (typeof maxQueuedBytes !== 'number') {
+    throw new TypeError(expected('cluster.maxQueuedBytes to be a number of bytes', maxQueuedBytes));
+  }
+  if (!Number.isSafeInteger(maxQueuedBytes) || maxQueuedBytes < 1) {
+    throw new RangeError(
+      expected('cluster.maxQueuedBytes to be an integer of at least 1 byte', maxQueuedBytes),
+    );
+  }
+  const times = { ...DEFAULTS } as Record<keyof typeof DEFAULTS, number>;
+  for (const name of TIMES) {
+    times[name] = options[name] ?? DEFAULTS[name];
+    assertMs(`cluster.${name}`, times[name]);
+  }
+  if (times.nodeTimeout < 2 * times.heartbeat) {
+    const least = `at least twice the heartbeat of ${times.heartbeat} ms`;
+    throw new RangeError(expected(`cluster.nodeTimeout to be ${least}`, times.nodeTimeout));
+  }
+  return { nodeName, maxQueuedBytes, ...times };
+}
+
+/** @throws {TypeError} not an adapter */
+export function assertAdapter(adapter: unknown): asserts adapter is ClusterAdapter | undefined {
+  if (adapter === undefined) return;
+  const methods = adapter as Record<string, unknown> | null;
+  if (typeof methods === 'object' && METHODS.every((name) => typeof methods?.[name] === 'function')) return;
+  throw new TypeError(expected('adapter to be an adapter, such as redisAdapter({ client })', adapter));
+}

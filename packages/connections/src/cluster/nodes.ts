@@ -1,0 +1,120 @@
+import { wheel } from '../liveness/timing-wheel.js';
+import type { NodeChange, NodeInfo } from './cluster-info.js';
+import type { Presence } from './wire.js';
+
+/** All nodes have answered a hello by then. */
+const SETTLE_SHARE = 1 / 10;
+
+interface Node {
+  /** `undefined`: it was heard, but has not told about itself yet. */
+  presence: Presence | undefined;
+  seenAtMs: number;
+}
+
+/** What the other nodes do, for the cluster to pass on. */
+export interface NodesOwner {
+  changed(node: NodeInfo, change: NodeChange): void;
+  /** Nothing need be remembered of it any more. */
+  forgotten(id: string): void;
+}
+
+/** The other nodes of the cluster: each node decides by itself who is alive. */
+export class Nodes {
+  readonly #owner: NodesOwner;
+  readonly #nodeTimeoutMs: number;
+  readonly #nodes = new Map<string, Node>();
+  /** Until then nobody is declared lost: we have not heard anybody for a while, through no fault of theirs. */
+  #graceUntilMs = 0;
+  #settledAtMs = 0;
+
+  constructor(nodeTimeoutMs: number, owner: NodesOwner) {
+    this.#nodeTimeoutMs = nodeTimeoutMs;
+    this.#owner = owner;
+  }
+
+  /** Nodes that are there, apart from this one. */
+  get infos(): NodeInfo[] {
+    return [...this.#nodes].flatMap(([id, { presence, seenAtMs }]) =>
+      presence === undefined ? [] : infoOf(id, presence, wheel.nowMs - seenAtMs),
+    );
+  }
+
+  /** Nodes that have connections, or have had some. */
+  get holders(): NodeInfo[] {
+    return this.infos.filter(({ id }) => this.#nodes.get(id)?.presence?.isPublishOnly === false);
+  }
+
+  /** Some other node may hold connections: one that does, or that has not told yet. */
+  get mayHold(): boolean {
+    if (wheel.nowMs < this.#settledAtMs) return true;
+    for (const { presence } of this.#nodes.values()) if (!presence?.isPublishOnly) return true;
+    return false;
+  }
+
+  /** When the node was last heard; `undefined` if nothing is known of it. */
+  seenAtMs(id: string): number | undefined {
+    return this.#nodes.get(id)?.seenAtMs;
+  }
+
+  /** Anything has come from the node. */
+  heard(id: string): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) this.#nodes.set(id, { presence: undefined, seenAtMs: wheel.nowMs });
+    else node.seenAtMs = wheel.nowMs;
+  }
+
+  onPresence(id: string, presence: Presence): void {
+    this.heard(id);
+    const node = this.#nodes.get(id) as Node;
+    const isNew = node.presence === undefined;
+    node.presence = presence;
+    if (isNew) this.#owner.changed(infoOf(id, presence, 0), 'joined');
+  }
+
+  onBye(id: string): void {
+    this.#remove(id, 'left');
+  }
+
+  /** This node hears the others from now on: for a while nobody is declared lost, and not everybody is known. */
+  begin(): void {
+    this.#graceUntilMs = wheel.nowMs + this.#nodeTimeoutMs;
+    this.#settledAtMs = wheel.nowMs + this.#nodeTimeoutMs * SETTLE_SHARE;
+  }
+
+  /** Removes nodes that have been silent for too long. */
+  sweep(): void {
+    const nowMs = wheel.nowMs;
+    if (nowMs < this.#graceUntilMs) return;
+    for (const [id, { seenAtMs }] of this.#nodes) {
+      if (nowMs - seenAtMs >= this.#nodeTimeoutMs) this.#remove(id, 'lost');
+    }
+  }
+
+  clear(): void {
+    for (const id of [...this.#nodes.keys()]) this.#owner.forgotten(id);
+    this.#nodes.clear();
+  }
+
+  #remove(id: string, change: NodeChange): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    this.#nodes.delete(id);
+    if (node.presence !== undefined) {
+      this.#owner.changed(infoOf(id, node.presence, wheel.nowMs - node.seenAtMs), change);
+    }
+    this.#owner.forgotten(id);
+  }
+}
+
+export function infoOf(id: string, presence: Presence, lastSeenMs: number): NodeInfo {
+  const { name, maxVersion, connections, namespaces, draining } = presence;
+  return {
+    id,
+    name,
+    version: maxVersion,
+    connections,
+    namespaces,
+    draining: draining !== undefined,
+    lastSeenMs,
+  };
+}

@@ -1,0 +1,164 @@
+import { toError } from '../errors.js';
+import { Alarm } from './alarm.js';
+import type { ClusterAdapter } from './adapter.js';
+import type { ClusterCounters } from './cluster-stats.js';
+
+/** One message for the broker. */
+export interface Batch {
+  readonly channel: string;
+  readonly bytes: Buffer;
+  /** Messages in it, for the figures. */
+  readonly messages: number;
+  /** Published: how many nodes receive it, where the broker tells. */
+  readonly onPublished: (receivers: number | undefined) => void;
+  /** It was dropped, or the broker has refused it. */
+  readonly onDropped: (error: Error | undefined) => void;
+}
+
+interface Waiting {
+  readonly batch: Batch;
+  readonly sinceMs: number;
+}
+
+export interface QueueBounds {
+  readonly maxQueuedBytes: number;
+  readonly maxQueuedMs: number;
+}
+
+/**
+ * Batches on their way to the broker, in order. They wait while the broker is away or slow: not longer than
+ * `maxQueuedMs`, not more than `maxQueuedBytes`. What is published but not confirmed yet counts too.
+ */
+export class PublishQueue {
+  readonly #adapter: ClusterAdapter;
+  readonly #bounds: QueueBounds;
+  readonly #counters: ClusterCounters;
+  readonly #onFailure: (channel: string, error: Error) => void;
+  readonly #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #unconfirmedBytes = 0;
+  #isOpen = false;
+  readonly #age = new Alarm(() => this.#dropOld());
+  /** Resolves `settled`. */
+  #onSettled: (() => void) | undefined;
+
+  constructor(
+    adapter: ClusterAdapter,
+    bounds: QueueBounds,
+    counters: ClusterCounters,
+    onFailure: (channel: string, error: Error) => void,
+  ) {
+    this.#adapter = adapter;
+    this.#bounds = bounds;
+    this.#counters = counters;
+    this.#onFailure = onFailure;
+  }
+
+  get queuedBytes(): number {
+    return this.#waitingBytes + this.#unconfirmedBytes;
+  }
+
+  /** What is given now goes to the broker at once. */
+  get isFree(): boolean {
+    const { maxQueuedBytes } = this.#bounds;
+    return this.#isOpen && this.#waiting.length === 0 && this.#unconfirmedBytes < maxQueuedBytes;
+  }
+
+  /** Whether the broker takes batches now. */
+  set isOpen(isOpen: boolean) {
+    this.#isOpen = isOpen;
+    if (isOpen) this.#release();
+  }
+
+  add(batch: Batch): void {
+    if (this.isFree && this.#hasRoomFor(batch)) {
+      this.publish(batch);
+      return;
+    }
+    this.#waiting.push({ batch, sinceMs: performance.now() });
+    this.#waitingBytes += batch.bytes.length;
+    while (this.queuedBytes > this.#bounds.maxQueuedBytes && this.#waiting.length > 0) this.#dropOldest();
+    this.#watchAge();
+  }
+
+  /** Counts messages that never became a batch. */
+  drop(messages: number): void {
+    this.#counters.dropped += messages;
+  }
+
+  /** Publishes a batch at once, past those that wait: heartbeats find out whether publishing works. */
+  publish(batch: Batch): void {
+    const { channel, bytes, messages, onPublished, onDropped } = batch;
+    this.#unconfirmedBytes += bytes.length;
+    const settled = (): void => {
+      this.#unconfirmedBytes -= bytes.length;
+      if (this.#isOpen) this.#release();
+      if (this.#unconfirmedBytes === 0) this.#onSettled?.();
+    };
+    let published: Promise<number | undefined>;
+    try {
+      published = this.#adapter.publish(channel, bytes);
+    } catch (error) {
+      // The contract forbids it.
+      published = Promise.reject(toError(error));
+    }
+    published.then(
+      (receivers) => {
+        this.#counters.batches++;
+        this.#counters.messages += messages;
+        this.#counters.bytes += bytes.length;
+        onPublished(receivers);
+        settled();
+      },
+      (error: unknown) => {
+        this.#counters.dropped += messages;
+        onDropped(toError(error));
+        this.#onFailure(channel, toError(error));
+        settled();
+      },
+    );
+  }
+
+  /** Drops everything that waits. @returns resolves when the broker has confirmed or refused the rest */
+  async close(): Promise<void> {
+    this.#isOpen = false;
+    this.#age.clear();
+    while (this.#waiting.length > 0) this.#dropOldest();
+    if (this.#unconfirmedBytes > 0) await new Promise<void>((resolve) => (this.#onSettled = resolve));
+  }
+
+  /** One that is larger than the bound goes alone. */
+  #hasRoomFor({ bytes }: Batch): boolean {
+    const { maxQueuedBytes } = this.#bounds;
+    return this.#unconfirmedBytes === 0 || this.#unconfirmedBytes + bytes.length <= maxQueuedBytes;
+  }
+
+  #release(): void {
+    this.#dropOld();
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (!this.#isOpen || !this.#hasRoomFor(next.batch)) return;
+      this.#waiting.shift();
+      this.#waitingBytes -= next.batch.bytes.length;
+      this.publish(next.batch);
+    }
+  }
+
+  #dropOld(): void {
+    const oldestMs = performance.now() - this.#bounds.maxQueuedMs;
+    while ((this.#waiting[0]?.sinceMs ?? Infinity) <= oldestMs) this.#dropOldest();
+    this.#watchAge();
+  }
+
+  #watchAge(): void {
+    const oldest = this.#waiting[0];
+    if (oldest === undefined) this.#age.clear();
+    else if (!this.#age.isSet) this.#age.set(oldest.sinceMs + this.#bounds.maxQueuedMs - performance.now());
+  }
+
+  #dropOldest(): void {
+    const { batch } = this.#waiting.shift() as Waiting;
+    this.#waitingBytes -= batch.bytes.length;
+    this.#counters.dropped += batch.messages;
+    batch.onDropped(undefined);
+  }
+}

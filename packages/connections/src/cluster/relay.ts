@@ -1,0 +1,204 @@
+import { ConnectionsError } from '../errors.js';
+import type { Frame } from '../wire/frame.js';
+import type { ClusterAdapter } from './adapter.js';
+import { encodeBatch } from './batch.js';
+import type { Identity, Sequence } from './identity.js';
+import type { PublishQueue } from './publish-queue.js';
+import { HEADER_BYTES, RecordType } from './wire.js';
+
+/** A batch is cut at this size: brokers and receivers handle many of them better than one large one, in bytes. */
+const MAX_BATCH_BYTES = 256 * 1024;
+/** The longest varint, in bytes. */
+const MAX_VARINT_BYTES = 8;
+const FRAMES = Buffer.of(RecordType.Frames);
+
+/** A record that waits for the end of the turn. */
+export interface OutgoingRecord {
+  /** Type and body. */
+  readonly head: Buffer;
+  /** The end of the body. */
+  readonly frame?: Frame | undefined;
+  /** It is worth nothing later: dropped if the broker does not take it at once. */
+  readonly isUrgent: boolean;
+  /** It is in the batch of that sequence. */
+  readonly onSequence?: ((sequence: number) => void) | undefined;
+  /** How many nodes receive it, where the broker tells. */
+  readonly onPublished?: ((receivers: number | undefined, sequence: number) => void) | undefined;
+  readonly onDropped?: (() => void) | undefined;
+}
+
+/** A record as a batch takes it. */
+interface Encoded {
+  readonly chunks: readonly Buffer[];
+  readonly byteLength: number;
+}
+
+/** Broadcasts to everybody that follow each other become one record. */
+interface Run {
+  readonly frames: Frame[];
+}
+
+type Item = OutgoingRecord | Run;
+
+/** What waits for one channel. */
+interface Log {
+  items: Item[];
+  byteLength: number;
+}
+
+/** What the relay tells. None of this runs code of the user. */
+export interface RelayHooks {
+  /** Has the relay flushed at the end of the turn. */
+  schedule(): void;
+  onPublished(channel: string, sequence: number, receivers: number | undefined): void;
+  onError(error: Error): void;
+}
+
+/**
+ * What this node says in a turn: one batch for each channel, published at the end of the turn, in the order of calls.
+ */
+export class Relay {
+  readonly #adapter: ClusterAdapter;
+  readonly #queue: PublishQueue;
+  readonly #identity: Identity;
+  readonly #hooks: RelayHooks;
+  readonly #logs = new Map<string, Log>();
+  constructor(adapter: ClusterAdapter, queue: PublishQueue, identity: Identity, hooks: RelayHooks) {
+    this.#adapter = adapter;
+    this.#queue = queue;
+    this.#identity = identity;
+    this.#hooks = hooks;
+  }
+
+  get #maxBatchBytes(): number {
+    return Math.min(MAX_BATCH_BYTES, this.#adapter.traits.maxMessageBytes);
+  }
+
+  /** A broadcast to everybody in the namespace of the channel. */
+  addFrame(channel: string, frame: Frame): void {
+    const log = this.#logFor(channel, frame.byteLength);
+    if (log === undefined) return;
+    const last = log.items.at(-1);
+    if (last !== undefined && 'frames' in last) {
+      last.frames.push(frame);
+    } else {
+      log.items.push({ frames: [frame] });
+      log.byteLength += 1 + MAX_VARINT_BYTES;
+    }
+    log.byteLength += frame.byteLength;
+  }
+
+  add(channel: string, record: OutgoingRecord): void {
+    const byteLength = record.head.length + (record.frame?.byteLength ?? 0);
+    const log = this.#logFor(channel, byteLength);
+    if (log === undefined) {
+      record.onDropped?.();
+      return;
+    }
+    log.items.push(record);
+    log.byteLength += byteLength + MAX_VARINT_BYTES;
+  }
+
+  /** Publishes what waits, as far as the broker takes it. */
+  flush(): void {
+    for (const channel of this.#logs.keys()) this.#cut(channel);
+  }
+
+  /** Publishes a record on its own, at once, also while nothing else is. */
+  publishNow(
+    channel: string,
+    head: Buffer,
+    onPublished: (receivers: number | undefined, sequence: number) => void,
+    onDropped: (error: Error | undefined) => void,
+  ): void {
+    const [bytes, state] = this.#encode(channel, [{ chunks: [head], byteLength: head.length }]);
+    const sequence = state.next - 1;
+    const published = (receivers: number | undefined): void => {
+      state.starts = false;
+      onPublished(receivers, sequence);
+    };
+    this.#queue.publish({ channel, bytes, messages: 0, onPublished: published, onDropped });
+  }
+
+  /** @returns `undefined` if the broker cannot take a record of that size at all */
+  #logFor(channel: string, byteLength: number): Log | undefined {
+    const { maxMessageBytes } = this.#adapter.traits;
+    if (HEADER_BYTES + MAX_VARINT_BYTES + 1 + byteLength > maxMessageBytes) {
+      this.#queue.drop(1);
+      const what = `A message of ${byteLength} bytes is too large for the broker, which takes ${maxMessageBytes}`;
+      this.#hooks.onError(new ConnectionsError('ERR_RELAY_TOO_LARGE', `${what}: other nodes do not get it`));
+      return undefined;
+    }
+    const log = this.#logs.get(channel);
+    const isFull =
+      log !== undefined &&
+      log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES > this.#maxBatchBytes;
+    if (isFull) this.#cut(channel);
+    else if (log !== undefined) return log;
+    const fresh = { items: [], byteLength: 0 };
+    this.#logs.set(channel, fresh);
+    this.#hooks.schedule();
+    return fresh;
+  }
+
+  /** Ends the batch of a channel, and hands it to the queue. */
+  #cut(channel: string): void {
+    const { items } = this.#logs.get(channel) as Log;
+    this.#logs.delete(channel);
+    const sent = (this.#queue.isFree ? items : this.#withoutUrgent(items)).flatMap((item) =>
+      this.#intact(item),
+    );
+    if (sent.length === 0) return;
+    const [bytes, state] = this.#encode(channel, sent.map(encodedFrom));
+    const sequence = state.next - 1;
+    let messages = 0;
+    for (const item of sent) messages += 'frames' in item ? item.frames.length : 1;
+    const others = sent.filter((item): item is OutgoingRecord => !('frames' in item));
+    for (const item of others) item.onSequence?.(sequence);
+    const onPublished = (receivers: number | undefined): void => {
+      state.starts = false;
+      this.#hooks.onPublished(channel, sequence, receivers);
+      for (const item of others) item.onPublished?.(receivers, sequence);
+    };
+    const onDropped = (): void => {
+      for (const item of others) item.onDropped?.();
+    };
+    this.#queue.add({ channel, bytes, messages, onPublished, onDropped });
+  }
+
+  #withoutUrgent(items: readonly Item[]): Item[] {
+    return items.filter((item) => {
+      if ('frames' in item || !item.isUrgent) return true;
+      this.#queue.drop(1);
+      item.onDropped?.();
+      return false;
+    });
+  }
+
+  /** Without large payloads that the caller has transferred meanwhile. */
+  #intact(item: Item): Item | [] {
+    if (!('frames' in item)) {
+      if (item.frame?.isIntact !== false) return item;
+      this.#queue.drop(1);
+      item.onDropped?.();
+      return [];
+    }
+    const frames = item.frames.filter((frame) => frame.isIntact);
+    this.#queue.drop(item.frames.length - frames.length);
+    return frames.length > 0 ? { frames } : [];
+  }
+
+  #encode(channel: string, records: readonly Encoded[]): readonly [Buffer, Sequence] {
+    const sequence = this.#identity.sequenceOf(channel);
+    sequence.usedAtMs = performance.now();
+    return [encodeBatch(this.#identity.bytes, sequence.next++, sequence.starts, records), sequence];
+  }
+}
+
+function encodedFrom(item: Item): Encoded {
+  const [head, frames] =
+    'frames' in item ? [FRAMES, item.frames] : [item.head, item.frame ? [item.frame] : []];
+  let { length: byteLength } = head;
+  for (const frame of frames) byteLength += frame.byteLength;
+  return { chunks: [head, ...frames.flatMap(({ chunks }) => chunks)], byteLength };
+}

@@ -1,0 +1,1 @@
+export { memoryBus, type MemoryBus, type MemoryBusOptions } from './cluster/memory-bus.js';

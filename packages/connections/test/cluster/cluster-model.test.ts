@@ -1,0 +1,32 @@
+import { describe, test } from 'vitest';
+import { useFakeClusters } from '../support/cluster-nodes.js';
+import { ClusterModel } from '../support/cluster-model.js';
+import { Random } from '../support/random.js';
+
+/** Steps of all runs of a kind together. Set it to 20000 for a long run. */
+const STEPS = Number(process.env['CLUSTER_MODEL_STEPS'] ?? 1_000);
+const STEPS_OF_A_RUN = 250;
+const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_OF_A_RUN) }, (_, index) => index + 1);
+/** A run takes as long as its fake time, which is that of many heartbeats. */
+const TIMEOUT_MS = 60_000;
+
+describe('a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {
+  useFakeClusters();
+
+  test.each(seeds)('Deliveries are in order and once, and everything heals (seed %i).', (seed) =>
+    new ClusterModel(new Random(seed), { isExclusive: false, isLossy: false }).run(STEPS_OF_A_RUN),
+  );
+
+  test.each(seeds)('The same holds where messages are lost and doubled (seed %i).', (seed) =>
+    new ClusterModel(new Random(seed), { isExclusive: false, isLossy: true }).run(STEPS_OF_A_RUN),
+  );
+
+  test.each(seeds)(
+    'One connection has each id in the end where the newest replaces the others (seed %i).',
+    (seed) => new ClusterModel(new Random(seed), { isExclusive: true, isLossy: false }).run(STEPS_OF_A_RUN),
+  );
+
+  test.each(seeds)('That holds where messages are lost and doubled (seed %i).', (seed) =>
+    new ClusterModel(new Random(seed), { isExclusive: true, isLossy: true }).run(STEPS_OF_A_RUN),
+  );
+});

@@ -1,0 +1,235 @@
+import { describe, expect, test } from 'vitest';
+import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cluster-nodes.js';
+
+const kinds = ({ events }: FakeNode): string[] =>
+  events.map(([kind]) => kind).filter((kind) => kind !== 'node');
+const fallsOf = ({ events }: FakeNode): unknown[] =>
+  events.filter(([kind]) => kind === 'degraded').map(([, stage]) => stage);
+
+describe('the link of a node', () => {
+  useFakeClusters();
+
+  test('A broker that is away causes one degraded event, and one recovered event when it is back.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    cluster.bus.stop();
+    await pass(1);
+    expect(a.node.state).toBe('down');
+    await pass(30_000);
+    expect(a.events.filter(([kind]) => kind === 'node')).toHaveLength(1);
+    cluster.bus.start();
+    await pass(50);
+    expect(a.node.state).toBe('up');
+    expect(fallsOf(a)).toEqual(['connect']);
+    expect(kinds(a)).toEqual(['degraded', 'recovered']);
+    a.broadcast('x', 'again');
+    await pass(10);
+    expect(b.member('x', '1')?.received).toEqual(['again']);
+  });
+
+  test('A node that is not told that it hears nothing finds out within three heartbeats, and heals.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    cluster.bus.deafen(b.adapter);
+    a.broadcast('x', 'lost');
+    await pass(10_000);
+    expect(fallsOf(b)).toEqual(['receive']);
+    expect(kinds(b)).toEqual(['degraded', 'recovered']);
+    expect(b.node.state).toBe('up');
+    a.broadcast('x', 'heard');
+    await pass(10);
+    expect(b.member('x', '1')?.received).toEqual(['heard']);
+    expect(b.node.stats().gaps).toBeGreaterThanOrEqual(1);
+    expect(kinds(a)).toEqual([]);
+  });
+
+  test('A broker that refuses to publish is noticed with the next heartbeat; nothing is stale afterwards.', async () => {
+    let isDenied = false;
+    const cluster = new FakeCluster({ refuses: (command) => isDenied && command === 'publish' });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    isDenied = true;
+    a.broadcast('x', 'refused');
+    await pass(10);
+    expect(a.node.state).toBe('degraded');
+    a.broadcast('x', 'waits too long');
+    await pass(20_000);
+    isDenied = false;
+    await pass(5_000);
+    expect(a.node.state).toBe('up');
+    expect(fallsOf(a)).toEqual(['publish']);
+    expect(a.node.stats()).toMatchObject({ dropped: 2, queuedBytes: 0 });
+    expect(b.member('x', '1')?.received).toEqual([]);
+  });
+
+  test('A publish that is refused on one channel alone is an error and no degradation.', async () => {
+    const cluster = new FakeCluster({
+      refuses: (command, channel) => command === 'publish' && channel === 'sx',
+    });
+    const [a] = await cluster.start(1);
+    a.broadcast('x', 'refused');
+    await pass(10_000);
+    expect(kinds(a)).toEqual(['error']);
+    expect(a.node.state).toBe('up');
+    expect(a.node.stats().dropped).toBe(1);
+  });
+
+  test('A channel that is refused degrades the node, and does not keep others from being heard.', async () => {
+    let isDenied = true;
+    const refuses = (command: string, channel: string): boolean =>
+      isDenied && command === 'subscribe' && channel === 's13';
+    const cluster = new FakeCluster({ refuses });
+    const [a, b] = await cluster.start(2);
+    const joins = Array.from({ length: 100 }, (_, index) => b.join(`${index}`, '1'));
+    await Promise.all([...joins, pass(2_000)]);
+    expect(b.node.state).toBe('degraded');
+    for (let index = 0; index < 100; index++)
+      expect(cluster.bus.subscribers(`s${index}`)).toBe(index === 13 ? 0 : 1);
+    expect(fallsOf(b)).toEqual(['subscribe']);
+    isDenied = false;
+    await pass(30_000);
+    expect(b.node.state).toBe('up');
+    expect(kinds(b)).toEqual(['degraded', 'recovered']);
+    expect(cluster.bus.subscribers('s13')).toBe(1);
+    expect(a.node.state).toBe('up');
+  });
+
+  test('A broker that has forgotten one channel is asked for it again.', async () => {
+    let isLost = false;
+    const cluster = new FakeCluster({
+      countsReceivers: false,
+      copies: (_from, _to, channel) => (isLost && channel === 'sx' ? 0 : 1),
+    });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([a.join('x', '1'), b.join('x', '2'), pass(200)]);
+    const asked: string[] = [];
+    const subscribe = a.adapter.subscribe.bind(a.adapter);
+    a.adapter.subscribe = (channels) => {
+      asked.push(...channels);
+      return subscribe(channels);
+    };
+    isLost = true;
+    a.broadcast('x', 'no echo');
+    await pass(12_000);
+    expect(asked).toContain('sx');
+    expect(asked).not.toContain('a');
+    expect(a.node.state).toBe('up');
+  });
+
+  test('A broker without echo is relied on as long as it answers.', async () => {
+    const cluster = new FakeCluster({ echo: false, totalOrder: false, countsReceivers: false });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    expect(a.node.state).toBe('up');
+    a.broadcast('x', 'hi');
+    await pass(30_000);
+    expect(b.member('x', '1')?.received).toEqual(['hi']);
+    a.adapter.ping = () => Promise.reject(new Error('no answer'));
+    await pass(5_000);
+    expect(fallsOf(a)).toEqual(['receive']);
+  });
+
+  test('Two nodes with one id: they take new ones, and hear each other.', async () => {
+    const cluster = new FakeCluster();
+    const bootId = Buffer.alloc(8, 7);
+    const [a, b] = [cluster.add({}, { bootId }), cluster.add({}, { bootId })];
+    expect(a.node.id).toBe(b.node.id);
+    await pass(10_000);
+    expect(a.node.id).not.toBe(b.node.id);
+    expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
+    expect([...a.events, ...b.events].some(([kind]) => kind === 'error')).toBe(true);
+    await Promise.all([a.join('x', '1'), b.join('x', '2'), pass(200)]);
+    a.broadcast('x', 'from a');
+    b.broadcast('x', 'from b');
+    await pass(15_000);
+    expect(a.member('x', '1')?.received).toEqual(['from a', 'from b']);
+    expect(b.member('x', '2')?.received).toEqual(['from b', 'from a']);
+    expect(a.node.infos).toHaveLength(2);
+    expect(b.node.infos).toHaveLength(2);
+  });
+
+  test('Bytes of any kind are counted and dropped, with one error for each sender and minute.', async () => {
+    const cluster = new FakeCluster();
+    const [a] = await cluster.start(1);
+    const stranger = cluster.bus.adapter();
+    stranger.start({
+      receive: () => undefined,
+      up: () => undefined,
+      down: () => undefined,
+      warn: () => undefined,
+    });
+    await pass(10);
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from('{}'),
+      Buffer.alloc(100),
+      Buffer.from([0xc5, 9, ...Buffer.alloc(30)]),
+    ]) {
+      void stranger.publish('a', bytes);
+    }
+    await pass(10);
+    expect(a.node.stats()).toMatchObject({ invalid: 3, unknown: 1 });
+    expect(kinds(a)).toEqual(['error']);
+    expect(a.node.state).toBe('up');
+    await stranger.close();
+  });
+
+  test('A node that was stopped for long declares nobody lost, and the others learn that it is back.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    cluster.bus.cut(b.adapter);
+    await pass(20_000);
+    expect(b.events.filter(([kind, , change]) => kind === 'node' && change === 'lost')).toEqual([]);
+    cluster.bus.mend(b.adapter);
+    await pass(8_000);
+    expect(b.events.filter(([kind, , change]) => kind === 'node' && change === 'lost')).toEqual([]);
+    expect(a.events.at(-1)).toEqual(['node', b.node.id, 'joined']);
+  });
+
+  test('A pool that only publishes is not waited for, until it has a connection.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    await Promise.all([a.join('x', '1'), pass(200)]);
+    cluster.bus.deafen(b.adapter);
+    const count = a.node.outgoing.count('x', undefined);
+    await pass(10);
+    expect(await count).toEqual({ total: 1, answered: 1, missing: [] });
+    b.broadcast('x', 'from a worker');
+    await pass(10);
+    expect(a.member('x', '1')?.received).toEqual(['from a worker']);
+    await pass(10_000);
+    await Promise.all([b.join('x', '2'), pass(200)]);
+    const both = a.node.outgoing.count('x', undefined);
+    await pass(10);
+    expect(await both).toEqual({ total: 2, answered: 2, missing: [] });
+  });
+
+  test('10,000 namespaces take 20 commands, and are all heard again after an outage.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    let commands = 0;
+    const subscribe = b.adapter.subscribe.bind(b.adapter);
+    b.adapter.subscribe = (channels) => {
+      expect(channels.length).toBeLessThanOrEqual(512);
+      commands++;
+      return subscribe(channels);
+    };
+    const joins = Array.from({ length: 10_000 }, (_, index) => b.join(`n${index}`, '1'));
+    await Promise.all([...joins, pass(100)]);
+    expect(commands).toBe(20);
+    cluster.bus.stop();
+    await pass(100);
+    cluster.bus.start();
+    await pass(1_000);
+    expect(b.node.state).toBe('up');
+    expect(cluster.bus.channels).toHaveLength(10_003);
+    a.broadcast('n9999', 'hi');
+    await pass(10);
+    expect(b.member('n9999', '1')?.received).toEqual(['hi']);
+    for (let index = 0; index < 10_000; index++) b.leave(`n${index}`, '1');
+    await pass(3_000);
+    expect(cluster.bus.channels).toHaveLength(3);
+  });
+});

@@ -1,0 +1,211 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { decodeHeader, decodeRecords, encodeBatch, OTHER_VERSION } from '../../src/cluster/batch.js';
+import { Reader, WireError, Writer } from '../../src/cluster/bytes.js';
+import { framesFrom } from '../../src/cluster/frames.js';
+import { HEADER_BYTES, type WireRecord } from '../../src/cluster/wire.js';
+import { encodeFrame } from '../../src/wire/frame.js';
+import { batchOf, GOLDEN } from '../support/golden-batches.js';
+import { Random } from '../support/random.js';
+
+/** Set it to 1000000 for a long run. */
+const FUZZ_ROUNDS = Number(process.env['CLUSTER_FUZZ_ROUNDS'] ?? 20_000);
+
+/** The bytes of version 1, in hexadecimal. Never change a line: add one. */
+const bytesOf = JSON.parse(
+  readFileSync(new URL('golden/version-1.json', import.meta.url), 'utf8'),
+) as Readonly<Record<string, string>>;
+
+const golden = Object.entries(GOLDEN);
+
+/** The records of a batch; `undefined` if it is not valid or of another version. */
+function decode(batch: Buffer): readonly WireRecord[] | undefined {
+  try {
+    const header = decodeHeader(batch);
+    return header === OTHER_VERSION ? undefined : decodeRecords(batch, header).records;
+  } catch (error) {
+    // Nothing else may come out, above all no RangeError of a read past the end.
+    if (!(error instanceof WireError)) throw error;
+    return undefined;
+  }
+}
+
+/** Frames as their payloads, so that equal ones are equal. */
+function plain(records: readonly WireRecord[]): unknown {
+  return records.map((record) => ({
+    ...record,
+    ...('frames' in record && { frames: record.frames.map(({ chunks }) => Buffer.concat(chunks)) }),
+    ...('frame' in record && { frame: Buffer.concat(record.frame.chunks) }),
+  }));
+}
+
+describe('the wire format', () => {
+  test('The golden bytes cover every record.', () => {
+    expect(Object.keys(bytesOf)).toEqual(Object.keys(GOLDEN));
+  });
+
+  test.each(golden)('The bytes of %s are those of version 1.', (name, record) => {
+    expect(batchOf(record).toString('hex')).toBe(bytesOf[name]);
+  });
+
+  test.each(golden)('What is read of %s is what was written.', (name, record) => {
+    const batch = Buffer.from(bytesOf[name]!, 'hex');
+    expect(plain(decode(batch)!)).toEqual(plain([record]));
+    expect(decodeHeader(batch)).toEqual({
+      sender: '0123456789abcdef',
+      sequence: 2 ** 45 + 3,
+      starts: true,
+      headerBytes: HEADER_BYTES,
+    });
+  });
+
+  test.each(golden)('%s that lacks its end is refused, wherever it was cut.', (_name, record) => {
+    const batch = batchOf(record);
+    for (let length = 0; length < batch.length; length++) {
+      expect(decode(batch.subarray(0, length))).toBe(undefined);
+    }
+  });
+
+  test.each(golden)(
+    'A body of %s that is shorter than it should be is refused or is another one.',
+    (_name, record) => {
+      const batch = batchOf(record);
+      for (let length = HEADER_BYTES + 2; length < batch.length; length++) {
+        const cut = Buffer.from(batch.subarray(0, length));
+        cut.writeUInt32BE(length - HEADER_BYTES, 20);
+        expect(decode(cut)).toBe(undefined);
+        // Also with a length of the record that fits, where it takes one byte.
+        if (length - HEADER_BYTES - 1 > 127) continue;
+        cut[HEADER_BYTES] = length - HEADER_BYTES - 1;
+        decode(cut);
+      }
+    },
+  );
+
+  test.each(golden)(
+    'Whatever byte of %s is another one, nothing but a WireError is thrown.',
+    (_name, record) => {
+      const batch = batchOf(record);
+      for (let at = 0; at < batch.length; at++) {
+        for (let value = 0; value < 256; value++) {
+          const flipped = Buffer.from(batch);
+          flipped[at] = value;
+          const records = decode(flipped) ?? [];
+          for (const read of records) assertSendable(read);
+        }
+      }
+    },
+  );
+
+  test('Random bytes are never read past their end.', () => {
+    const random = new Random(1);
+    const batches = golden.map(([, record]) => batchOf(record));
+    for (let round = 0; round < FUZZ_ROUNDS; round++) {
+      const batch = Buffer.from(random.pick(batches));
+      for (let flips = 1 + random.below(4); flips > 0; flips--) {
+        batch[HEADER_BYTES + random.below(batch.length - HEADER_BYTES)] = random.below(256);
+      }
+      for (const record of decode(batch) ?? []) assertSendable(record);
+    }
+  });
+
+  test('A record of an unknown type is skipped and counted, and the others are read.', () => {
+    const records = [
+      { chunks: [Buffer.from([200, 1, 2, 3])], byteLength: 4 },
+      { chunks: [Buffer.of(12)], byteLength: 1 },
+    ];
+    const batch = encodeBatch(Buffer.alloc(8), 1, false, records);
+    expect(decodeRecords(batch, decodeHeader(batch) as never)).toEqual({
+      records: [{ kind: 'bye' }],
+      unknown: 1,
+    });
+  });
+
+  test('Another version is told from garbage, and a longer header is skipped.', () => {
+    const batch = batchOf({ kind: 'bye' });
+    batch[1] = 2;
+    expect(decodeHeader(batch)).toBe(OTHER_VERSION);
+    const bye = batchOf({ kind: 'bye' });
+    const longer = Buffer.concat([
+      bye.subarray(0, HEADER_BYTES),
+      Buffer.alloc(5),
+      bye.subarray(HEADER_BYTES),
+    ]);
+    longer[3] = HEADER_BYTES + 5;
+    expect(decode(longer)).toEqual([{ kind: 'bye' }]);
+  });
+
+  test('Presence that a later version has made longer is read as far as it is known.', () => {
+    const { presence } = GOLDEN['beat'] as Extract<WireRecord, { kind: 'beat' }>;
+    const batch = batchOf({ kind: 'beat', presence });
+    const longer = Buffer.concat([batch, Buffer.from([1, 2, 3])]);
+    longer[HEADER_BYTES]! += 3;
+    longer.writeUInt32BE(longer.length - HEADER_BYTES, 20);
+    expect(decode(longer)).toEqual([{ kind: 'beat', presence }]);
+  });
+
+  test.each([0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000])(
+    'Frames of %i bytes come through.',
+    (length) => {
+      const text = encodeFrame('x'.repeat(length));
+      const bytes = encodeFrame(Buffer.alloc(length, 7));
+      const run = Buffer.concat([...text.chunks, ...bytes.chunks]);
+      const frames = framesFrom(run);
+      expect(frames.map(({ payloadLength }) => payloadLength)).toEqual([length, length]);
+      expect(Buffer.concat(frames.flatMap(({ chunks }) => chunks)).equals(run)).toBe(true);
+      // They do not keep the memory that they came in.
+      expect(frames[0]!.payload.buffer).not.toBe(run.buffer);
+    },
+  );
+
+  test.each([
+    ['masked', [0x81, 0x80, 0, 0, 0, 0]],
+    ['without FIN', [0x01, 0]],
+    ['compressed', [0xc1, 0]],
+    ['a ping', [0x89, 0]],
+    ['a close', [0x88, 0]],
+    ['a continuation', [0x80, 0]],
+    ['a length of 2 bytes that fits one', [0x81, 126, 0, 1, 120]],
+    ['a length of 8 bytes that fits two', [0x81, 127, 0, 0, 0, 0, 0, 0, 0, 1, 120]],
+    ['a length of more than 4 GiB', [0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0]],
+    ['text that is not UTF-8', [0x81, 1, 0xff]],
+    ['a lone first byte', [0x81]],
+    ['half a length', [0x81, 126, 1]],
+  ])('A frame is refused: %s.', (_what, bytes) => {
+    expect(() => framesFrom(Buffer.from(bytes))).toThrow(WireError);
+  });
+
+  test('Numbers and strings of all kinds come through.', () => {
+    const random = new Random(2);
+    for (let round = 0; round < 1_000; round++) {
+      const numbers = Array.from({ length: 5 }, () => Math.floor(2 ** (53 * random.next())) - 1);
+      const strings = Array.from({ length: 5 }, () =>
+        String.fromCharCode(...Array.from({ length: random.below(5) }, () => random.below(0x10000))),
+      );
+      const writer = new Writer().strings(strings);
+      for (const number of numbers) writer.varint(number);
+      const reader = new Reader(writer.end());
+      expect(reader.strings()).toEqual(strings);
+      expect(numbers.map(() => reader.varint())).toEqual(numbers);
+      reader.finish();
+    }
+  });
+
+  test('A number that is too long, and a list that is longer than its bytes, are refused.', () => {
+    expect(() => new Reader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
+    // Two forms of one number would be two batches of one meaning.
+    expect(() => new Reader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
+    const many = new Writer().varint(2 ** 40).end();
+    expect(() => new Reader(many).strings()).toThrow(WireError);
+  });
+});
+
+/** What came through can be written to a client: whole frames, valid text, a close that can be sent. */
+function assertSendable(record: WireRecord): void {
+  const frames = record.kind === 'frames' ? record.frames : record.kind === 'send' ? [record.frame] : [];
+  for (const { chunks, byteLength, payloadLength } of frames) {
+    const bytes = Buffer.concat(chunks);
+    if (bytes.length !== byteLength || payloadLength > byteLength) throw new Error('Not a whole frame');
+    framesFrom(bytes);
+  }
+}

@@ -1,0 +1,252 @@
+import { afterEach, vi } from 'vitest';
+import { ClusterNode } from '../../src/cluster/cluster-node.js';
+import type { ClusterAdapter } from '../../src/cluster/adapter.js';
+import { resolveClusterOptions, type ClusterOptions } from '../../src/cluster/cluster-options.js';
+import type { Degradation, NodeChange, NodeInfo, Recovery } from '../../src/cluster/cluster-info.js';
+import type { LocalNode } from '../../src/cluster/local-node.js';
+import { EVERYBODY, type Closing, type Target } from '../../src/cluster/wire.js';
+import { ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
+import { memoryBus, type MemoryBus, type MemoryBusOptions } from '../../src/testing.js';
+import { encodeFrame, type Frame } from '../../src/wire/frame.js';
+import { useFakeClock } from './fake-clock.js';
+
+/** A member of a fake pool. */
+export interface FakeMember {
+  readonly namespace: string;
+  readonly id: string;
+  readonly received: string[];
+  readonly rooms: Set<string>;
+  closedWith: number | undefined;
+}
+
+/** Everything a fake pool was told. */
+export type ClusterEvent =
+  | readonly ['node', string, NodeChange]
+  | readonly ['degraded', Degradation['stage']]
+  | readonly ['recovered', Recovery]
+  | readonly ['error', Error];
+
+/** One node with a pool that only remembers: members and rooms in maps, text messages in arrays. */
+export class FakeNode implements LocalNode {
+  readonly node: ClusterNode;
+  readonly adapter: ClusterAdapter;
+  readonly members = new Map<string, Map<string, FakeMember>>();
+  readonly events: ClusterEvent[] = [];
+  draining: LocalNode['draining'];
+  #isScheduled = false;
+
+  constructor(
+    adapter: ClusterAdapter,
+    options: ClusterOptions = {},
+    { isExclusive = false, bootId = undefined as Buffer | undefined } = {},
+  ) {
+    this.adapter = adapter;
+    const settings = resolveClusterOptions(options);
+    const schedule = (): void => this.#schedule();
+    this.node = new ClusterNode({ adapter, settings, local: this, isExclusive, schedule, bootId });
+  }
+
+  get connections(): number {
+    return [...this.members.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  get namespaces(): number {
+    return this.members.size;
+  }
+
+  /** Also those that have left. */
+  readonly everyMember: FakeMember[] = [];
+
+  /** Adds a member, as a pool does. */
+  join(namespace: string, id: string, ...rooms: readonly string[]): Promise<void> {
+    let members = this.members.get(namespace);
+    if (members === undefined) this.members.set(namespace, (members = new Map<string, FakeMember>()));
+    members.set(id, { namespace, id, received: [], rooms: new Set(rooms), closedWith: undefined });
+    this.everyMember.push(members.get(id)!);
+    return this.node.joined(namespace, id);
+  }
+
+  /** The member leaves. */
+  leave(namespace: string, id: string): void {
+    const members = this.members.get(namespace);
+    if (members?.delete(id) !== true) return;
+    this.node.gone(namespace, id);
+    if (members.size > 0) return;
+    this.members.delete(namespace);
+    this.node.emptied(namespace);
+  }
+
+  member(namespace: string, id: string): FakeMember | undefined {
+    return this.members.get(namespace)?.get(id);
+  }
+
+  /** A broadcast to this node and the others. */
+  broadcast(namespace: string, text: string, target: Partial<Target> = {}): void {
+    const frame = encodeFrame(text);
+    this.deliver(namespace, { ...EVERYBODY, ...target }, [frame]);
+    this.node.outgoing.broadcast(namespace, { ...EVERYBODY, ...target }, frame);
+  }
+
+  sendRemote(namespace: string, id: string, text: string): Promise<boolean> {
+    return this.node.outgoing.send(namespace, id, encodeFrame(text), undefined, undefined);
+  }
+
+  deliver(namespace: string, target: Target, frames: readonly Frame[]): void {
+    for (const [id, member] of this.members.get(namespace) ?? []) {
+      if (!isMeant(id, member, target)) continue;
+      for (const frame of frames) member.received.push(frame.payload.toString());
+      if (target.close) member.closedWith = target.close.code;
+    }
+  }
+
+  send(namespace: string, id: string, frame: Frame): Promise<boolean> | undefined {
+    const member = this.member(namespace, id);
+    if (member === undefined) return undefined;
+    member.received.push(frame.payload.toString());
+    return Promise.resolve(true);
+  }
+
+  close(namespace: string, id: string, { code }: Closing): boolean {
+    const member = this.member(namespace, id);
+    if (member !== undefined) member.closedWith = code;
+    return member !== undefined;
+  }
+
+  closeAll(namespace: string, target: Target): void {
+    this.deliver(namespace, target, []);
+  }
+
+  has(namespace: string, id: string): boolean {
+    return this.member(namespace, id) !== undefined;
+  }
+
+  count(namespace: string, rooms: readonly string[] | undefined): number {
+    const members = [...(this.members.get(namespace)?.values() ?? [])];
+    return members.filter((member) => rooms?.some((room) => member.rooms.has(room)) ?? true).length;
+  }
+
+  replace(namespace: string, id: string): void {
+    this.leave(namespace, id);
+  }
+
+  onNode({ id }: NodeInfo, change: NodeChange): void {
+    this.events.push(['node', id, change]);
+  }
+
+  onDegraded({ stage }: Degradation): void {
+    this.events.push(['degraded', stage]);
+  }
+
+  onRecovered(recovery: Recovery): void {
+    this.events.push(['recovered', recovery]);
+  }
+
+  onError(error: Error): void {
+    this.events.push(['error', error]);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.node.flush();
+    });
+  }
+}
+
+function isMeant(id: string, member: FakeMember, { rooms, exceptRooms, exceptions }: Target): boolean {
+  if (exceptions.includes(id) || exceptRooms.some((room) => member.rooms.has(room))) return false;
+  return rooms?.some((room) => member.rooms.has(room)) ?? true;
+}
+
+const clusters: { leave(): Promise<void> }[] = [];
+
+/** Has all tests of the surrounding `describe` run by a fake clock, and all their clusters end with them. */
+export function useFakeClusters(): void {
+  useFakeClock();
+  afterEach(async () => {
+    for (const cluster of clusters.splice(0)) await cluster.leave();
+  });
+}
+
+/** Nodes of one bus. To be used with `useFakeClusters`. */
+export class FakeCluster {
+  readonly bus: MemoryBus;
+  readonly nodes: FakeNode[] = [];
+  readonly #options: ClusterOptions;
+  readonly #kind: ConstructorParameters<typeof FakeNode>[2];
+
+  constructor(
+    bus: MemoryBusOptions = {},
+    options: ClusterOptions = {},
+    kind: ConstructorParameters<typeof FakeNode>[2] = {},
+  ) {
+    this.bus = memoryBus(bus);
+    this.#options = options;
+    this.#kind = kind;
+    clusters.push(this);
+  }
+
+  add(options: ClusterOptions = {}, kind = this.#kind): FakeNode {
+    const node = new FakeNode(this.bus.adapter(), { ...this.#options, ...options }, kind);
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** The process of a node ends without a word. */
+  bury(node: FakeNode): void {
+    this.bus.cut(node.adapter);
+    void node.node.leave();
+  }
+
+  /** That many nodes, once they know each other. */
+  async start<Length extends 1 | 2 | 3>(length: Length): Promise<Tuple[Length]> {
+    const nodes = Array.from({ length }, (_, index) => this.add({ nodeName: `node ${index}` }));
+    await pass(500);
+    return nodes as unknown as Tuple[Length];
+  }
+
+  async leave(): Promise<void> {
+    const left = Promise.all(this.nodes.map(({ node }) => node.leave()));
+    await pass(6_000);
+    await left;
+  }
+}
+
+interface Tuple {
+  1: [FakeNode];
+  2: [FakeNode, FakeNode];
+  3: [FakeNode, FakeNode, FakeNode];
+}
+
+/** Pools of one bus that know each other. To be used with `useFakeClusters`. */
+export async function poolsOn<Length extends 1 | 2 | 3>(
+  bus: MemoryBus,
+  length: Length,
+  options: ConnectionsPoolOptions = {},
+): Promise<readonly ConnectionsPool[] & { length: Length }> {
+  const pools = Array.from(
+    { length },
+    (_, index) =>
+      new ConnectionsPool({
+        ...options,
+        adapter: bus.adapter(),
+        cluster: { nodeName: `node ${index}`, ...options.cluster },
+      }),
+  );
+  clusters.push({
+    leave: async () => {
+      const left = Promise.all(pools.map((pool) => pool.cluster.leave()));
+      await pass(6_000);
+      await left;
+    },
+  });
+  await pass(500);
+  return pools as unknown as readonly ConnectionsPool[] & { length: Length };
+}
+
+/** Has the fake clock go on. */
+export async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
