@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import prettier from 'prettier';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Connection, ConnectionsPool } from '../src/index.js';
 import { apiPage, exportedNames } from './support/api-page.js';
 import { compile } from './support/compile.js';
 import { GLOBALS } from './support/docs-globals.js';
@@ -136,18 +135,12 @@ describe('completeness', () => {
     await expect(text).toMatchFileSnapshot(file);
   });
 
-  test('the page of the API has every export, and every member of the classes', () => {
+  test('the page of the API has every export of every door', () => {
     const { text } = page('api.md');
-    const missing = exportedNames().filter(({ name }) => !text.includes(`\n### ${name}\n`));
+    const missing = exportedNames()
+      .map(({ name }) => name)
+      .filter((name) => !text.includes(`\n### ${name}\n`));
     expect(missing).toEqual([]);
-    const names = [Connection, ConnectionsPool].flatMap(({ prototype }) =>
-      Object.getOwnPropertyNames(prototype),
-    );
-    const isProtected = new Set(['assertMessage', 'onError']);
-    const missingMembers = names.filter(
-      (name) => !isProtected.has(name) && !new RegExp(`^- \`${name}\\b`, 'm').test(text),
-    );
-    expect(missingMembers).toEqual([]);
   });
 
   test('the pages say of every figure of stats() which kind it is', () => {

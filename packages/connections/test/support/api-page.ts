@@ -1,9 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type TypeScript from 'typescript';
 import { PACKAGE } from './docs.js';
 
 const ts = createRequire(import.meta.url)('typescript') as typeof TypeScript;
+
+const manifest = JSON.parse(readFileSync(path.join(PACKAGE, 'package.json'), 'utf8')) as {
+  readonly exports: Readonly<Record<string, unknown>>;
+};
 
 type Documented =
   | TypeScript.ClassDeclaration
@@ -16,6 +21,8 @@ type Member = TypeScript.ClassElement | TypeScript.TypeElement | TypeScript.Obje
 /** One name that the package exports. */
 export interface ExportedName {
   readonly name: string;
+  /** It cannot be used as a value, such as a class that only the library makes. */
+  readonly isType: boolean;
   readonly declaration: Documented;
 }
 
@@ -29,6 +36,9 @@ const KINDS: readonly (readonly [title: string, kinds: readonly TypeScript.Synta
     [ts.SyntaxKind.InterfaceDeclaration, ts.SyntaxKind.TypeAliasDeclaration],
   ],
 ];
+
+/** All that can be imported, `package.json` aside. */
+const DOORS = Object.keys(manifest.exports).filter((door) => !door.endsWith('.json')) as ['.', ...string[]];
 
 const TAGS: Readonly<Record<string, string>> = {
   param: '',
@@ -45,7 +55,10 @@ Everything that \`@soketi/connections\` exports, made from the docstrings that y
 have types of your choice: see [extending](extending.md).
 `;
 
-const program = ts.createProgram([path.join(PACKAGE, 'src', 'index.ts')], {
+const sourceOf = (door: string): string =>
+  path.join(PACKAGE, 'src', door === '.' ? 'index.ts' : `${path.basename(door)}.ts`);
+
+const program = ts.createProgram(DOORS.map(sourceOf), {
   module: ts.ModuleKind.NodeNext,
   target: ts.ScriptTarget.ES2022,
   strict: true,
@@ -53,27 +66,39 @@ const program = ts.createProgram([path.join(PACKAGE, 'src', 'index.ts')], {
 });
 const checker = program.getTypeChecker();
 
-/** Every export of the package, in the order of its door. */
+/** Every export of the package, in the order of its doors. */
 export function exportedNames(): ExportedName[] {
-  const door = program.getSourceFile(path.join(PACKAGE, 'src', 'index.ts'))!;
-  return checker.getExportsOfModule(checker.getSymbolAtLocation(door)!).map((symbol) => {
-    const { flags } = symbol;
+  return DOORS.flatMap(exportsOf);
+}
+
+function exportsOf(door: string): ExportedName[] {
+  const module = checker.getSymbolAtLocation(program.getSourceFile(sourceOf(door))!)!;
+  return checker.getExportsOfModule(module).map((symbol) => {
+    const { flags, declarations = [] } = symbol;
     const target = flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
-    return { name: symbol.name, declaration: target.declarations![0] as Documented };
+    const isType = declarations.some((from) => ts.isExportSpecifier(from) && isTypeOnly(from));
+    return { name: symbol.name, isType, declaration: target.declarations![0] as Documented };
   });
+}
+
+function isTypeOnly(specifier: TypeScript.ExportSpecifier): boolean {
+  return specifier.isTypeOnly || specifier.parent.parent.isTypeOnly;
 }
 
 /** The page that says what each export is. */
 export function apiPage(): string {
-  const names = exportedNames();
+  const [main, ...others] = DOORS;
   const groups = KINDS.map(([title, kinds]) => {
-    const members = names.filter(({ declaration }) => kinds.includes(declaration.kind));
-    return `## ${title}\n\n${members.map(sectionOf).join('\n\n')}`;
+    const names = exportsOf(main).filter(({ declaration }) => kinds.includes(declaration.kind));
+    return `## ${title}\n\n${names.map(sectionOf).join('\n\n')}`;
   });
-  return `${INTRODUCTION}\n${groups.join('\n\n')}\n`;
+  const doors = others.map((door) => {
+    return `## ${path.posix.join('@soketi/connections', door)}\n\n${exportsOf(door).map(sectionOf).join('\n\n')}`;
+  });
+  return `${INTRODUCTION}\n${[...groups, ...doors].join('\n\n')}\n`;
 }
 
-function sectionOf({ name, declaration }: ExportedName): string {
+function sectionOf({ name, isType, declaration }: ExportedName): string {
   const commented = ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration;
   const also = exportedBasesOf(declaration).map((base) => `[${base}](#${base.toLowerCase()})`);
   const inherits = also.length === 0 ? '' : `Has the members of ${also.join(' and ')} too.`;
@@ -82,7 +107,7 @@ function sectionOf({ name, declaration }: ExportedName): string {
     signatureOf(name, declaration),
     textOf(commented),
     inherits,
-    listOf(declaration),
+    listOf(declaration, isType),
   ];
   return parts.filter((part) => part !== '').join('\n\n');
 }
@@ -96,8 +121,9 @@ function signatureOf(name: string, declaration: Documented): string {
 }
 
 /** Its members, each with its text. */
-function listOf(declaration: Documented): string {
+function listOf(declaration: Documented, isType: boolean): string {
   return membersOf(declaration)
+    .filter((member) => !(isType && ts.isConstructorDeclaration(member)))
     .map((member) => {
       const text = textOf(member);
       return `- \`${headOf(member)}\`${text === '' ? '' : `\n\n${text.replaceAll(/^(?=.)/gm, '  ')}`}`;

@@ -24,6 +24,7 @@ declare global {
   var ConnectionsPool: typeof library.ConnectionsPool;
   var acceptConnections: typeof library.acceptConnections;
   var gracefulShutdown: typeof library.gracefulShutdown;
+  var adapter: library.ClusterAdapter;
   var id: string;
   var user: string;
   var senderId: string;
