@@ -26,7 +26,8 @@ const ROOMS = [
   ['connections-pool'],
   ['accepting/'],
   ['interfaces'],
-  ['index', 'testing'],
+  ['ipc/'],
+  ['index', 'testing', 'ipc'],
 ];
 /** Files with a place of their own, apart from their folder. */
 const APART = ROOMS.flat().filter((name) => /.[/]./.test(name));

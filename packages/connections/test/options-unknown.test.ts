@@ -3,7 +3,7 @@ import { ConnectionsPool } from '../src/index.js';
 
 const POOL =
   'onDuplicate, idleTimeout, closeTimeout, maxBufferedBytes, onSlow, compression, heartbeat, maxFlushMs, ' +
-  'maxRoomsPerConnection, conflateAboveBytes, rateLimit';
+  'maxRoomsPerConnection, conflateAboveBytes, rateLimit, adapter, cluster';
 
 test.each<[string, object, string]>([
   ['maxBufferdBytes', { maxBufferdBytes: 5 }, `in the pool options. Valid options: ${POOL}`],

@@ -226,6 +226,32 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
     `,
     printed: '{"hello":"world"}\n1 1012 true\n',
   },
+  './ipc': {
+    program: `
+      import { ConnectionsError, type ClusterAdapter } from '@soketi/connections';
+      import {
+        ipcAdapter,
+        relayWorkers,
+        type IpcAdapterOptions,
+        type WorkerRelay,
+        type WorkerRelayOptions,
+      } from '@soketi/connections/ipc';
+
+      const adapterOptions: IpcAdapterOptions = { prefix: 'chat' };
+      const relayOptions: WorkerRelayOptions = { maxUnsentBytes: 1_000_000 };
+      const relay: WorkerRelay = relayWorkers(relayOptions);
+      console.log(relay.dropped);
+      relay.close();
+      try {
+        const adapter: ClusterAdapter = ipcAdapter(adapterOptions);
+        console.log(adapter.traits.echo);
+      } catch (error) {
+        // Not in a worker.
+        console.log(error instanceof ConnectionsError, error instanceof Error);
+      }
+    `,
+    printed: '0\nfalse true\n',
+  },
 };
 
 /** Where both doors are open, their classes are one type: private members would tell two apart. */

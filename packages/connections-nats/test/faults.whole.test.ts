@@ -1,0 +1,185 @@
+import { describe, expect, test } from 'vitest';
+import { failOnUncaught } from '../../connections/test/support/no-uncaught.js';
+import { onTestFinished } from '../../connections/test/support/on-test-finished.js';
+import { RecordedLink } from '../../connections/test/support/recorded-link.js';
+import { describeWith } from '../../connections/test/support/requires.js';
+import { TcpProxy } from '../../connections/test/support/tcp-proxy.js';
+import { natsAdapter } from '../src/index.js';
+import { LIBRARIES, type NatsOptions } from './support/connections.js';
+import { NatsServer } from './support/nats-server.js';
+
+/*
+ * What a NATS server can do to an adapter, over real servers. Nothing of it ends the process.
+ */
+
+const OUTAGE_MS = 300;
+const WAIT = { timeout: 10_000 };
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const permissionsOf = (subjects: string): string =>
+  `authorization { users = [ { user: chat, password: secret, permissions: { publish: "${subjects}", subscribe: "${subjects}" } } ] }`;
+
+describeWith(['nats-server'], 'faults of NATS', () => {
+  failOnUncaught();
+
+  async function startServer(settings?: string): Promise<NatsServer> {
+    const server = await NatsServer.start(settings);
+    onTestFinished(() => server.stop());
+    return server;
+  }
+
+  describe.each(LIBRARIES)('$name', (library) => {
+    const { name } = library;
+
+    /** Its link does what the cluster layer does: it subscribes again with each `up`. */
+    async function startNode(options: NatsOptions) {
+      const connection = await library.connect(options);
+      const adapter = natsAdapter({ connection });
+      onTestFinished(async () => {
+        await adapter.close();
+        await connection.close();
+      });
+      const link = new RecordedLink();
+      const refusals: unknown[] = [];
+      const up = link.up.bind(link);
+      link.up = () => {
+        adapter.subscribe(['c']).then(up, (error: unknown) => refusals.push(error));
+      };
+      adapter.start(link);
+      await link.untilUp();
+      const echo = async (text: string): Promise<void> => {
+        await link.untilUp();
+        await adapter.publish('c', Buffer.from(text));
+        await link.until(() => link.texts('c').includes(text));
+      };
+      return { adapter, connection, link, refusals, echo };
+    }
+
+    test(`a server that is killed while messages are published settles all of them: ${name}`, async () => {
+      const server = await startServer();
+      const node = await startNode({ port: server.port });
+      const outcomes: Promise<string>[] = [];
+      const load = setInterval(() => {
+        for (let message = 0; message < 50; message++) {
+          const published = node.adapter.publish('c', Buffer.from(`${outcomes.length}`));
+          outcomes.push(published.then(() => 'answered').catch(() => 'rejected'));
+        }
+      }, 1);
+      await expect.poll(() => outcomes.length).toBeGreaterThan(0);
+      await outcomes[0];
+      await server.kill();
+      await node.link.untilDown();
+      clearInterval(load);
+      expect((await Promise.all(outcomes)).includes('answered')).toBe(true);
+      await sleep(OUTAGE_MS);
+      await server.start();
+      await node.echo('again');
+      const numbers = node.link.texts('c').slice(0, -1).map(Number);
+      expect(numbers).toEqual(numbers.map((_, index) => index));
+    });
+
+    test(`a server that stands still delays answers, and loses nothing: ${name}`, async () => {
+      const server = await startServer();
+      const node = await startNode({ port: server.port });
+      await server.freeze();
+      const published = node.adapter.publish('c', Buffer.from('1'));
+      const outcome = await Promise.race([published, sleep(OUTAGE_MS).then(() => 'delayed')]);
+      expect(outcome).toBe('delayed');
+      server.signal('SIGCONT');
+      await published;
+      await node.echo('2');
+      expect(node.link.texts('c')).toEqual(['1', '2']);
+      expect(node.link.downs).toEqual([]);
+    });
+
+    test(`permissions that are revoked live are down with their reason, and up when granted again: ${name}`, async () => {
+      const server = await startServer(permissionsOf('soketi.>'));
+      const node = await startNode({ port: server.port, user: 'chat', pass: 'secret' });
+      await server.configure(permissionsOf('other.>'));
+      server.signal('SIGHUP');
+      await node.link.untilDown();
+      await expect.poll(() => node.refusals.length, WAIT).toBeGreaterThan(0);
+      expect(String(node.refusals[0])).toMatch(/permission/i);
+      await server.configure(permissionsOf('soketi.>'));
+      server.signal('SIGHUP');
+      // As the cluster layer does: until it succeeds.
+      await expect
+        .poll(
+          () =>
+            node.adapter
+              .subscribe(['c'])
+              .then(() => 'subscribed')
+              .catch(String),
+          WAIT,
+        )
+        .toBe('subscribed');
+      node.link.isUp = true;
+      await node.echo('again');
+    });
+
+    test(`a connection that gives up is warned about, then down for good: ${name}`, async () => {
+      const server = await startServer();
+      const node = await startNode({ port: server.port, maxReconnectAttempts: 2 });
+      expect(node.link.warnings.map(String).join()).toMatch(/maxReconnectAttempts/);
+      await server.kill();
+      await node.connection.closed();
+      expect(node.link.isUp).toBe(false);
+      await server.start();
+      for (const call of [
+        node.adapter.publish('c', Buffer.from('')),
+        node.adapter.subscribe(['c']),
+        node.adapter.ping!(),
+      ])
+        await expect(call).rejects.toThrow(Error);
+      node.adapter.resubscribe();
+      await node.adapter.close();
+      expect(node.link.ups).toBe(1);
+    });
+
+    test(`noEcho is warned about, and known: ${name}`, async () => {
+      const server = await startServer();
+      const node = await startNode({ port: server.port, noEcho: true });
+      expect(node.link.warnings.map(String).join()).toMatch(/noEcho/);
+      expect(node.adapter.traits.echo).toBe(false);
+      await node.adapter.ping!();
+      await node.adapter.publish('c', Buffer.from(''));
+      await node.adapter.ping!();
+      expect(node.link.total).toBe(0);
+    });
+
+    test(`a connection that is set up as it should be is warned about nothing: ${name}`, async () => {
+      const server = await startServer();
+      const node = await startNode({ port: server.port });
+      await node.echo('1');
+      expect(node.link.warnings).toEqual([]);
+      expect(node.adapter.traits).toMatchObject({ echo: true, totalOrder: false, countsReceivers: false });
+    });
+
+    test(`the longest message is what the server says, and a longer one rejects without harm: ${name}`, async () => {
+      const server = await startServer('max_payload: 100000');
+      const node = await startNode({ port: server.port });
+      expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
+      await expect(node.adapter.publish('c', Buffer.alloc(100_001))).rejects.toThrow(Error);
+      await node.adapter.publish('c', Buffer.alloc(100_000));
+      await node.link.until(() => node.link.total === 1);
+      expect(node.link.downs).toEqual([]);
+      await server.kill();
+      await node.link.untilDown();
+      expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
+    });
+
+    test(`a link that is half open rejects within five seconds, and resubscribe alone cannot end it: ${name}`, async () => {
+      const server = await startServer();
+      const proxy = await TcpProxy.start(server.port);
+      onTestFinished(() => proxy.stop());
+      const node = await startNode({ port: proxy.port });
+      proxy.swallow();
+      await expect(node.adapter.publish('c', Buffer.from('lost'))).rejects.toThrow(/in time/);
+      node.adapter.resubscribe();
+      await node.link.untilDown();
+      // The client notices by its own pings, after minutes by default. Here its owner does.
+      await (node.connection as unknown as { reconnect(): Promise<void> }).reconnect();
+      await node.echo('again');
+    });
+  });
+});

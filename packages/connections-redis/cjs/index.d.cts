@@ -1,0 +1,3 @@
+// @ts-ignore -- until TypeScript 5.8 a CommonJS file must not name an ES module; Node has been able to since 20.19.
+import adapter = require('../dist/index.js');
+export = adapter;

@@ -1,0 +1,94 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Redis as Ioredis6 } from 'ioredis';
+import { Redis as Ioredis5 } from 'ioredis-5';
+import { Redis as Iovalkey } from 'iovalkey';
+import { expect, test } from 'vitest';
+import { freePort } from '../../connections/test/support/free-port.js';
+import { failOnUncaught } from '../../connections/test/support/no-uncaught.js';
+import { onTestFinished } from '../../connections/test/support/on-test-finished.js';
+import { RecordedLink } from '../../connections/test/support/recorded-link.js';
+import { describeWith } from '../../connections/test/support/requires.js';
+import { ServerProgram } from '../../connections/test/support/server-program.js';
+import { redisAdapter } from '../src/index.js';
+import { RedisServer } from './support/redis-server.js';
+
+const MASTER = 'chat';
+const WAIT = { timeout: 15_000 };
+
+/** A Sentinel that notices at once, and decides alone. Resolves with its port. */
+async function startSentinel(master: RedisServer): Promise<number> {
+  const port = await freePort();
+  const file = path.join(master.folder, 'sentinel.conf');
+  const settings = [
+    `port ${port}`,
+    'bind 127.0.0.1',
+    `sentinel monitor ${MASTER} 127.0.0.1 ${master.port} 1`,
+    `sentinel down-after-milliseconds ${MASTER} 300`,
+    `sentinel failover-timeout ${MASTER} 1000`,
+  ];
+  await writeFile(file, settings.join('\n'));
+  const sentinel = new ServerProgram('redis-sentinel', [file], /\+monitor/);
+  onTestFinished(() => sentinel.kill());
+  await sentinel.start();
+  return port;
+}
+
+async function startNode(Client: typeof Ioredis6, sentinel: number, channel: string) {
+  const create = (failoverDetector: boolean) => {
+    const client = new Client({
+      sentinels: [{ host: '127.0.0.1', port: sentinel }],
+      name: MASTER,
+      failoverDetector,
+      lazyConnect: true,
+      retryStrategy: () => 50,
+      sentinelRetryStrategy: () => 50,
+    });
+    client.on('error', () => undefined);
+    return client;
+  };
+  // The client hears of the failover. The connection that receives does not, as after a network fault.
+  const client = create(true);
+  const adapter = redisAdapter({ client, subscriber: create(false) });
+  onTestFinished(async () => {
+    await adapter.close();
+    client.disconnect();
+  });
+  const link = new RecordedLink();
+  await client.connect();
+  adapter.start(link);
+  await link.untilUp();
+  await adapter.subscribe([channel]);
+  return { adapter, client, link, channel };
+}
+
+const CLIENTS = [Ioredis5, Ioredis6, Iovalkey] as unknown as readonly (typeof Ioredis6)[];
+
+describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () => {
+  failOnUncaught();
+
+  test('a subscriber that stays with the old master hears nothing, until resubscribe finds the new one', async () => {
+    const master = await RedisServer.start('--repl-diskless-sync-delay', '0');
+    onTestFinished(() => master.stop());
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', `${master.port}`);
+    onTestFinished(() => replica.stop());
+    await expect.poll(() => replica.command('INFO', 'replication'), WAIT).toMatch(/master_link_status:up/);
+    const sentinel = await startSentinel(master);
+    const nodes = await Promise.all(CLIENTS.map((Client, index) => startNode(Client, sentinel, `${index}`)));
+
+    await master.freeze();
+    await expect.poll(() => replica.command('INFO', 'replication'), WAIT).toMatch(/role:master/);
+    for (const { adapter, client, link, channel } of nodes) {
+      await expect.poll(() => client.status === 'ready' && client.stream.remotePort, WAIT).toBe(replica.port);
+      await link.untilUp();
+      expect(await adapter.publish(channel, Buffer.from('nobody hears this'))).toBe(0);
+      const { ups } = link;
+      adapter.resubscribe();
+      await link.until(() => link.ups > ups && link.isUp);
+      await adapter.subscribe([channel]);
+      expect(await adapter.publish(channel, Buffer.from('heard'))).toBe(1);
+      await link.until(() => link.total > 0);
+      expect(link.texts(channel)).toEqual(['heard']);
+    }
+  });
+});

@@ -1,0 +1,97 @@
+import { expect, test } from 'vitest';
+import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
+import { Relay } from '../../src/ipc/relay-workers.js';
+import { FakeCluster } from '../support/ipc-channels.js';
+import { RecordedLink } from '../support/recorded-link.js';
+
+const MAX_UNSENT_BYTES = 100_000;
+
+async function start(cluster: FakeCluster) {
+  const worker = cluster.fork('advanced');
+  const [adapter, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
+  adapter.start(link);
+  await link.untilUp();
+  await adapter.subscribe(['c']);
+  return { worker, adapter, link };
+}
+
+test('a worker that does not read loses messages, the primary no memory, and the others nothing', async () => {
+  const cluster = new FakeCluster();
+  const relay = new Relay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, stuck, other] = [await start(cluster), await start(cluster), await start(cluster)];
+  stuck.worker.isStuck = true;
+  for (let index = 0; index < 100; index++) await publisher.adapter.publish('c', Buffer.alloc(10_000));
+  await other.link.until(() => other.link.total === 100);
+  expect(stuck.worker.unread.length).toBe(9);
+  expect(relay.dropped).toBe(91);
+});
+
+test('a worker that is gone receives nothing more', async () => {
+  const cluster = new FakeCluster();
+  new Relay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, gone] = [await start(cluster), await start(cluster)];
+  gone.worker.isStuck = true;
+  cluster.emit('disconnect', gone.worker);
+  cluster.emit('exit', gone.worker);
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await publisher.link.until(() => publisher.link.total === 1);
+  expect(gone.worker.unread).toEqual([]);
+});
+
+test('an adapter that is closed receives nothing more', async () => {
+  const cluster = new FakeCluster();
+  new Relay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, closed] = [await start(cluster), await start(cluster)];
+  await closed.adapter.close();
+  await new Promise(setImmediate);
+  closed.worker.isStuck = true;
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await publisher.link.until(() => publisher.link.total === 1);
+  expect(closed.worker.unread).toEqual([]);
+});
+
+/** Objects that throw when they are made a string or a number, as they can come with `serialization: 'advanced'`. */
+const THROWING = { toString: 1, valueOf: 1 };
+
+const KIND = 'soketi:relay';
+const strange: readonly unknown[] = [
+  ...[
+    null,
+    0,
+    'text',
+    [],
+    {},
+    { [KIND]: null },
+    { [KIND]: 'message' },
+    { [KIND]: THROWING, prefix: THROWING },
+  ],
+  { [KIND]: 'hello', prefix: 'soketi', session: THROWING, probe: THROWING },
+  { [KIND]: 'hello', prefix: THROWING },
+  ...['subscribe', 'unsubscribe'].flatMap((kind) => [
+    { [KIND]: kind, prefix: 'soketi' },
+    { [KIND]: kind, prefix: 'soketi', channels: 5 },
+    { [KIND]: kind, prefix: 'soketi', channels: [THROWING, null, 5, []], request: THROWING },
+  ]),
+  ...[undefined, null, 5, THROWING, {}, [], { type: 'Buffer', data: [1] }, new Float64Array(1)].flatMap(
+    (data) => [
+      { [KIND]: 'message', prefix: 'soketi', channel: 'c', data },
+      { [KIND]: 'message', prefix: 'soketi', channel: THROWING, data },
+    ],
+  ),
+  { [KIND]: 'done', prefix: 'soketi', request: 1 },
+  { [KIND]: '__proto__', prefix: '__proto__' },
+];
+
+test('a worker can send to the primary what it likes, and the others go on', async () => {
+  const cluster = new FakeCluster();
+  new Relay(cluster, MAX_UNSENT_BYTES);
+  const [one, other] = [await start(cluster), await start(cluster)];
+  const stranger = cluster.fork('advanced');
+  for (const worker of [stranger, stranger, one.worker]) {
+    for (const message of strange) cluster.emit('message', worker, message);
+  }
+  await one.adapter.subscribe(['c']);
+  await other.adapter.publish('c', Buffer.from('1'));
+  await one.link.until(() => one.link.total === 1);
+  expect(one.link.texts('c')).toEqual(['1']);
+});

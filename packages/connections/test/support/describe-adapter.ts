@@ -1,0 +1,393 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import type { ClusterAdapter } from '../../src/index.js';
+import { onTestFinished } from './on-test-finished.js';
+import { failOnUncaught } from './no-uncaught.js';
+import { RecordedLink } from './recorded-link.js';
+
+/*
+ * What every adapter must do: the contract of `ClusterAdapter`, as tests.
+ */
+
+/** One node: an adapter that is not started yet, over a connection that belongs to the user. */
+export interface AdapterNode {
+  readonly adapter: ClusterAdapter;
+  /** How many listeners the user's connection has. */
+  readonly listeners: () => number;
+  /** Whether the user's connection works. */
+  isConnected(): Promise<boolean>;
+  /** Ends the user's connection. */
+  readonly end: () => Promise<void> | void;
+}
+
+/** A broker, and how to make nodes on it. */
+export interface AdapterHarness {
+  node(): Promise<AdapterNode>;
+  /** It may rely on a link that does not throw, because nothing but the link is called with it. */
+  readonly trustsLink?: boolean;
+  /** Takes the broker away and brings it back; not where it cannot be away. */
+  readonly broker?: { readonly kill: () => Promise<void> | void; readonly start: () => Promise<void> | void };
+}
+
+/** Names that mean something to a broker, to a parser or to a string function. */
+const HOSTILE_CHANNELS: readonly string[] = [
+  ...[
+    '',
+    ' ',
+    '.',
+    '..',
+    '*',
+    '>',
+    '?',
+    '[a-z]',
+    '%',
+    '%20',
+    ':',
+    '__proto__',
+    'constructor',
+    '{a}',
+    '$SYS.>',
+  ],
+  ...[
+    'a',
+    'A',
+    'a.b',
+    'a..b',
+    'a.*',
+    'a.>',
+    'a b',
+    'a\tb',
+    'a\nb',
+    'a\r\nPUBLISH x 1\r\n',
+    'a\0b',
+    '\0',
+    'a:b',
+  ],
+  ...[
+    'é',
+    'e\u0301',
+    '\u{1f600}',
+    '\u2028',
+    '\ufeff',
+    '\ufffd',
+    '_',
+    '-',
+    '=',
+    'YQ',
+    'YQ==',
+    'a%2Eb',
+    'a_2Eb',
+  ],
+  ...['x'.repeat(255), 'x'.repeat(256), 'x'.repeat(10 * 1024), `${'x'.repeat(10 * 1024 - 1)}y`],
+];
+
+const MANY = 10_000;
+/** The cluster layer subscribes to at most so many at once. */
+const BATCH = 512;
+const MEBIBYTE = 1024 * 1024;
+
+interface Started extends AdapterNode {
+  readonly link: RecordedLink;
+}
+
+/** Runs the contract against an adapter. */
+export function describeAdapter(title: string, harness: AdapterHarness): void {
+  const start = async (channels: readonly string[] = []): Promise<Started> => {
+    const node = await harness.node();
+    const link = new RecordedLink();
+    onTestFinished(async () => {
+      await node.adapter.close();
+      await node.end();
+    });
+    node.adapter.start(link);
+    await link.untilUp();
+    for (let from = 0; from < channels.length; from += BATCH)
+      await node.adapter.subscribe(channels.slice(from, from + BATCH));
+    return { ...node, link };
+  };
+  /** Everything published before has arrived where this resolves. */
+  const settle = async (from: Started, to: Started): Promise<void> => {
+    const channel = `settled ${randomBytes(8).toString('hex')}`;
+    await to.adapter.subscribe([channel]);
+    await from.adapter.publish(channel, Buffer.from('end'));
+    await to.link.until(() => to.link.received.has(channel));
+    to.link.received.delete(channel);
+    await to.adapter.unsubscribe([channel]);
+  };
+
+  describe(title, () => {
+    failOnUncaught();
+    describeMessages(start, settle);
+    if (harness.trustsLink !== true) describeThrowing(start);
+    describeChannels(start, settle);
+    describeLife(harness, start, settle);
+    if (harness.broker !== undefined) describeAbsence(harness.broker, start, settle);
+  });
+}
+
+type Start = (channels?: readonly string[]) => Promise<Started>;
+type Settle = (from: Started, to: Started) => Promise<void>;
+
+function describeMessages(start: Start, settle: Settle): void {
+  test('a message reaches each node that has subscribed, and its publisher as its traits say', async () => {
+    const [publisher, other, third] = [await start(['c']), await start(['c']), await start(['d'])];
+    await publisher.adapter.publish('c', Buffer.from('hello'));
+    await settle(publisher, other);
+    await settle(publisher, third);
+    expect(other.link.texts('c')).toEqual(['hello']);
+    expect(third.link.total).toBe(0);
+    if (publisher.adapter.traits.echo) await settle(publisher, publisher);
+    expect(publisher.link.texts('c')).toEqual(publisher.adapter.traits.echo ? ['hello'] : []);
+  });
+
+  test('the bytes of a message arrive as they are, in one Buffer: none, all values, 1 MiB', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    const all = Buffer.from(Uint8Array.from({ length: 256 }, (_, value) => value));
+    const messages = [
+      Buffer.alloc(0),
+      all,
+      Buffer.from('\r\n+OK\r\n$-1\r\n'),
+      randomBytes(MEBIBYTE),
+      Buffer.from('é'),
+    ];
+    for (const message of messages) await publisher.adapter.publish('c', message);
+    await settle(publisher, other);
+    const received = other.link.received.get('c')!;
+    expect(received.map((message) => message.length)).toEqual(messages.map((message) => message.length));
+    expect(received.every((message, index) => message.equals(messages[index]!))).toBe(true);
+  });
+
+  test('a message that is a part of a larger Buffer arrives without the rest', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    await publisher.adapter.publish('c', Buffer.from('before message after').subarray(7, 14));
+    await settle(publisher, other);
+    expect(other.link.texts('c')).toEqual(['message']);
+  });
+
+  test('messages of one publisher arrive in order, without a gap, also when nobody waits for an answer', async () => {
+    const [publisher, other] = [await start(['c']), await start(['c'])];
+    const expected = Array.from({ length: 2_000 }, (_, index) => `${index}`);
+    await Promise.all(expected.map((text) => publisher.adapter.publish('c', Buffer.from(text))));
+    await settle(publisher, other);
+    expect(other.link.texts('c')).toEqual(expected);
+  });
+
+  test('publish resolves with the number of receivers where the traits say that it is known', async () => {
+    const [publisher] = [await start(['both']), await start(['both', 'one'])];
+    const { countsReceivers } = publisher.adapter.traits;
+    for (const [channel, count] of [
+      ['both', 2],
+      ['one', 1],
+      ['none', 0],
+    ] as const) {
+      expect(await publisher.adapter.publish(channel, Buffer.from(''))).toBe(
+        countsReceivers ? count : undefined,
+      );
+    }
+  });
+}
+
+function describeThrowing(start: Start): void {
+  test('a receive that throws harms neither the process nor the next message', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    other.link.onReceive = () => {
+      throw new Error('on purpose');
+    };
+    for (const text of ['1', '2', '3']) await publisher.adapter.publish('c', Buffer.from(text));
+    await other.link.until(() => other.link.texts('c').length === 3);
+    expect(other.link.texts('c')).toEqual(['1', '2', '3']);
+    expect(other.link.isUp).toBe(true);
+  });
+}
+
+function describeChannels(start: Start, settle: Settle): void {
+  test('channels of any name are told apart', async () => {
+    const [publisher, other] = [await start(), await start(HOSTILE_CHANNELS)];
+    for (const [index, channel] of HOSTILE_CHANNELS.entries())
+      await publisher.adapter.publish(channel, Buffer.from(`${index}`));
+    await settle(publisher, other);
+    const received = HOSTILE_CHANNELS.map((channel) => other.link.texts(channel));
+    expect(received).toEqual(HOSTILE_CHANNELS.map((_, index) => [`${index}`]));
+    expect(other.link.total).toBe(HOSTILE_CHANNELS.length);
+  });
+
+  test('a channel whose name is a pattern receives nothing of the others', async () => {
+    const patterns = ['*', '>', 'a.*', 'a.>', '[a-z]', '?', 'a*', ''];
+    const [publisher, other] = [await start(), await start(patterns)];
+    for (const channel of HOSTILE_CHANNELS.filter((name) => !patterns.includes(name)))
+      await publisher.adapter.publish(channel, Buffer.from(''));
+    await settle(publisher, other);
+    expect(other.link.total).toBe(0);
+  });
+
+  test('10,000 channels can be subscribed to, and left again', async () => {
+    const names = Array.from({ length: MANY }, (_, index) => `channel ${index}`);
+    const [publisher, other] = [await start(), await start(names)];
+    await Promise.all(names.map((name) => publisher.adapter.publish(name, Buffer.from(name))));
+    await settle(publisher, other);
+    expect(names.every((name) => other.link.texts(name).join() === name)).toBe(true);
+    for (let from = 0; from < MANY; from += BATCH)
+      await other.adapter.unsubscribe(names.slice(from, from + BATCH));
+    await publisher.adapter.publish(names[0]!, Buffer.from('late'));
+    await settle(publisher, other);
+    expect(other.link.texts(names[0]!)).toEqual([names[0]]);
+  });
+
+  test('subscribing twice to a channel delivers once, and unsubscribing once ends it', async () => {
+    const [publisher, other] = [await start(), await start(['c', 'd'])];
+    await other.adapter.subscribe(['c']);
+    await Promise.all([other.adapter.subscribe(['c', 'e']), other.adapter.subscribe(['c', 'f'])]);
+    for (const channel of ['c', 'd', 'e', 'f']) await publisher.adapter.publish(channel, Buffer.from('1'));
+    await settle(publisher, other);
+    expect(other.link.total).toBe(4);
+    await other.adapter.unsubscribe(['c', 'never subscribed to']);
+    await other.adapter.unsubscribe(['c']);
+    for (const channel of ['c', 'd']) await publisher.adapter.publish(channel, Buffer.from('2'));
+    await settle(publisher, other);
+    expect([other.link.texts('c'), other.link.texts('d')]).toEqual([['1'], ['1', '2']]);
+  });
+
+  test('of calls that overlap, the last one decides', async () => {
+    const [publisher, other] = [await start(), await start(['left', 'back'])];
+    const { adapter } = other;
+    await Promise.all([
+      ...[adapter.unsubscribe(['back']), adapter.subscribe(['back'])],
+      ...[adapter.subscribe(['left']), adapter.unsubscribe(['left'])],
+    ]);
+    for (const channel of ['left', 'back']) await publisher.adapter.publish(channel, Buffer.from('1'));
+    await settle(publisher, other);
+    expect([other.link.texts('left'), other.link.texts('back')]).toEqual([[], ['1']]);
+  });
+}
+
+function describeLife(harness: AdapterHarness, start: Start, settle: Settle): void {
+  test('resubscribe leads to another up, and messages come again', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    const { ups } = other.link;
+    other.adapter.resubscribe();
+    await other.link.until(() => other.link.ups > ups && other.link.isUp);
+    await other.adapter.subscribe(['c']);
+    await publisher.adapter.publish('c', Buffer.from('1'));
+    await settle(publisher, other);
+    expect(other.link.texts('c')).toEqual(['1']);
+  });
+
+  test('resubscribe again and again, at any time, ends up', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    for (let time = 0; time < 5; time++) {
+      other.adapter.resubscribe();
+      other.adapter.resubscribe();
+      await new Promise((resolve) => setTimeout(resolve, time));
+    }
+    await settleUp(other);
+    await publisher.adapter.publish('c', Buffer.from('1'));
+    await settle(publisher, other);
+    expect(other.link.texts('c')).toEqual(['1']);
+  });
+
+  test('an adapter starts once', async () => {
+    const { adapter } = await start();
+    expect(() => adapter.start(new RecordedLink())).toThrow(Error);
+  });
+
+  test('close leaves the connection of the user as it was, and can be repeated', async () => {
+    const node = await harness.node();
+    onTestFinished(() => node.end());
+    const before = node.listeners();
+    const link = new RecordedLink();
+    node.adapter.start(link);
+    await link.untilUp();
+    await node.adapter.subscribe(['c']);
+    await node.adapter.close();
+    expect(node.listeners()).toBe(before);
+    expect(await node.isConnected()).toBe(true);
+    await node.adapter.close();
+  });
+
+  test('close before the first up leaves nothing behind', async () => {
+    const node = await harness.node();
+    onTestFinished(() => node.end());
+    const before = node.listeners();
+    const link = new RecordedLink();
+    node.adapter.start(link);
+    await node.adapter.close();
+    expect(node.listeners()).toBe(before);
+    expect(await node.isConnected()).toBe(true);
+    expect(link.ups).toBe(0);
+  });
+
+  test('after close everything rejects, and the link hears nothing', async () => {
+    const [publisher, other, third] = [await start(), await start(['c']), await start(['c'])];
+    await other.adapter.close();
+    const calls = [other.link.ups, other.link.downs.length];
+    await expect(other.adapter.publish('c', Buffer.from(''))).rejects.toThrow(Error);
+    await expect(other.adapter.subscribe(['c'])).rejects.toThrow(Error);
+    await expect(other.adapter.unsubscribe(['c'])).rejects.toThrow(Error);
+    other.adapter.resubscribe();
+    await publisher.adapter.publish('c', Buffer.from(''));
+    await settle(publisher, third);
+    expect(other.link.total).toBe(0);
+    expect([other.link.ups, other.link.downs.length]).toEqual(calls);
+  });
+
+  async function settleUp({ adapter, link }: Started): Promise<void> {
+    for (;;) {
+      await link.untilUp();
+      try {
+        await adapter.subscribe(['c']);
+        return;
+      } catch {
+        // Lost meanwhile: the cluster layer would try again, too.
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+  }
+}
+
+function describeAbsence(broker: NonNullable<AdapterHarness['broker']>, start: Start, settle: Settle): void {
+  test('while the broker is away everything rejects, and when it is back everything works', async () => {
+    const [publisher, other] = [await start(), await start(['c'])];
+    await broker.kill();
+    try {
+      await Promise.all([publisher.link.untilDown(), other.link.untilDown()]);
+      await expect(publisher.adapter.publish('c', Buffer.from('lost'))).rejects.toThrow(Error);
+      await expect(other.adapter.subscribe(['d'])).rejects.toThrow(Error);
+      await expect(other.adapter.unsubscribe(['c'])).rejects.toThrow(Error);
+    } finally {
+      await broker.start();
+    }
+    await Promise.all([publisher.link.untilUp(), other.link.untilUp()]);
+    await other.adapter.subscribe(['c', 'd']);
+    for (const channel of ['c', 'd']) await publisher.adapter.publish(channel, Buffer.from('1'));
+    await settle(publisher, other);
+    expect([other.link.texts('c'), other.link.texts('d')]).toEqual([['1'], ['1']]);
+    expect(other.link.downs.every((error) => error === undefined || error instanceof Error)).toBe(true);
+  });
+
+  test('close while the broker is away resolves', async () => {
+    const { adapter, link } = await start(['c']);
+    await broker.kill();
+    try {
+      await link.untilDown();
+      await adapter.close();
+    } finally {
+      await broker.start();
+    }
+  });
+
+  test('commands that are under way when the broker goes away settle', async () => {
+    const { adapter, link } = await start(['c']);
+    const commands = [];
+    for (let index = 0; index < 100; index++) {
+      commands.push(adapter.publish('c', Buffer.alloc(10_000)), adapter.subscribe([`channel ${index}`]));
+    }
+    const settled = Promise.allSettled(commands);
+    await broker.kill();
+    try {
+      await link.untilDown();
+      await settled;
+    } finally {
+      await broker.start();
+    }
+  });
+}
