@@ -229,6 +229,7 @@ function jsDocOf(node: TypeScript.Node): string {
   return doc
     .replace(/\s*\*\/$/, '')
     .replaceAll(/^\/\*\*|^ *\* ?/gm, '')
+    .replaceAll(/\{@link (\w+)\}/g, '`$1`')
     .trim();
 }
 
@@ -241,7 +242,7 @@ function textOf(node: TypeScript.Node): string {
     const [, name = '', content = ''] = /^(\w+)\s*([^]*)$/.exec(tag)!;
     return `- ${`${TAGS[name]} ${labelled(name, squeezeLines(content))}`.trim()}`;
   });
-  const paragraphs = text.split(/\n\s*\n/).map(squeezeLines);
+  const paragraphs = text.split(/\n\s*\n/).map((part) => (part.includes('```') ? part : squeezeLines(part)));
   return [...paragraphs, lines.join('\n')].filter((part) => part !== '').join('\n\n');
 }
 

@@ -24,6 +24,10 @@ declare global {
   var ConnectionsPool: typeof library.ConnectionsPool;
   var acceptConnections: typeof library.acceptConnections;
   var gracefulShutdown: typeof library.gracefulShutdown;
+  var cluster: typeof import('node:cluster').default;
+  var availableParallelism: typeof import('node:os').availableParallelism;
+  var ipcAdapter: typeof import('@soketi/connections/ipc').ipcAdapter;
+  var relayWorkers: typeof import('@soketi/connections/ipc').relayWorkers;
   var adapter: library.ClusterAdapter;
   var id: string;
   var user: string;
