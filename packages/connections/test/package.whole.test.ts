@@ -252,6 +252,22 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
     `,
     printed: '0\nfalse true\n',
   },
+  './testing': {
+    program: `
+      import { ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
+      import { memoryBus, type MemoryBus, type MemoryBusOptions } from '@soketi/connections/testing';
+
+      const options: MemoryBusOptions = { echo: true, copies: () => 1 };
+      const bus: MemoryBus = memoryBus(options);
+      const adapter: ClusterAdapter = bus.adapter();
+      const pools = [adapter, bus.adapter()].map((one) => new ConnectionsPool({ adapter: one }));
+      pools[0]!.once('node', (_node, change) => {
+        console.log(change, pools[0]!.cluster.nodes.size);
+        for (const { cluster } of pools) void cluster.leave();
+      });
+    `,
+    printed: 'joined 2\n',
+  },
 };
 
 /** Where both doors are open, their classes are one type: private members would tell two apart. */
