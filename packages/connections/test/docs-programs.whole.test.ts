@@ -15,6 +15,9 @@ import { ROOT } from './support/workspace-copy.js';
  * The programs that newcomers copy first, as they stand in the documentation, but for their port.
  */
 
+/** Programs and a browser start. */
+const TIMEOUT_MS = 60_000;
+
 let folder: string;
 
 beforeAll(async () => {
@@ -70,7 +73,7 @@ async function expectSafe(running: Running, url: string, clients: readonly Clien
   expect(await exited).toEqual([0, null]);
 }
 
-describe('what newcomers copy first', () => {
+describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
   test('the quick start of the README is a chat, refuses foreign pages and drains', async () => {
     const running = await start('readme.mjs', blockWith('README.md', 'server.listen(8080)'));
     const url = `ws://127.0.0.1:${running.port}`;
@@ -88,13 +91,10 @@ describe('what newcomers copy first', () => {
   });
 });
 
-/** Launching a browser takes some seconds. */
-const BROWSER_TIMEOUT_MS = 60_000;
-
 describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
   test(
     'two tabs see what one of them says, and are back after a restart',
-    { timeout: BROWSER_TIMEOUT_MS },
+    { timeout: TIMEOUT_MS },
     async () => {
       const [code, page] = [
         blockWith('quick-start.md', 'server.listen(8080'),
