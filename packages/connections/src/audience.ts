@@ -62,7 +62,7 @@ export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audienc
   if (typeof given !== 'object' || (given as unknown) === null) {
     throw new TypeError(expected('exceptions to be an iterable of ids, or an object with options', given));
   }
-  assertKeys('the options of a broadcast', given, BROADCAST_KEYS);
+  assertOptions('the options of a broadcast', given, BROADCAST_KEYS);
   return audienceFrom(given);
 }
 
@@ -74,15 +74,29 @@ export function toArgument<ID>(audience: Audience<ID>): AudienceArgument<ID> {
   return isPlain ? exceptions : { ...options, local: isLocal };
 }
 
-/** The options of `closeAll`, beside code and reason. @throws {TypeError} an option is unknown or of the wrong type */
-export function toClosingAudience<ID>(options: AudienceOptions<ID>): Audience<ID> {
-  assertKeys('the options of closeAll', options, [...AUDIENCE_KEYS, 'code', 'reason']);
+/**
+ * The options of `closeAll`.
+ *
+ * @param others keys that may come beside the audience
+ * @throws {TypeError} an option is unknown or of the wrong type
+ */
+export function toClosingAudience<ID>(options: AudienceOptions<ID>, others: readonly string[]): Audience<ID> {
+  assertOptions('the options of closeAll', options, [...AUDIENCE_KEYS, ...others]);
   return audienceFrom(options);
+}
+
+/** Anything else without the known keys, a list or a promise say, would mean everybody. */
+function assertOptions(name: string, options: object, keys: readonly string[]): void {
+  const prototype: unknown = typeof options === 'object' && Object.getPrototypeOf(options);
+  if (prototype !== Object.prototype && prototype !== null)
+    throw new TypeError(expected(`${name} to be a plain object`, options));
+  assertKeys(name, options, keys);
 }
 
 /** @throws {TypeError} an option is unknown or of the wrong type */
 export function assertSendOptions(options: unknown, known: readonly string[] = ['conflate']): void {
-  if (options === undefined) return;
+  // `send` may be a listener or a callback: `connection.on('message', connection.send)` passes `isBinary`.
+  if (options === undefined || typeof options === 'boolean' || typeof options === 'number') return;
   assertKeys('the options of send', options, known);
   const { conflate, local } = options as SendOptions;
   assertConflate(conflate);
@@ -98,7 +112,7 @@ export function toRooms(name: string, given: unknown): string[] {
   if (typeof given === 'string') return [given];
   if (!isIterable(given))
     throw new TypeError(expected(`${name} to be a room or an iterable of rooms`, given));
-  const rooms = [...given];
+  const rooms = [...new Set(given)];
   for (const room of rooms) assertRoom(`each of ${name}`, room);
   return rooms as string[];
 }

@@ -16,10 +16,16 @@ export function closeAllFrom<ID>(
   reason: string | undefined,
   options: AudienceOptions<ID> | undefined,
 ): { readonly audience: Audience<ID>; readonly close: { readonly code: number; readonly reason: string } } {
+  if (typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null) {
+    const audience = toClosingAudience(codeOrOptions, ['code', 'reason']);
+    return { audience, close: checkedClose(codeOrOptions.code, codeOrOptions.reason) };
+  }
+  const close = checkedClose(codeOrOptions as number | undefined, reason);
   if (options !== undefined) assertObject('the options of closeAll', options);
-  const hasOptions = typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null;
-  const given = hasOptions ? codeOrOptions : { ...options, code: codeOrOptions as number, reason };
-  const { code = CloseCode.Normal, reason: text = '' } = given;
-  assertCloseArguments(code, text);
-  return { audience: toClosingAudience(given), close: { code, reason: text } };
+  return { audience: toClosingAudience(options ?? {}, []), close };
+}
+
+function checkedClose(code: number = CloseCode.Normal, reason = ''): { code: number; reason: string } {
+  assertCloseArguments(code, reason);
+  return { code, reason };
 }

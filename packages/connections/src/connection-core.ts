@@ -79,6 +79,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   /** Has joined a pool, which sets the limits of its connections. */
   join(pool: PoolLink): void {
+    this.startRooms();
     this.pool = pool;
     this.reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;
@@ -92,6 +93,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     if (this.pool !== undefined && this.#state !== ReadyState.Open) this.pool.counters.closing--;
     this.pool = undefined;
     this.#liveness = undefined;
+    this.endRooms();
     this.endRateLimit();
   }
 
@@ -226,9 +228,11 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     unlisten(this.socket, this.driver, this);
     this.dropHeld();
     this.startTurn();
+    // Closed before anybody hears of it: no pool takes it any more.
+    if (this.#state === ReadyState.Open && this.pool !== undefined) this.pool.counters.closing++;
+    this.#state = ReadyState.Closed;
     this.pool?.onGone(this.facade, undefined, '');
     this.clearRooms();
-    this.#state = ReadyState.Closed;
     this.outbox.abandon();
     this.#whenClosed?.resolve();
   }

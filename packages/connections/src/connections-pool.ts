@@ -8,7 +8,7 @@ import {
   type AudienceOptions,
 } from './audience.js';
 import { closeAllFrom, type CloseAllOptions } from './close-all.js';
-import { assertCloseArguments } from './close-codes.js';
+import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
 import { newCounters, type PoolStats } from './counters.js';
 import { trace } from './diagnostics.js';
@@ -281,10 +281,11 @@ export class ConnectionsPool<
     reason = '',
     audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
+    assertNamespace(namespace);
+    // Without a code, too: an audience in the place of the reason means only some.
+    assertCloseArguments(code ?? CloseCode.InternalError, reason);
     if (code === undefined)
       return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
-    assertNamespace(namespace);
-    assertCloseArguments(code, reason);
     const read = toAudience(audience);
     const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
     const encoded = encodeError(message) as Message;

@@ -107,7 +107,7 @@ export class Membership<C extends AnyConnection> {
     this.#counters.refused++;
     core.closeWithin(CloseCode.TryAgainLater, refusal.reason, this.#settings.closeTimeout);
     this.#listener.refused(connection, refusal.error);
-    core.forgetRooms();
+    core.refuseRooms();
   }
 
   #refusalOf(connection: C): { readonly reason: string; readonly error: ConnectionsError } | undefined {
@@ -139,14 +139,13 @@ export class Membership<C extends AnyConnection> {
     const rooms = core.roomNames;
     this.rooms.expect(connection, rooms);
     const replaced = this.#registry.add(connection);
-    if (replaced !== undefined) this.#replace(replaced);
+    if (replaced !== undefined) this.#replace(replaced.connection, replaced.rooms);
     if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
     this.rooms.announce(connection, rooms);
   }
 
-  #replace(connection: C): void {
+  #replace(connection: C, rooms: readonly string[]): void {
     const core = coreOf(connection);
-    const rooms = core.roomNames;
     if (connection.closed) {
       this.#gone(connection, undefined, '', rooms);
     } else {
@@ -188,6 +187,7 @@ export class Membership<C extends AnyConnection> {
   /** @param rooms that it has left with the pool */
   #gone(connection: C, code: number | undefined, reason: string, rooms: readonly string[]): void {
     coreOf(connection).leave();
+    this.rooms.expectLeft(connection, rooms);
     this.#listener.left(connection, code, reason, !this.#unannounced.delete(connection));
     this.rooms.announceLeft(connection, rooms);
   }

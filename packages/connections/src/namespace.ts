@@ -147,9 +147,9 @@ export class Registry<C extends AnyConnection> {
 
   /**
    * Adds the connection, and enters the rooms that it has joined. Its id is never missing, not for an instant: a
-   * connection that had it is replaced, leaves its rooms, and is returned.
+   * connection that had it is replaced, leaves its rooms, and is returned with them.
    */
-  add(connection: C): C | undefined {
+  add(connection: C): { readonly connection: C; readonly rooms: readonly string[] } | undefined {
     let namespace = this.namespaces.get(connection.namespace);
     if (namespace === undefined) {
       namespace = new Namespace<C>(this.#endOfTurn, this.#context);
@@ -158,10 +158,13 @@ export class Registry<C extends AnyConnection> {
     const replaced = namespace.get(connection.id);
     namespace.join(connection);
     if (replaced === undefined) this.#size++;
-    else this.exit(replaced, coreOf(replaced).roomNames);
+    // Read before anything waits for it no more: what is delivered then may run user code.
+    const rooms = replaced === undefined ? [] : coreOf(replaced).roomNames;
+    if (replaced !== undefined) this.exit(replaced, rooms);
     this.enter(connection, coreOf(connection).roomNames);
-    if (replaced !== undefined) coreOf(replaced).outbox.leave();
-    return replaced;
+    if (replaced === undefined) return undefined;
+    coreOf(replaced).outbox.leave();
+    return { connection: replaced, rooms };
   }
 
   /**

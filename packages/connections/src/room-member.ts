@@ -6,6 +6,8 @@ const NO_ROOMS: readonly string[] = [];
 /** The rooms of one connection. They are its own while it is in no pool, and those that the pool knows while it is. */
 export abstract class RoomMember extends Inbound {
   #rooms: Set<string> | undefined;
+  /** It has left its pool, and the rooms with it. They are shown until everybody has been told. */
+  #arePast = false;
 
   /** Closing has begun, on either side. */
   abstract get isClosed(): boolean;
@@ -23,6 +25,7 @@ export abstract class RoomMember extends Inbound {
   /** @returns whether it is in all of them afterwards @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS` */
   joinRooms(names: readonly string[]): boolean {
     if (this.isClosed) return false;
+    this.forgetRooms();
     const rooms = (this.#rooms ??= new Set<string>());
     const joined = [...new Set(names)].filter((name) => !rooms.has(name));
     // Clients often choose the names. Before it is in a pool only the application can have joined them.
@@ -37,12 +40,28 @@ export abstract class RoomMember extends Inbound {
     if (left.length > 0) this.pool?.onLeave(this.facade, left);
   }
 
-  /** It has left its pool, and the rooms with it, unless it has joined another pool since. */
+  /** It joins a pool: rooms of another pool are not taken along. */
+  protected startRooms(): void {
+    this.forgetRooms();
+  }
+
+  /** It leaves its pool. */
+  protected endRooms(): void {
+    this.#arePast = true;
+  }
+
+  /** Everybody has been told that it has left its pool, or it begins anew before that. */
   forgetRooms(): void {
+    if (this.#arePast) this.clearRooms();
+  }
+
+  /** No pool takes it: the rooms that it has joined for that are left. */
+  refuseRooms(): void {
     if (this.pool === undefined) this.clearRooms();
   }
 
   protected clearRooms(): void {
     this.#rooms?.clear();
+    this.#arePast = false;
   }
 }

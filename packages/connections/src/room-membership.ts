@@ -14,6 +14,8 @@ export class RoomMembership<C extends AnyConnection> {
   readonly #listener: RoomListener<C>;
   /** Rooms that were joined and not announced yet: user code may leave them before that, and nobody hears of them. */
   readonly #unannounced = new Map<C, Set<string>>();
+  /** Rooms that connections have left, and nobody has been told yet. */
+  readonly #left = new Map<C, Set<string>>();
 
   constructor(registry: Registry<C>, listener: RoomListener<C>) {
     this.#registry = registry;
@@ -30,6 +32,8 @@ export class RoomMembership<C extends AnyConnection> {
 
   /** These rooms were joined, and will be announced. */
   expect(connection: C, rooms: Iterable<string>): void {
+    // It comes back while its leaving is told.
+    this.#announceLeft(connection);
     const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
     for (const room of rooms) unannounced.add(room);
     if (unannounced.size > 0) this.#unannounced.set(connection, unannounced);
@@ -50,12 +54,32 @@ export class RoomMembership<C extends AnyConnection> {
     // It is just being replaced or removed, and its leaving is announced with that.
     if (!this.#registry.has(connection)) return;
     this.#registry.exit(connection, rooms);
+    this.expectLeft(connection, rooms);
     this.announceLeft(connection, rooms);
+  }
+
+  /** These rooms were left, and this will be announced. */
+  expectLeft(connection: C, rooms: readonly string[]): void {
+    const left = this.#left.get(connection) ?? new Set<string>();
+    for (const room of rooms) if (!this.#take(connection, room)) left.add(room);
+    if (left.size > 0) this.#left.set(connection, left);
+  }
+
+  #announceLeft(connection: C): void {
+    for (;;) {
+      // User code may announce the others from within.
+      const left = this.#left.get(connection);
+      const [room] = left ?? [];
+      if (left === undefined || room === undefined) break;
+      left.delete(room);
+      this.#listener.leftRoom(connection, room);
+    }
+    this.#left.delete(connection);
   }
 
   /** These rooms were left. */
   announceLeft(connection: C, rooms: readonly string[]): void {
-    for (const room of rooms) if (!this.#take(connection, room)) this.#listener.leftRoom(connection, room);
+    this.#announceLeft(connection);
     const { namespace } = connection;
     for (const room of rooms)
       if (this.#registry.takeEmptied(namespace, room)) this.#listener.emptiedRoom(namespace, room);

@@ -31,6 +31,9 @@ test.each([
   ['a string', 'first', 'exceptions to be an iterable of ids, or an object with options'],
   ['null', null, 'exceptions to be an iterable of ids, or an object with options'],
   ['a number', 5, 'exceptions to be an iterable of ids, or an object with options'],
+  ['a promise', Promise.resolve(), 'to be a plain object'],
+  ['a date', new Date(), 'to be a plain object'],
+  ['an async generator', (async function* () {})(), 'to be a plain object'],
   ['an unknown option', { room: 'red' }, 'Unknown option `room`'],
   ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
   ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
@@ -59,10 +62,12 @@ test('ids alone are passed on as ids, so that a method that is overridden as in 
 });
 
 test('closeAll takes code and reason among the options, and no key', () => {
-  expect(toClosingAudience({ rooms: 'red', code: 1000, reason: '' } as never)).toMatchObject({
+  expect(
+    toClosingAudience({ rooms: 'red', code: 1000, reason: '' } as never, ['code', 'reason']),
+  ).toMatchObject({
     rooms: ['red'],
   });
-  expect(() => toClosingAudience({ conflate: 'k' } as never)).toThrow('Unknown option `conflate`');
+  expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow('Unknown option `conflate`');
 });
 
 test('options of send are checked', () => {
@@ -71,6 +76,8 @@ test('options of send are checked', () => {
   expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local`');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
+  // `send` may be a listener of `message`, or a callback of `forEach`.
+  for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 
 test.each([undefined, null, 5, {}])('%s is no room', (given) => {

@@ -210,15 +210,64 @@ test('a connection that is removed leaves its rooms, and can join a pool again w
   expect(roomsOf(pool)).toEqual({});
 });
 
-test('a connection that joins another pool as it leaves one takes its rooms along', async () => {
+test('a connection that joins another pool, or the same one, as it leaves comes without its rooms', async () => {
+  for (const isSame of [false, true]) {
+    const { pool, told } = recorded();
+    const other = isSame ? pool : new ConnectionsPool();
+    const { connection } = connectInMemory('a');
+    await pool.newConnection(connection);
+    connection.join('red');
+    told.length = 0;
+    pool.once('disconnection', () => {
+      void other.newConnection(connection);
+      connection.join('red');
+    });
+    await pool.removeConnection(connection);
+    expect([[...connection.rooms], roomsOf(other)]).toEqual([['red'], { red: ['a'] }]);
+    // Leaving is told before joining again.
+    if (isSame) expect(told).toEqual(['disconnection a', 'leave a red', 'connection a', 'join a red']);
+    connection.terminate();
+    expect([pool.stats().rooms, other.stats().rooms]).toEqual([0, 0]);
+  }
+});
+
+test('a room that is joined while the leaving of the pool is told stays joined', async () => {
   const { pool } = recorded();
-  const other = new ConnectionsPool();
   const { connection } = connectInMemory('a');
   await pool.newConnection(connection);
   connection.join('red');
-  pool.on('disconnection', () => void other.newConnection(connection));
+  pool.once('disconnection', () => expect(connection.join('blue')).toBe(true));
   await pool.removeConnection(connection);
-  expect([roomsOf(pool), roomsOf(other), [...connection.rooms]]).toEqual([{}, { red: ['a'] }, ['red']]);
+  expect([...connection.rooms]).toEqual(['blue']);
+});
+
+test('a connection that is released cannot come back, not even while its leaving is told', async () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  await pool.newConnection(connection);
+  connection.join('red');
+  pool.once('disconnection', () => void pool.newConnection(connection));
+  connection.release();
+  expect(pool.stats()).toMatchObject({ connections: 0, rooms: 0, closing: 0, refused: 1 });
+  expect(told).toContain('refused a');
+});
+
+test('a replaced connection whose last message closes it leaves its rooms for everybody to hear', async () => {
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const socket = new MemorySocket();
+  const old = new Connection('a', 'default', socket);
+  socket.send = () => socket.end();
+  await pool.newConnection(old);
+  old.join(['red', 'blue']);
+  void pool.broadcastMessage('default', 'x');
+  await pool.newConnection(connectInMemory('a').connection);
+  expect(told.filter((line) => /leave|emptyRoom/.test(line))).toEqual([
+    'leave a red',
+    'leave a blue',
+    'emptyRoom default red',
+    'emptyRoom default blue',
+  ]);
+  expect(pool.stats().rooms).toBe(0);
 });
 
 test('a connection that is refused or released is in no room', async () => {

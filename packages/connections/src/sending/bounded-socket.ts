@@ -4,6 +4,7 @@ import { inOwnContext } from '../own-context.js';
 import type { Driver } from '../sockets/driver.js';
 import { HandlersDriver } from '../sockets/handlers.js';
 import { WsDriver, type WsSocket } from '../sockets/ws.js';
+import type { PrivateMessage } from './delivery.js';
 import type { LatestValues } from './latest-values.js';
 import { WaitingWrites } from './waiting-writes.js';
 import { POLL_MS, SlowReader, type SlowReaderOwner } from './slow-reader.js';
@@ -97,9 +98,14 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     }
   }
 
-  /** Bytes that wait in the socket, and of the messages that are held back. */
+  /** Bytes that wait in the socket, and what the messages that are held back take. */
   protected get waitingBytes(): number {
-    return this.bytesInSocket + (this.latest?.byteLength ?? 0);
+    return this.bytesInSocket + (this.latest?.cost ?? 0);
+  }
+
+  /** Bytes that the socket has been given; 0 if it does not tell. */
+  protected get bytesGiven(): number {
+    return this.frames === undefined || this.#isDead ? 0 : this.frames.bytesGiven(this.socket as WsSocket);
   }
 
   /** The reader has so much to read that messages with a key are held back. */
@@ -111,6 +117,19 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   /** A message under this key may not leave now. */
   protected mustHold(key: string | undefined): boolean {
     return key !== undefined && !this.isLeaving && (this.isBehind || this.latest?.has(key) === true);
+  }
+
+  /** Takes what is held back and may leave: as much as there is room for, or all of it if the connection leaves. */
+  protected takeHeld(): PrivateMessage[] {
+    const { latest } = this;
+    if (latest === undefined) return [];
+    // While it is behind, those leave that would have left by now: a reader that is never idle gets them, too.
+    const position = this.isBehind ? this.bytesGiven - this.bytesInSocket : Infinity;
+    const taken = this.isLeaving
+      ? latest.take(Infinity)
+      : latest.take(this.context.conflateAboveBytes, position);
+    if (latest.size === 0) this.latest = undefined;
+    return taken;
   }
 
   /** Whether a message that is sent now may have to wait in the socket. */

@@ -1,6 +1,8 @@
 import { Picks } from './picks.js';
 import { Slice, type Entry } from './slice.js';
 
+const NO_PICKS = new Picks();
+
 /**
  * What a namespace broadcasts in one turn of the event loop, in order.
  *
@@ -24,7 +26,7 @@ export class BroadcastLog {
   /** Position of its first message. */
   readonly start: number;
   /** The list of picks that members begin with. */
-  readonly noPicks = new Picks();
+  noPicks = new Picks();
   #entries: Entry[] = [];
   #byteLength = 0;
   /** Bytes of the messages for everybody before each position, and of all of them. */
@@ -105,7 +107,7 @@ export class BroadcastLog {
     if (parts === undefined) this.#current.set(picks, (parts = new Map<number, Slice>()));
     let part = parts.get(cursor);
     if (part === undefined) {
-      part = new Slice(this.#select(cursor, picks));
+      part = new Slice(this.#select(cursor, picks), picks !== undefined);
       parts.set(cursor, part);
       if (picks === undefined) this.#placeInWhole(part, cursor);
     }
@@ -129,7 +131,7 @@ export class BroadcastLog {
   whole(picks?: Picks): Slice {
     let whole = this.#wholes.get(picks);
     if (whole === undefined) {
-      whole = new Slice(this.#select(this.start, picks));
+      whole = new Slice(this.#select(this.start, picks), picks !== undefined);
       this.#wholes.set(picks, whole);
     }
     return whole;
@@ -179,6 +181,8 @@ export class BroadcastLog {
   /** Every member has got it. Lets go of the messages, as members that got none of them may point to it for long. */
   finish(): void {
     this.#isDone = true;
+    // Lists that begin with it reach into later logs.
+    this.noPicks = NO_PICKS;
     this.#keep([]);
     this.#current.clear();
     this.#wholes.clear();

@@ -1,4 +1,5 @@
 import type { Agreement } from '../wire/agreement.js';
+import { MAX_SYNC_DEFLATE_BYTES } from '../wire/deflate.js';
 import { SharedHistory } from '../wire/shared-history.js';
 import { inOwnContext } from '../own-context.js';
 import { BroadcastLog } from './broadcast-log.js';
@@ -112,9 +113,11 @@ export class FanOut implements OutboxGroup, Flushable {
     if (delivery.recipients > 0) {
       for (const outbox of followers) outbox.skipNext();
       if (this.#sharing.size > 0) envelope.enter(this.#history);
+      this.#prepare(envelope, this.#stateless.keys(), this.#sharing.keys());
       this.#append(envelope, delivery, conflate, true);
     }
     this.#override(envelope, delivery, overridden);
+    this.#startEarly();
     return delivery;
   }
 
@@ -133,17 +136,19 @@ export class FanOut implements OutboxGroup, Flushable {
       }
     }
     delivery.expect(picked);
-    if (picked > 0) this.#append(envelope, delivery, conflate, false);
+    if (picked > 0) {
+      this.#prepareFor(recipients, envelope);
+      this.#append(envelope, delivery, conflate, false);
+    }
     if (overridden !== undefined) this.#override(envelope, delivery, [...overridden]);
+    this.#startEarly();
     return delivery;
   }
 
   #append(envelope: Envelope, delivery: Delivery, conflate: string | undefined, isForAll: boolean): void {
-    this.#prepare(envelope);
     const plainAtMs = performance.now() + MAX_COMPRESSION_MS;
     this.#last.append({ envelope, delivery, isForAll, conflate, plainAtMs });
     this.#endOfTurn.add(this);
-    if (this.#last.byteLength >= this.#maxLogBytes) this.#startEarly();
   }
 
   /** Members whose `send` is overridden get it at once, through that. */
@@ -155,10 +160,22 @@ export class FanOut implements OutboxGroup, Flushable {
   }
 
   /** Starts the compressions that the end of the turn will ask for. */
-  #prepare(envelope: Envelope): void {
+  #prepare(envelope: Envelope, stateless: Iterable<Agreement>, sharing: Iterable<Agreement>): void {
     envelope.countIn(this.#context.counters);
-    const [stateless, sharing] = [this.#stateless.keys(), this.#sharing.keys()];
     envelope.prepare(stateless, sharing, this.#hasMembersBehind, this.#onCompressed);
+  }
+
+  /** The same for what these members have agreed. */
+  #prepareFor(members: readonly Outbox[], envelope: Envelope): void {
+    const [stateless, sharing] = [new Set<Agreement>(), new Set<Agreement>()];
+    // Smaller ones are compressed when they are written.
+    if (envelope.byteLength > MAX_SYNC_DEFLATE_BYTES) {
+      for (const { statelessAgreement, sharedAgreement } of members) {
+        if (statelessAgreement) stateless.add(statelessAgreement);
+        if (sharedAgreement) sharing.add(sharedAgreement);
+      }
+    }
+    this.#prepare(envelope, stateless, sharing);
   }
 
   readonly #onCompressed = (): void => {
@@ -169,8 +186,9 @@ export class FanOut implements OutboxGroup, Flushable {
     return Math.min(MAX_LOG_BYTES, this.#context.maxBufferedBytes * MAX_WAITING_SHARE);
   }
 
-  /** Starts to write a log that has become too large to wait for the end of the turn. */
+  /** Starts to write a log if it has become too large to wait for the end of the turn. */
   #startEarly(): void {
+    if (this.#last.byteLength < this.#maxLogBytes) return;
     this.#seal(this.#last, this.#last.end);
     if (this.#walk !== undefined) return;
     let waitingBytes = 0;

@@ -49,7 +49,8 @@ export class Outbox extends Writer {
 
   /** Bytes that wait in the socket and in the current turn. */
   get bufferedBytes(): number {
-    let waiting = this.waitingBytes + this.#ownBytes + (this.#picks?.byteLength ?? 0);
+    let waiting =
+      this.bytesInSocket + (this.latest?.byteLength ?? 0) + this.#ownBytes + (this.#picks?.byteLength ?? 0);
     this.#locate();
     for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next)
       waiting += log.bytesFrom(this.#cursor);
@@ -76,6 +77,7 @@ export class Outbox extends Writer {
     this.#detach();
     this.isLeaving = true;
     this.flush();
+    this.isLeaving = this.isEnded || this.#onEnd !== undefined;
     this.leaveHistory();
     this.enter(Writer.noPool);
   }
@@ -198,13 +200,10 @@ export class Outbox extends Writer {
     this.#watch();
   }
 
-  /** Puts what is held back before everything else that waits, as much as there is room for. */
+  /** Puts what is held back and may leave before everything else that waits. */
   #takeHeld(): void {
-    const { latest } = this;
-    if (latest === undefined || (this.isBehind && !this.isLeaving)) return;
-    const messages = latest.take(this.isLeaving ? Infinity : this.context.conflateAboveBytes);
-    if (latest.size === 0) this.latest = undefined;
-    this.#own = [...messages, ...(this.#own ?? [])];
+    const messages = this.takeHeld();
+    if (messages.length > 0) this.#own = [...messages, ...(this.#own ?? [])];
     for (const { byteLength } of messages) this.#ownBytes += byteLength;
   }
 
@@ -335,6 +334,8 @@ export class Outbox extends Writer {
       this.#own = undefined;
       if (!this.writeTogether(pieces)) this.#deliver(pieces);
       else for (const { byteLength } of pieces) this.#ownBytes -= byteLength;
+      // User code has closed it: what is held back goes first.
+      if (this.isLeaving) this.#takeHeld();
     }
     this.#isFlushing = false;
     this.#tryEnd();

@@ -7,6 +7,8 @@ import type { Envelope } from './envelope.js';
 
 /** Messages to rooms up to this size go uncompressed to members that share a history, which keeps them in step, in bytes. */
 const MAX_PLAIN_BYTES = 1024;
+/** Messages for some members alone are put together up to this size, in bytes. */
+const MAX_JOINED_BYTES = 16 * 1024;
 
 /** One broadcast in the log of a turn. */
 export interface Entry {
@@ -59,12 +61,15 @@ export class Slice {
   behindFrom: number | undefined;
   /** Connections that got the whole slice. Kept here, so that counting costs nothing per message. */
   recipients = 0;
+  readonly #isForSome: boolean;
   readonly #encoded: EncodedSlice[] = [];
   #whole: Slice | undefined;
   #at = 0;
 
-  constructor(entries: readonly Entry[]) {
+  /** @param isForSome some of the messages are for some members alone */
+  constructor(entries: readonly Entry[], isForSome = false) {
     this.entries = entries;
+    this.#isForSome = isForSome;
     let byteLength = 0;
     let isFramed = true;
     let isForeign = false;
@@ -146,7 +151,18 @@ export class Slice {
   #encode(agreement: Agreement | undefined, from: number | undefined): EncodedSlice {
     if (agreement !== undefined && from !== undefined) return this.#encodeAfter(agreement, from);
     const frames = this.entries.map(({ envelope }) => envelope.frameFor({ agreement, from }));
-    return { agreement, from, ...joined(frames), restart: undefined, endsRun: false };
+    return { agreement, from, ...this.#joined(frames), restart: undefined, endsRun: false };
+  }
+
+  /**
+   * A list of picks may be that of one connection alone, and there may be thousands of such lists. So a large slice of
+   * picks is not put together: its chunks are those of the messages, which all share.
+   */
+  #joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets'> {
+    const isJoined = !this.#isForSome || this.byteLength <= MAX_JOINED_BYTES;
+    const chunks = isJoined ? gather(frames) : frames.flatMap((frame) => frame.chunks);
+    const offsets = chunks.length === 1 ? offsetsOf(frames) : undefined;
+    return { chunks, byteLength: totalLength(chunks), offsets };
   }
 
   /** For members whose windows hold the history from `from` on. */
@@ -170,7 +186,7 @@ export class Slice {
       if (frame === undefined) restart = start = segment.end;
       return frame ?? plain;
     });
-    return { agreement, from, ...joined(frames), restart, endsRun };
+    return { agreement, from, ...this.#joined(frames), restart, endsRun };
   }
 
   /** A part of the bytes of the whole turn; `undefined` if it has to be put together on its own. */
@@ -184,15 +200,6 @@ export class Slice {
     const bytes = { chunks: [part], byteLength: part.length, offsets: undefined };
     return { agreement, from: undefined, ...bytes, restart: undefined, endsRun: false };
   }
-}
-
-function joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets'> {
-  const chunks = gather(frames);
-  return {
-    chunks,
-    byteLength: totalLength(chunks),
-    offsets: chunks.length === 1 ? offsetsOf(frames) : undefined,
-  };
 }
 
 /** A message to rooms is not everybody's, so it cannot be part of the history: its compression refers to nothing. */

@@ -9,9 +9,10 @@ import { BoundedSocket, type WriterOwner } from './bounded-socket.js';
 import { PrivateMessage, type Tally } from './delivery.js';
 import type { Envelope } from './envelope.js';
 import { HistoryRun } from './history-run.js';
-import type { LatestValues } from './latest-values.js';
+import { LatestValues } from './latest-values.js';
 import { isLost, Slice, type EncodedSlice } from './slice.js';
 
+const NOTHING_HELD = new LatestValues();
 /** Several pieces up to this size are copied into one write, in bytes: above, a `writev` is cheaper. */
 const MAX_COPIED_BYTES = 4 * 1024;
 /** What waits for one connection alone: broadcasts cut out of the log, or a private message. */
@@ -234,9 +235,8 @@ export abstract class Writer extends BoundedSocket {
   protected sendOne(envelope: Envelope, tally: Tally, message: unknown, key?: string): void {
     try {
       const { byteLength } = envelope;
-      const replacedBytes = key === undefined ? 0 : (this.latest?.bytesUnder(key) ?? 0);
       if (!this.#isSendable(envelope)) tally.count('failed');
-      else if (!this.admits(byteLength, this.waitingBytes - replacedBytes)) tally.count('dropped');
+      else if (!this.admits(this.#costOf(byteLength, key), this.waitingBytes)) tally.count('dropped');
       // The policy may have closed the connection, or sent something.
       else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
       else if (this.writeOne(envelope)) tally.count('sent');
@@ -245,6 +245,12 @@ export abstract class Writer extends BoundedSocket {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
     }
+  }
+
+  /** What it adds to what waits. */
+  #costOf(byteLength: number, key: string | undefined): number {
+    if (key === undefined || !this.mustHold(key)) return byteLength;
+    return (this.latest ?? NOTHING_HELD).costOf(key, byteLength);
   }
 
   #hold(envelope: Envelope, tally: Tally, key: string): void {
@@ -258,7 +264,7 @@ export abstract class Writer extends BoundedSocket {
       tally.count('conflated');
     }
     if (this.isEnded) message.count('failed');
-    else if (this.held.hold(key, message)) counters.superseded++;
+    else if (this.held.hold(key, message, this.bytesGiven)) counters.superseded++;
   }
 
   /** What is held back; something will be. */

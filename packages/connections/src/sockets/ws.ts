@@ -119,6 +119,11 @@ export class WsDriver extends StandardDriver {
     return socket.writableLength + sender._bufferedBytes;
   }
 
+  /** Bytes that the stream has been given since it began, those that wait included. */
+  bytesGiven({ _socket: socket }: WsSocket): number {
+    return socket.bytesWritten;
+  }
+
   /** Writes that wait in the stream's queue, without those that the operating system is taking. */
   queuedWrites({ _socket: socket, _sender: sender }: WsSocket): number {
     return (socket._writableState?.bufferedRequestCount ?? 0) + sender._queue.length;

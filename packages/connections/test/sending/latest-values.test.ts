@@ -50,11 +50,11 @@ test('messages are held in order, and a newer one takes the place of the one und
   const values = new LatestValues();
   const message = (text: string): PrivateMessage => new PrivateMessage(new Envelope(text), 'k');
   const old = message('old');
-  expect([values.hold('a', old), values.hold('b', message('b'))]).toEqual([false, false]);
-  expect([values.size, values.byteLength, values.bytesUnder('a'), values.bytesUnder('c')]).toEqual([
-    2, 8, 5, 0,
+  expect([values.hold('a', old, 0), values.hold('b', message('b'), 1)]).toEqual([false, false]);
+  expect([values.size, values.byteLength, values.costOf('a', 7), values.costOf('c', 7)]).toEqual([
+    2, 8, 2, 777,
   ]);
-  expect(values.hold('a', message('newer'))).toBe(true);
+  expect(values.hold('a', message('newer'), 2)).toBe(true);
   expect([old.outcome, values.byteLength, values.has('a'), values.has('c')]).toEqual([
     false,
     10,
@@ -140,16 +140,50 @@ test('a connection that ends answers false for what is held', async () => {
 });
 
 test('what is held counts towards the bound, and a newer value only with what it adds', async () => {
-  const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 1_000, onSlow: 'drop' });
+  const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 2_000, onSlow: 'drop' });
   setWaiting(BEHIND);
   const send = (bytes: number, conflate: string): Promise<boolean> =>
     connection.send('x'.repeat(bytes), { conflate });
   void send(400, 'a');
-  expect(await send(700, 'b')).toBe(false);
+  expect(await send(500, 'b')).toBe(false);
   void send(600, 'a');
   expect(pool.stats()).toMatchObject({ conflated: 2, superseded: 1, dropped: 1 });
-  expect(await send(1_000, 'a')).toBe(false);
-  expect(await connection.send('x'.repeat(500))).toBe(false);
+  expect(await send(1_300, 'a')).toBe(false);
+  expect(await connection.send('x'.repeat(700))).toBe(false);
+});
+
+test('a reader that is never idle gets a held value when what was before it has left', () => {
+  const { pool, connection, texts, socket, setWaiting } = oneReader();
+  const tcp = socket._socket;
+  tcp.bytesWritten = 2 * BEHIND;
+  setWaiting(BEHIND);
+  void connection.send('held', { conflate: 'k' });
+  // The reader goes on reading, and as much is sent to it.
+  tcp.bytesWritten += BEHIND - 1;
+  void pool.broadcastMessage('default', '1');
+  pool.flush();
+  expect(texts()).toBe('1');
+  tcp.bytesWritten += BEHIND;
+  void pool.broadcastMessage('default', '2');
+  pool.flush();
+  expect(texts()).toBe('1 held 2');
+});
+
+test('a policy that closes the connection in the middle of a flush loses nothing that is held', async () => {
+  const reader = oneReader({ maxBufferedBytes: BEHIND + 3_000 });
+  reader.setWaiting(BEHIND);
+  const held = reader.connection.send('held', { conflate: 'k' });
+  void reader.pool.broadcastMessage('default', 'x'.repeat(10_000));
+  reader.pool.flush();
+  expect(await held).toBe(true);
+  expect(reader.texts()).toBe('held');
+});
+
+test('keys without end are bounded, although their messages are small', () => {
+  const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 100_000, onSlow: 'drop' });
+  setWaiting(BEHIND);
+  for (let key = 0; key < 10_000; key++) void connection.send('', { conflate: String(key) });
+  expect(pool.stats().conflated).toBeLessThan(200);
 });
 
 test('a reader counts as behind above conflateAboveBytes', () => {

@@ -5,6 +5,7 @@ import {
   type BroadcastOptions,
   type WebSocketMessage,
 } from '../../src/index.js';
+import { BroadcastLog } from '../../src/sending/broadcast-log.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
 import { MemorySocket } from '../support/memory-socket.js';
 
@@ -198,6 +199,11 @@ test.each([
   ['a code that is wrong among the options', ['default', { code: 5 }]],
   ['a room that is no string', ['default', { rooms: [5] }]],
   ['rooms of null', ['default', { rooms: null }]],
+  ['ids', ['default', new Set(['a'])]],
+  ['an empty list', ['default', []]],
+  ['ids after code and reason', ['default', 1000, '', ['b'].values()]],
+  ['a promise', ['default', Promise.resolve()]],
+  ['a code in two places', ['default', undefined, undefined, { code: 4001 }]],
   ['an unknown option', ['default', { room: 'red' }]],
   ['options that are a string', ['default', 1000, '', 'red']],
   ['a key to conflate by', ['default', { conflate: 'k' }]],
@@ -229,4 +235,32 @@ test('a message larger than a log may be starts to leave before the turn ends, t
   const { pool, of } = poolWith({ a: 'red', b: '' });
   void pool.broadcastMessage('default', Buffer.alloc(2 * 1024 * 1024), { rooms: 'red' });
   expect([of.a, of.b].map(({ socket }) => socket._socket.bytesWritten > 0)).toEqual([true, false]);
+});
+
+test('an audience in the place of the reason of broadcastError is refused', async () => {
+  const { pool, of } = poolWith({ a: 'red', b: '' });
+  await expect(pool.broadcastError('default', 'x', undefined, { rooms: 'red' } as never)).rejects.toThrow(
+    'a close reason',
+  );
+  pool.flush();
+  expect([textsIn(of.a.socket), textsIn(of.b.socket)]).toEqual([[], []]);
+});
+
+// Each list of picks had a copy of all that the namespace was sent: 1,000 members with a room each cost 600 MB a turn.
+test('members with different rooms share the bytes of large messages', () => {
+  const { pool, of } = poolWith({ a: 'a', b: 'b' });
+  const large = 'x'.repeat(30_000);
+  void pool.broadcastMessage('default', large);
+  for (const room of ['a', 'b']) void pool.broadcastMessage('default', room, { rooms: room });
+  pool.flush();
+  const [toA, toB] = [of.a, of.b].map(({ socket }) => socket._socket.chunks);
+  expect([toA!.length, toB!.length]).toEqual([2, 2]);
+  expect(toA![0]).toBe(toB![0]);
+});
+
+test('finished logs do not hold on to the lists of later ones', () => {
+  const log = new BroadcastLog();
+  const none = log.noPicks;
+  log.finish();
+  expect(log.noPicks).not.toBe(none);
 });
