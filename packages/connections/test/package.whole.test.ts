@@ -70,7 +70,7 @@ async function runNode(...args: readonly string[]): Promise<string> {
 }
 
 describe('what is in it', () => {
-  test('the package holds the sources, what they are built to with its maps, and nothing else', async () => {
+  test('the package holds the sources, what they are built to with its maps, the docs, and nothing else', async () => {
     const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
     const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
     const built = sources.flatMap((source) =>
@@ -83,6 +83,7 @@ describe('what is in it', () => {
       ...doors.flatMap(([, { require }]) =>
         [require.types, require.default].map((file) => path.posix.normalize(file)),
       ),
+      ...(await readdir(path.join(PACKAGE, 'docs'))).map((page) => `docs/${page}`),
       ...sources.map((source) => `src/${source}`),
       ...built.map((file) => `dist/${file}`),
     ];
@@ -250,6 +251,22 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
       }
     `,
     printed: '0\nfalse true\n',
+  },
+  './testing': {
+    program: `
+      import { ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
+      import { memoryBus, type MemoryBus, type MemoryBusOptions } from '@soketi/connections/testing';
+
+      const options: MemoryBusOptions = { echo: true, copies: () => 1 };
+      const bus: MemoryBus = memoryBus(options);
+      const adapter: ClusterAdapter = bus.adapter();
+      const pools = [adapter, bus.adapter()].map((one) => new ConnectionsPool({ adapter: one }));
+      pools[0]!.once('node', (_node, change) => {
+        console.log(change, pools[0]!.cluster.nodes.size);
+        for (const { cluster } of pools) void cluster.leave();
+      });
+    `,
+    printed: 'joined 2\n',
   },
 };
 

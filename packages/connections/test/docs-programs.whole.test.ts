@@ -1,0 +1,132 @@
+import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import { WebSocket } from 'ws';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { blockWith } from './support/docs.js';
+import { Client } from './support/loopback.js';
+import { describeWith, findProgram, hasSignals } from './support/requires.js';
+import { ROOT } from './support/workspace-copy.js';
+
+/*
+ * The programs that newcomers copy first, as they stand in the documentation, but for their port.
+ */
+
+/** Programs and a browser start. */
+const TIMEOUT_MS = 60_000;
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'connections-docs-programs-'));
+  await symlink(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'), 'junction');
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Running {
+  readonly process: ChildProcess;
+  readonly port: number;
+}
+
+/** The program in a process of its own, on any free port unless one is given. */
+async function start(name: string, code: string, on = 0): Promise<Running> {
+  const listening = /server\.listen\(8080.*\);$/m;
+  expect(code).toMatch(listening);
+  const program = code.replace(
+    listening,
+    `server.listen(${on}, '127.0.0.1', () => console.log(server.address().port));`,
+  );
+  await writeFile(path.join(folder, name), program);
+  const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const [port] = (await once(child.stdout, 'data')) as [Buffer];
+  return { process: child, port: Number(port) };
+}
+
+async function connect(url: string, headers: Record<string, string> = {}): Promise<Client> {
+  const client = new Client(new WebSocket(url, { headers }));
+  await once(client.socket, 'open');
+  return client;
+}
+
+async function chatOf({ port }: Running, url: string): Promise<[Client, Client]> {
+  const clients = [await connect(url), await connect(url, { origin: `http://127.0.0.1:${port}` })] as const;
+  clients[0].socket.send('hello');
+  expect(await Promise.all(clients.map((client) => client.next()))).toEqual(['hello', 'hello']);
+  return [...clients];
+}
+
+/** A foreign page is refused, and a signal sends everybody away with "come back". */
+async function expectSafe(running: Running, url: string, clients: readonly Client[]): Promise<void> {
+  const foreign = new WebSocket(url, { headers: { origin: 'https://evil.example' } });
+  const [error] = (await once(foreign, 'error')) as [Error];
+  expect(error.message).toContain('403');
+  if (!hasSignals) return;
+  const exited = once(running.process, 'exit');
+  running.process.kill('SIGTERM');
+  const closes = await Promise.all(clients.map(({ closed }) => closed));
+  expect(closes.map(({ code }) => code)).toEqual([1012, 1012]);
+  expect(await exited).toEqual([0, null]);
+}
+
+describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
+  test('the quick start of the README is a chat, refuses foreign pages and drains', async () => {
+    const running = await start('readme.mjs', blockWith('README.md', 'server.listen(8080)'));
+    const url = `ws://127.0.0.1:${running.port}`;
+    await expectSafe(running, url, await chatOf(running, url));
+  });
+
+  test('the quick start of the docs serves its page, is a chat, refuses foreign pages and drains', async () => {
+    const page = blockWith('quick-start.md', '<script>');
+    await writeFile(path.join(folder, 'index.html'), page);
+    const running = await start('server.mjs', blockWith('quick-start.md', 'server.listen(8080'));
+    const response = await fetch(`http://127.0.0.1:${running.port}/`);
+    expect(await response.text()).toBe(page);
+    const url = `ws://127.0.0.1:${running.port}/chat`;
+    await expectSafe(running, url, await chatOf(running, url));
+  });
+});
+
+describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
+  test(
+    'two tabs see what one of them says, and are back after a restart',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const [code, page] = [
+        blockWith('quick-start.md', 'server.listen(8080'),
+        blockWith('quick-start.md', '<script>'),
+      ];
+      await writeFile(path.join(folder, 'index.html'), page);
+      const running = await start('two-tabs.mjs', code);
+      const browser = await chromium.launch({
+        executablePath: findProgram('chromium')!,
+        args: ['--no-sandbox', '--disable-gpu'],
+      });
+      onTestFinished(() => browser.close());
+      const open = async (): Promise<Page> => {
+        const tab = await browser.newPage();
+        await tab.goto(`http://127.0.0.1:${running.port}/`);
+        return tab;
+      };
+      const tabs = [await open(), await open()];
+      const say = async (text: string): Promise<void> => {
+        // A tab that is not connected keeps the text and says nothing.
+        await tabs[0]!.waitForFunction('socket.readyState === 1');
+        await tabs[1]!.waitForFunction('socket.readyState === 1');
+        await tabs[0]!.fill('input', text);
+        await tabs[0]!.press('input', 'Enter');
+        for (const tab of tabs) await tab.getByText(text).waitFor();
+      };
+      await say('<b>before</b>');
+      const exited = once(running.process, 'exit');
+      running.process.kill('SIGTERM');
+      await exited;
+      await start('two-tabs.mjs', code, running.port);
+      await say('after');
+    },
+  );
+});
