@@ -283,7 +283,7 @@ export class ConnectionsPool<
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
     // Without a code, too: an audience in the place of the reason means only some.
-    assertCloseArguments(code ?? CloseCode.InternalError, reason);
+    assertCloseArguments(code === undefined ? CloseCode.InternalError : code, reason);
     if (code === undefined)
       return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
     const read = toAudience(audience);

@@ -4,7 +4,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 type Stat = keyof PoolStats;
 
 /** What the pool holds now; every other figure of `stats()` only grows. */
-const GAUGES: ReadonlySet<Stat> = new Set<Stat>(['connections', 'namespaces']);
+const GAUGES: ReadonlySet<Stat> = new Set<Stat>(['connections', 'namespaces', 'rooms', 'slowNow', 'closing']);
 
 /** The pool's `stats()` in the format of Prometheus, read when it is asked for. */
 export function createMetrics(pool: { stats(): PoolStats }): Registry {

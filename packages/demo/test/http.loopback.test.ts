@@ -52,6 +52,8 @@ describe('HTTP', () => {
     expect(response.headers.get('content-type')).toContain('text/plain; version=0.0.4');
     const text = await response.text();
     expect(text).toContain('# TYPE soketi_connections gauge\nsoketi_connections 1\n');
+    for (const gauge of ['namespaces', 'rooms', 'slow_now', 'closing'])
+      expect(text).toContain(`# TYPE soketi_${gauge} gauge\n`);
     expect(text).toContain('# TYPE soketi_heartbeats_lost_total counter\nsoketi_heartbeats_lost_total 0\n');
     expect(text).toMatch(/^soketi_messages_sent_total [1-9]/m);
   });

@@ -227,7 +227,12 @@ class BusAdapter implements ClusterAdapter {
 
   receive(channel: string, message: Buffer): void {
     // A message may have been under way when the channel was unsubscribed from, or the connection was lost.
-    if (this.channels.has(channel) && !this.isDeaf) this.#link?.receive(channel, Buffer.from(message));
+    if (!this.channels.has(channel) || this.isDeaf) return;
+    try {
+      this.#link?.receive(channel, Buffer.from(message));
+    } catch {
+      // It never throws; if it does all the same, the others still get theirs.
+    }
   }
 
   /** Like a real one, the broker works on commands after they were given, in their order. */

@@ -6,7 +6,6 @@ describe.each([true, false])('echo: %s', (echo) => {
   const bus = memoryBus({ echo, countsReceivers: echo });
 
   describeAdapter(`memoryBus with echo: ${echo}`, {
-    trustsLink: true,
     broker: { kill: () => bus.stop(), start: () => bus.start() },
     node: () =>
       Promise.resolve({

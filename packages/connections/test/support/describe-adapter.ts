@@ -23,8 +23,6 @@ export interface AdapterNode {
 /** A broker, and how to make nodes on it. */
 export interface AdapterHarness {
   node(): Promise<AdapterNode>;
-  /** It may rely on a link that does not throw, because nothing but the link is called with it. */
-  readonly trustsLink?: boolean;
   /** Takes the broker away and brings it back; not where it cannot be away. */
   readonly broker?: { readonly kill: () => Promise<void> | void; readonly start: () => Promise<void> | void };
 }
@@ -118,7 +116,7 @@ export function describeAdapter(title: string, harness: AdapterHarness): void {
   describe(title, () => {
     failOnUncaught();
     describeMessages(start, settle);
-    if (harness.trustsLink !== true) describeThrowing(start);
+    describeThrowing(start);
     describeChannels(start, settle);
     describeLife(harness, start, settle);
     if (harness.broker !== undefined) describeAbsence(harness.broker, start, settle);
