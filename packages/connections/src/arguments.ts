@@ -71,9 +71,9 @@ export function assertMs(name: string, ms: unknown, maxMs = MAX_MS): void {
  * @throws {TypeError} not a number
  * @throws {RangeError} 0, negative, NaN, infinite or fractional
  */
-export function assertMaxPerSecond(rate: unknown): void {
-  if (typeof rate !== 'number') throw new TypeError(expected('maxPerSecond to be a number', rate));
-  if (!Number.isSafeInteger(rate) || rate < 1) {
-    throw new RangeError(expected('maxPerSecond to be an integer of at least 1', rate));
+export function assertCount(name: string, count: unknown): void {
+  if (typeof count !== 'number') throw new TypeError(expected(`${name} to be a number`, count));
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new RangeError(expected(`${name} to be an integer of at least 1`, count));
   }
 }

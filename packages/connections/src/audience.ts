@@ -41,7 +41,7 @@ export type AudienceArgument<ID, Options = BroadcastOptions<ID>> = (Iterable<ID>
 
 /** Who a broadcast is for, read and checked. */
 export interface Audience<ID> {
-  /** `undefined`: the whole namespace. May name a room twice. */
+  /** `undefined`: the whole namespace. Names each room once. */
   readonly rooms: readonly string[] | undefined;
   readonly exceptRooms: readonly string[];
   readonly exceptions: readonly ID[];

@@ -79,7 +79,8 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   /** Has joined a pool, which sets the limits of its connections. */
   join(pool: PoolLink): void {
-    this.startRooms();
+    // Rooms of another pool are not taken along.
+    this.forgetRooms();
     this.pool = pool;
     this.reportsTo = pool;
     const { idleTimeout, heartbeat } = pool.settings;

@@ -1,4 +1,4 @@
-import { assertKeys, assertMs, assertOneOf } from './arguments.js';
+import { assertCount, assertKeys, assertMs, assertOneOf } from './arguments.js';
 import type { ClusterAdapter } from './cluster/adapter.js';
 import {
   assertAdapter,
@@ -351,13 +351,6 @@ function resolveHeartbeat(heartbeat: boolean | HeartbeatOptions | undefined): Po
   // A ping is only sent when the last one has been answered or has cost the peer its connection.
   assertMs('heartbeat.timeout', timeout, interval);
   return { interval, timeout };
-}
-
-function assertCount(name: string, count: unknown): void {
-  if (typeof count !== 'number') throw new TypeError(expected(`${name} to be a number`, count));
-  if (!Number.isSafeInteger(count) || count < 1) {
-    throw new RangeError(expected(`${name} to be an integer of at least 1`, count));
-  }
 }
 
 function assertBytes(name: string, bytes: unknown): void {

@@ -22,12 +22,12 @@ export abstract class RoomMember extends Inbound {
     return this.#rooms === undefined ? NO_ROOMS : [...this.#rooms];
   }
 
-  /** @returns whether it is in all of them afterwards @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS` */
+  /** @param names each once @returns whether it is in all of them afterwards @throws {ConnectionsError} `ERR_TOO_MANY_ROOMS` */
   joinRooms(names: readonly string[]): boolean {
     if (this.isClosed) return false;
     this.forgetRooms();
     const rooms = (this.#rooms ??= new Set<string>());
-    const joined = [...new Set(names)].filter((name) => !rooms.has(name));
+    const joined = names.filter((name) => !rooms.has(name));
     // Clients often choose the names. Before it is in a pool only the application can have joined them.
     if (this.pool) assertRoomCount(rooms.size + joined.length, this.pool.settings.maxRoomsPerConnection);
     for (const name of joined) rooms.add(name);
@@ -38,11 +38,6 @@ export abstract class RoomMember extends Inbound {
   leaveRooms(names: readonly string[]): void {
     const left = names.filter((name) => this.#rooms?.delete(name));
     if (left.length > 0) this.pool?.onLeave(this.facade, left);
-  }
-
-  /** It joins a pool: rooms of another pool are not taken along. */
-  protected startRooms(): void {
-    this.forgetRooms();
   }
 
   /** It leaves its pool. */

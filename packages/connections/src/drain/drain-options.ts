@@ -1,4 +1,4 @@
-import { assertFunction, assertKeys, assertMaxPerSecond, assertMs } from '../arguments.js';
+import { assertFunction, assertKeys, assertCount, assertMs } from '../arguments.js';
 import { assertCloseArguments, CloseCode } from '../close-codes.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { DrainProgress } from '../drain-report.js';
@@ -105,7 +105,7 @@ export function planFrom(
 
 /** The positional form: whole batches, a second apart. @throws {TypeError | RangeError} an argument is wrong */
 function planBatches(maxPerSecond: number, reason: string, code: number, graceMs: number): DrainPlan {
-  assertMaxPerSecond(maxPerSecond);
+  assertCount('maxPerSecond', maxPerSecond);
   assertCloseArguments(code, reason);
   const [intervalMs, jitter] = [1_000, 0];
   const rest = { deadlineMs: undefined, signal: undefined, onProgress: undefined, sockets: [] };
@@ -144,7 +144,7 @@ export function planDrain(options: DrainOptions, closeTimeoutMs: number): DrainP
     return { ...common, maxPerSecond: Infinity, slice: 0, intervalMs: interval, deadlineMs: deadline };
   }
   const rate = maxPerSecond === undefined ? DEFAULT_MAX_PER_SECOND : maxPerSecond;
-  assertMaxPerSecond(rate);
+  assertCount('maxPerSecond', rate);
   const slice = Math.max(1, Math.round((rate * interval) / 1_000));
   return { ...common, maxPerSecond: rate, slice, intervalMs: (slice / rate) * 1_000, deadlineMs: undefined };
 }
