@@ -221,7 +221,7 @@ interface Tuple {
 }
 
 /** Pools of one bus that know each other. To be used with `useFakeClusters`. */
-export async function poolsOn<Length extends 1 | 2 | 3>(
+export async function poolsOn<Length extends number>(
   bus: MemoryBus,
   length: Length,
   options: ConnectionsPoolOptions = {},
