@@ -79,7 +79,11 @@ class Unordered {
     const joins = this.holders.filter(({ hasJoined }) => !hasJoined).map((holder) => () => holder.join());
     const arrivals = [...this.#underWay.values()]
       .filter(({ heads }) => heads.length > 0)
-      .map(({ from, to, heads }) => () => this.#arrive(from, to, heads.shift()!));
+      .map(
+        ({ from, to, heads }) =>
+          () =>
+            this.#arrive(from, to, heads.shift()!),
+      );
     return [...joins, ...arrivals].map((step) => () => {
       step();
       this.#endTurn();

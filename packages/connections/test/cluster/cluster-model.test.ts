@@ -38,8 +38,11 @@ describe('a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {
     },
   );
 
-  test.each(seeds)('That holds where messages are lost, doubled and in no common order (seed %i).', (seed) => {
-    const faults = { isExclusive: true, isLossy: true, isUnordered: true };
-    return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
-  });
+  test.each(seeds)(
+    'That holds where messages are lost, doubled and in no common order (seed %i).',
+    (seed) => {
+      const faults = { isExclusive: true, isLossy: true, isUnordered: true };
+      return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
+    },
+  );
 });

@@ -50,7 +50,14 @@ export class FakeNode implements LocalNode {
     this.adapter = adapter;
     const settings = resolveClusterOptions(options);
     const schedule = (): void => this.#schedule();
-    this.node = new ClusterNode({ adapter: wrap(adapter), settings, local: this, isExclusive, schedule, bootId });
+    this.node = new ClusterNode({
+      adapter: wrap(adapter),
+      settings,
+      local: this,
+      isExclusive,
+      schedule,
+      bootId,
+    });
   }
 
   get connections(): number {
@@ -184,11 +191,7 @@ export class FakeCluster {
   readonly #options: ClusterOptions;
   readonly #kind: FakeNodeKind;
 
-  constructor(
-    bus: MemoryBusOptions = {},
-    options: ClusterOptions = {},
-    kind: FakeNodeKind = {},
-  ) {
+  constructor(bus: MemoryBusOptions = {}, options: ClusterOptions = {}, kind: FakeNodeKind = {}) {
     this.bus = memoryBus(bus);
     this.#options = options;
     this.#kind = kind;
