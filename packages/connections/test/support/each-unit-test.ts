@@ -1,7 +1,12 @@
 import { aroundEach, expect, vi } from 'vitest';
 import { TimingWheel, wheel, type Timed } from '../../src/liveness/timing-wheel.js';
 
-const clock = (): readonly unknown[] => [setTimeout, setInterval, setImmediate, Reflect.get(performance, 'now')];
+const clock = (): readonly unknown[] => [
+  setTimeout,
+  setInterval,
+  setImmediate,
+  Reflect.get(performance, 'now'),
+];
 
 /*
  * Unit tests share one process, and so one timing wheel. This is a setup file: it fails each test that leaves a clock or
