@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, ConnectionsError } from '../src/index.js';
-import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { record } from './support/registry-model.js';
 import { watchUnhandled } from './support/unhandled.js';
 
@@ -218,42 +218,6 @@ test('the callback of removeConnection is owed to a connection that closed first
   await remove(third);
   await remove(third);
   expect(emptied).toEqual(['second', 'third']);
-});
-
-test('a newcomer that is closed while it replaces another is not left in the pool', async () => {
-  // The messages that wait for the old one are delivered first. If that code closed the newcomer, it stayed registered
-  // for ever.
-  const pool = new ConnectionsPool({ onDuplicate: 'replace' });
-  const told = record(pool);
-  const next = connectInMemory('1');
-  const old = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
-    send: () => {
-      next.socket.end(4000);
-    },
-    close: () => undefined,
-  });
-  await pool.newConnection(old);
-  void pool.broadcastMessage('default', 'x');
-  await pool.newConnection(next.connection);
-  expect(pool.stats()).toMatchObject({ connections: 0, namespaces: 0 });
-  expect(told.filter((one) => one === '0 default')).toHaveLength(1);
-});
-
-test('a newcomer that is removed while it replaces another can join again', async () => {
-  // It was taken for a member of the pool: to add it again did nothing, for ever.
-  const pool = new ConnectionsPool({ onDuplicate: 'replace' });
-  const next = connectInMemory('1');
-  const old = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
-    send: () => void pool.removeConnection(next.connection),
-    close: () => undefined,
-  });
-  await pool.newConnection(old);
-  void pool.broadcastMessage('default', 'x');
-  await pool.newConnection(next.connection);
-  expect(next.connection.closed).toBe(false);
-  expect(pool.getConnection('default', '1')).toBeUndefined();
-  await pool.newConnection(next.connection);
-  expect(pool.getConnection('default', '1')).toBe(next.connection);
 });
 
 test('a connection whose socket had died before it joins is refused, and its close event still comes', async () => {
