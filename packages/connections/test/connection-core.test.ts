@@ -4,7 +4,6 @@ import { closesOf } from './support/closes-of.js';
 import { useFakeClock } from './support/fake-clock.js';
 import { connectInMemory } from './support/memory-socket.js';
 
-// First in the file: after other tests, sockets that still close may hold the timing wheel on the real clock.
 describe('the deadline of a terminated socket', () => {
   useFakeClock();
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { hostileStrings } from './support/hostile-strings.js';
-import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
 
 test('a connection of another pool rejects with ERR_CONNECTION_IN_USE and stays where it is', async () => {
   const [one, other] = [new ConnectionsPool(), new ConnectionsPool({ onDuplicate: 'replace' })];
@@ -100,7 +100,7 @@ async function replaceWhile(act: (pool: ConnectionsPool, newcomer: Connection) =
   pool.on('connection', (connection) => events.push(`+ ${name(connection)}`));
   pool.on('disconnection', (connection) => events.push(`- ${name(connection)}`));
   pool.on('emptyNamespace', () => events.push('0'));
-  const old = new Connection('1', 'default', new MemorySocket(), {
+  const old = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
     send: () => act(pool, newcomer),
     close: () => undefined,
   });

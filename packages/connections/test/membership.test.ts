@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, ConnectionsError } from '../src/index.js';
-import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
 import { record } from './support/registry-model.js';
 import { watchUnhandled } from './support/unhandled.js';
 
@@ -226,7 +226,7 @@ test('a newcomer that is closed while it replaces another is not left in the poo
   const pool = new ConnectionsPool({ onDuplicate: 'replace' });
   const told = record(pool);
   const next = connectInMemory('1');
-  const old = new Connection('1', 'default', new MemorySocket(), {
+  const old = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
     send: () => {
       next.socket.end(4000);
     },
@@ -243,7 +243,7 @@ test('a newcomer that is removed while it replaces another can join again', asyn
   // It was taken for a member of the pool: to add it again did nothing, for ever.
   const pool = new ConnectionsPool({ onDuplicate: 'replace' });
   const next = connectInMemory('1');
-  const old = new Connection('1', 'default', new MemorySocket(), {
+  const old = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
     send: () => void pool.removeConnection(next.connection),
     close: () => undefined,
   });

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsError, ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
-import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
 import { watchUnhandled } from './support/unhandled.js';
 
 const EVENTS = [
@@ -386,7 +386,7 @@ test('a subclass may override join and leave', () => {
 
 test('user code that joins and leaves while its connection is being replaced corrupts no room', async () => {
   const { pool } = recorded({ onDuplicate: 'replace' });
-  const old: Connection = new Connection('a', 'default', new MemorySocket(), {
+  const old: Connection = new Connection('a', 'default', endingWithTest(new MemorySocket()), {
     send: () => {
       old.join('late');
       old.leave('red');

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
-import { MemorySocket } from '../support/memory-socket.js';
+import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { record } from '../support/record.js';
 import { watchUnhandled } from '../support/unhandled.js';
 
@@ -33,6 +33,7 @@ class PausableSocket extends MemorySocket {
 }
 
 async function join(socket = new PausableSocket(), options = {}) {
+  endingWithTest(socket);
   const pool = new ConnectionsPool<string, Connection<string, string, MemorySocket>>(options);
   const connection = new Connection<string, string, PausableSocket>('1', 'default', socket);
   await pool.newConnection(connection);
@@ -48,7 +49,6 @@ function messagesOf(connection: EventEmitter): string[] {
   return messages;
 }
 
-// First in the file: after other tests, sockets that still close may hold the timing wheel on the real clock.
 describe('the deadline of held messages', () => {
   useFakeClock();
 
@@ -78,7 +78,7 @@ describe('the deadline of held messages', () => {
   });
 
   test('a connection in no pool holds messages for 10 s', async () => {
-    const socket = new PausableSocket();
+    const socket = endingWithTest(new PausableSocket());
     const connection = new Connection('1', 'default', socket);
     socket.text('early');
     await vi.advanceTimersByTimeAsync(9_900);
@@ -113,7 +113,7 @@ describe('messages before the first listener', () => {
   });
 
   test('early messages are not delivered before the call that adds the listener returns', () => {
-    const socket = new PausableSocket();
+    const socket = endingWithTest(new PausableSocket());
     const connection = new Connection('1', 'default', socket);
     socket.text('early');
     const messages = messagesOf(connection);
@@ -147,7 +147,7 @@ describe('messages before the first listener', () => {
   });
 
   test('what exceeds 64 KiB of a socket that cannot be paused is ignored, and smaller messages still fit', async () => {
-    const socket = new MemorySocket();
+    const socket = endingWithTest(new MemorySocket());
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', socket);
     await pool.newConnection(connection);
@@ -209,7 +209,7 @@ describe('messages before the first listener', () => {
   });
 
   test('a listener that is added by a connection listener of the pool gets early messages', async () => {
-    const socket = new PausableSocket();
+    const socket = endingWithTest(new PausableSocket());
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', socket);
     socket.text('early');
@@ -331,6 +331,7 @@ describe('messages before the first listener', () => {
       ['message', 'text', false],
       ['message', Buffer.from([1, 2]), true],
     ]);
+    connection.handleClose(1000);
   });
 });
 

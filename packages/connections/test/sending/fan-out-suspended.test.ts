@@ -1,20 +1,10 @@
-import type * as Zlib from 'node:zlib';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { holdDeflate } from '../support/held-deflate.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { slowClock } from '../support/slow-clock.js';
-
-// Compressions end when the test says so.
-const deflating = vi.hoisted(() => ({ waiting: [] as (() => void)[] }));
-vi.mock('node:zlib', async (importOriginal) => {
-  const zlib = await importOriginal<typeof Zlib>();
-  const deflateRaw = (...args: Parameters<typeof Zlib.deflateRaw>): void => {
-    deflating.waiting.push(() => zlib.deflateRaw(...args));
-  };
-  return { ...zlib, deflateRaw };
-});
 
 /** Broadcasts that take several turns: each write takes a millisecond, and a flush may take two. */
 const MAX_FLUSH_MS = 2;
@@ -23,6 +13,7 @@ const MAX_FLUSH_MS = 2;
 // and stopped in the middle; those whom it had not reached got neither it nor the one before, and no promise settled.
 test('members that a suspended broadcast has not reached get it after user code has started it', async () => {
   const clock = slowClock();
+  const deflating = holdDeflate();
   const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4 << 20 });
   await pool.newConnection(new Connection('ws', 'default', new FakeWsSocket(true)));
   const received: number[][] = [];
@@ -42,7 +33,7 @@ test('members that a suspended broadcast has not reached get it after user code 
   void pool.send('default', 'h0', 'private');
   await endTurn();
   clock.pass(60);
-  for (const compress of deflating.waiting.splice(0)) compress();
+  deflating.release();
   expect(await big).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0, conflated: 0 });
   clock.pass(60);
   expect(await huge).toEqual({ recipients: 61, sent: 61, dropped: 0, failed: 0, conflated: 0 });

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
 import { PrivateMessage } from '../../src/sending/delivery.js';
 import { endTurn } from '../support/engine.js';
-import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -34,7 +34,7 @@ async function noting(
 ): Promise<unknown[]> {
   const pool = new ConnectionsPool();
   const seen: unknown[] = [];
-  const connection: Connection = new Connection('1', 'default', connectInMemory().socket, {
+  const connection: Connection = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
     send: (message) => {
       seen.push(message);
       if (seen.length === 1) act(connection, pool);
@@ -118,7 +118,7 @@ test('handlers over an object that tells no state get nothing after their close'
 
 test('an overridden send gets nothing after its close', async () => {
   const pool = new ConnectionsPool();
-  const connection = new Overridden('1', 'default', new MemorySocket(false));
+  const connection = new Overridden('1', 'default', endingWithTest(new MemorySocket(false)));
   await pool.newConnection(connection);
   void connection.close();
   expect(await pool.broadcastMessage('default', 'x')).toEqual(NOBODY);
