@@ -58,9 +58,8 @@ function tagOf(value: object): string {
   }
 }
 
-/** Anything can be thrown: what listeners of `error` get is always an `Error`. */
+/** Anything can be thrown: what listeners of `error` get is always an `Error`, if need be with the value as its `cause`. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error
-    ? thrown
-    : new Error(`Something that is not an Error was thrown: ${show(thrown)}`);
+  if (thrown instanceof Error) return thrown;
+  return new Error(`Something that is not an Error was thrown: ${show(thrown)}`, { cause: thrown });
 }

@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected, toError } from '../errors.js';
 
 /** A message that a WebSocket takes: a `string` leaves as a text frame, everything else as a binary one. */
 export type WebSocketMessage = string | ArrayBuffer | ArrayBufferView | Blob;
@@ -47,7 +47,7 @@ export function encodeJson(value: unknown): string {
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    throw new TypeError(`${expected('a value that JSON can express', value)}: ${(cause as Error).message}`, {
+    throw new TypeError(`${expected('a value that JSON can express', value)}: ${toError(cause).message}`, {
       cause,
     });
   }

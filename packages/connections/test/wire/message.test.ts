@@ -71,6 +71,21 @@ test('the error for a value without JSON keeps what JSON.stringify threw as its 
   });
 });
 
+test('the error for a value whose toJSON throws something that is not an Error tells what it was', async () => {
+  const { connection } = connectInMemory();
+  const value = {
+    toJSON: () => {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is the point
+      throw null;
+    },
+  };
+  await expect(connection.sendJson(value)).rejects.toThrow(
+    new TypeError(
+      'Expected a value that JSON can express, got `Object` (object): Something that is not an Error was thrown: null',
+    ),
+  );
+});
+
 test('a value is encoded once, however many connections get it', async () => {
   let encodings = 0;
   const value = {
