@@ -50,14 +50,11 @@ test.each(refused)('close code %s with reason %j is refused, and the socket stil
   expect(await client.closed).toEqual({ code: 4000, reason: 'bye' });
 });
 
-test.each(['x'.repeat(123), `${'é'.repeat(61)}x`, ''])(
-  'a close reason of at most 123 bytes arrives: %j',
-  async (reason) => {
-    const { client, connection } = await (await Loopback.start()).connect('1');
-    await connection.close(1000, reason);
-    expect(await client.closed).toEqual({ code: 1000, reason });
-  },
-);
+test.each(['x'.repeat(123), `${'é'.repeat(61)}x`, ''])('the close reason %j arrives', async (reason) => {
+  const { client, connection } = await (await Loopback.start()).connect('1');
+  await connection.close(1000, reason);
+  expect(await client.closed).toEqual({ code: 1000, reason });
+});
 
 test('close() without arguments sends 1000 without a reason', async () => {
   const { client, connection } = await (await Loopback.start()).connect('1');

@@ -4,7 +4,7 @@ import { Loopback } from './support/loopback.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { watchUnhandled } from './support/unhandled.js';
 
-test('calls that nobody awaits are no unhandled rejections when sockets fail and peers vanish', async () => {
+test('calls that nobody awaits cause no unhandled rejection when sockets fail and peers vanish', async () => {
   // The original started promises without waiting for them: one socket that failed at the wrong moment ended the
   // process for everybody.
   const { reasons, settle } = watchUnhandled();

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 
-test('exceptions are read once and not searched for each recipient', async () => {
+test('exceptions are read once, not once for each recipient', async () => {
   // The original called `exceptions.includes(id)` for each recipient: 10,000 members with 1,000 exceptions were ten
   // million comparisons.
   const pool = new ConnectionsPool();
@@ -74,7 +74,7 @@ test('broadcastJsonMessage and broadcastError go through an overridden broadcast
 });
 
 test.each(['handlers', 'an overridden send'])(
-  'a fatal broadcastError closes its recipients, and nobody who joins while it is handed over to %s',
+  'a fatal broadcastError closes its recipients, but no newcomer that joins while it is handed over to %s',
   async (kind) => {
     // It read the members afterwards: a connection that joined meanwhile was closed without having got the error.
     const pool = new ConnectionsPool();
@@ -107,7 +107,7 @@ test.each(['handlers', 'an overridden send'])(
   },
 );
 
-test('inspecting a pool shows its namespaces and their sizes', async () => {
+test('util.inspect() of a pool shows its namespaces and their sizes', async () => {
   const { pool } = await poolOf(2);
   await pool.newConnection(connectInMemory('1', 'lobby').connection);
   expect(inspect(pool)).toBe(

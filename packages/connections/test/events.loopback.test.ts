@@ -41,7 +41,7 @@ test('a connection emits pong', async () => {
   await pong;
 });
 
-test('an error of a socket needs no listener', async () => {
+test('a socket error without a listener throws nothing', async () => {
   const { pool, members } = await loopbackMembers(2);
   const [first, second] = members as [LoopbackMember, LoopbackMember];
   first.socket.emit('error', new Error('ECONNRESET'));
@@ -54,7 +54,7 @@ test('an error of a socket needs no listener', async () => {
   expect(told.message).toContain('not even an Error');
 });
 
-test('a pool emits who joins and who leaves, with code and reason', async () => {
+test('a pool emits connection and disconnection, with code and reason', async () => {
   const pool = new ConnectionsPool();
   const told: unknown[] = [];
   pool.on('connection', ({ id }) => told.push(['connection', id]));
@@ -80,7 +80,7 @@ test('a pool emits who joins and who leaves, with code and reason', async () => 
   ]);
 });
 
-test('a connection cannot be found any more when its disconnection is emitted', async () => {
+test('the pool no longer finds a connection when its disconnection event is emitted', async () => {
   const { pool, members } = await loopbackMembers(1);
   const { client, connection } = members[0]!;
   const found: unknown[] = [];

@@ -60,19 +60,19 @@ describe('onEmptyNamespace', () => {
   ][] = [
     ['the clients close', (_pool, members) => members.forEach(({ client }) => client.socket.close())],
     ['the clients vanish', (_pool, members) => members.forEach(({ client }) => client.socket.terminate())],
-    ['closeAll', (pool) => pool.closeAll('default')],
+    ['closeAll closes them', (pool) => pool.closeAll('default')],
     [
       'the server terminates them',
       (_pool, members) => members.forEach(({ connection }) => connection.terminate()),
     ],
-    ['a drain', (pool) => pool.drainConnections(10)],
+    ['a drain closes them', (pool) => pool.drainConnections(10)],
   ];
   const matrix = idioms.flatMap(([idiom, listen]) =>
     endings.map(([ending, end]) => [idiom, ending, listen, end] as const),
   );
 
   test.each(matrix)(
-    'onEmptyNamespace is called once from %s, ended by %s',
+    'onEmptyNamespace is called once from %s when %s',
     async (_idiom, _ending, listen, end) => {
       const { pool, members } = await loopbackMembers(3);
       const onEmpty = vi.fn();

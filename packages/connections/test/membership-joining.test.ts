@@ -142,7 +142,7 @@ test('a newcomer that is removed while it replaces another one can join again', 
   expect(events).toEqual(['+ old', '0', '- old', '+ new']);
 });
 
-test('a newcomer that is removed and joins again while it replaces another one is announced once', async () => {
+test('a newcomer that is removed and joins again while it replaces another is announced once', async () => {
   const { pool, newcomer, events } = await replaceWhile((own, connection) => {
     void own.removeConnection(connection);
     void own.newConnection(connection);

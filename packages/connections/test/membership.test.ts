@@ -74,7 +74,7 @@ test('a connection of another pool is refused, and stays open', async () => {
   expect(connection.closed).toBe(false);
 });
 
-test('a newcomer of a pool that drains is closed with 1013, and the pool tells why', async () => {
+test('a newcomer of a pool that drains is closed with 1013, and the pool emits the reason', async () => {
   const pool = new ConnectionsPool();
   await pool.drainConnections();
   const refused: unknown[][] = [];
@@ -123,7 +123,7 @@ test("onDuplicate 'reject' closes the newcomer with 1013 and leaves the holder i
   expect(pool.getConnection('default', '1')).toBe(holder.connection);
 });
 
-test('newConnection under a taken id is no unhandled rejection if nobody awaits it', async () => {
+test('newConnection under a taken id causes no unhandled rejection if nobody awaits it', async () => {
   // A duplicate id is the doing of the client, not of the code that adds its connection.
   const { reasons, settle } = watchUnhandled();
   const pool = new ConnectionsPool();
@@ -164,7 +164,7 @@ test.each(closings)(
   },
 );
 
-test('a client replaces its connection as often as it comes back', async () => {
+test('a client that comes back replaces its connection every time', async () => {
   const pool = new ConnectionsPool({ onDuplicate: 'replace' });
   const pairs = Array.from({ length: 5 }, () => connectInMemory('1'));
   for (const { connection } of pairs) void pool.newConnection(connection);
@@ -194,7 +194,7 @@ test('the callback of removeConnection is not called for a connection that is un
   expect(onEmpty).toHaveBeenCalledTimes(1);
 });
 
-test('the callback of removeConnection is owed to a connection that closed first, until somebody joins', async () => {
+test('removeConnection still calls its callback for a connection that closed first, unless somebody has joined', async () => {
   // It ran a second time for a connection that had emptied the namespace before others joined and left: what belonged to
   // the namespace was torn down twice.
   const pool = new ConnectionsPool();

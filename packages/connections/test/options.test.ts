@@ -192,7 +192,7 @@ describe('new ConnectionsPool', () => {
     ]),
   ]);
 
-  test.each([{ heartbeat: false }, { maxBufferedBytes: 1 }])('pool options of %o are taken', (options) => {
+  test.each([{ heartbeat: false }, { maxBufferedBytes: 1 }])('pool options of %o are accepted', (options) => {
     expect(() => make(options)).not.toThrow();
   });
 });

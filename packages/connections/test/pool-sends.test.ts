@@ -3,7 +3,7 @@ import { Connection, ConnectionsPool } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { watch } from './support/settled.js';
 
-test('pool.send resolves with the outcome of the send, when the handler has answered', async () => {
+test('pool.send resolves with the outcome of the send when the handler has answered', async () => {
   // The original returned before the handler had run, and told nothing of its outcome.
   const pool = new ConnectionsPool();
   const pending: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
@@ -109,7 +109,7 @@ test('sendThenClose and its variants of a pool resolve false when nobody has the
   expect(await pool.sendErrorThenClose('default', 'nobody', 'x')).toBe(false);
 });
 
-test('broadcastError with a code closes its recipients without a reason, and no exception', async () => {
+test('broadcastError with a code closes its recipients without a reason, but none of the exceptions', async () => {
   const pool = new ConnectionsPool();
   const [one, spared] = [connectInMemory('1'), connectInMemory('2')];
   for (const { connection } of [one, spared]) await pool.newConnection(connection);

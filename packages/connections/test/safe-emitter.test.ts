@@ -37,7 +37,7 @@ describe.each(failures)('a pool listener that %s', (_title, fail) => {
     expect(reasons).toEqual([]);
   });
 
-  test('a failing error listener of a pool is counted, and nobody gets its error', async () => {
+  test('a failing error listener of a pool is counted, and its error is not emitted', async () => {
     const { reasons, settle } = watchUnhandled();
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory();
@@ -76,7 +76,7 @@ async function joinBroken(pool: ConnectionsPool, id: string) {
 }
 
 // A typing error in a `message` handler printed nothing at all unless somebody listened to `error`, and cost ten minutes.
-test('the first error that nobody listens for is one process warning per pool', async () => {
+test('the first error that nobody listens for emits one process warning per pool', async () => {
   const warnings = watchWarnings();
   const pool = new ConnectionsPool();
   const { cause } = await joinBroken(pool, 'one');
@@ -94,7 +94,7 @@ test('the first error that nobody listens for is one process warning per pool', 
   expect(warnings).toHaveLength(2);
 });
 
-test('an error that the pool or the connection has a listener for is no process warning', async () => {
+test('an error that the pool or the connection has a listener for emits no process warning', async () => {
   const warnings = watchWarnings();
   const pool = new ConnectionsPool();
   const errors: string[] = [];

@@ -79,7 +79,7 @@ describe('the cost of idle limits', () => {
     expect(clock).not.toHaveBeenCalled();
   });
 
-  test('idle limits create no timer at all while the wheel already turns', async () => {
+  test('idle limits create no timer while the wheel already turns', async () => {
     const pool = new ConnectionsPool({ idleTimeout: 60_000 });
     const { connection: first } = connectInMemory('first');
     await pool.newConnection(first);

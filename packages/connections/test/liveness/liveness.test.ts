@@ -58,7 +58,7 @@ describe('the heartbeat of a pool', () => {
   /** Of the thirty moments of an interval. */
   const FAIR_SHARE = SOCKETS / 30;
 
-  test('pings of connections that join at once are spread over the interval, with one per interval for each', async () => {
+  test('connections that join at once are pinged once per interval each, spread over the interval', async () => {
     const pool = newPool();
     const sockets = joinMany(pool);
     await vi.advanceTimersByTimeAsync(INTERVAL_MS + 200);
@@ -163,7 +163,7 @@ describe('the heartbeat of a pool', () => {
   });
 
   // Timers come first in a turn of the event loop: a peer whose answer had arrived during a stall was taken for silent.
-  test('an answer that is read in the turn in which the time is up counts', async () => {
+  test('an answer that arrives in the turn in which the timeout passes still counts', async () => {
     const pool = newPool();
     const socket = join(pool, new PingSocket());
     socket.answersPings = false;

@@ -112,7 +112,7 @@ describe('messages before the first listener', () => {
     expect(messages).toEqual([]);
   });
 
-  test('exactly 64 KiB are held without pausing the socket', async () => {
+  test('up to 64 KiB are held without pausing the socket', async () => {
     const { socket, connection } = await join();
     for (let i = 0; i < 64; i++) socket.text('x'.repeat(KIB));
     expect(socket.pauses).toBe(0);
@@ -286,7 +286,7 @@ describe('messages before the first listener', () => {
     expect(pool.stats().messagesIgnored).toBe(1);
   });
 
-  test('nothing is held of a socket on which somebody else listens for messages', async () => {
+  test('no message is held for a socket on which other code listens for messages', async () => {
     const { socket, connection, pool } = await join();
     const others: unknown[] = [];
     socket.on('message', (data: Buffer) => others.push(data.toString()));
@@ -311,7 +311,7 @@ describe('messages before the first listener', () => {
     expect(connection.eventNames()).toEqual(['message']);
   });
 
-  test('messages that the owner of a socket forwards are held as well', async () => {
+  test('messages that the owner of a socket forwards are held, too', async () => {
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', { send: () => undefined, close: () => undefined });
     await pool.newConnection(connection);

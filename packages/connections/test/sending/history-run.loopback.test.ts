@@ -39,7 +39,7 @@ test('a member that joins refers only to what it has got, and is in step after t
   await expectMessages(b, records(22, 20));
 });
 
-test('a member that joins takes nothing from those who are nearly in step', async () => {
+test('a member that joins does not set back members that are nearly in step', async () => {
   const room = await Room.open({ compression: { history: { bytes: 5_000 } } });
   const a = await room.member('a');
   for (const text of records(20)) await room.broadcast(text);
@@ -86,7 +86,7 @@ test('a member that joins is not sent references to the last bytes before it joi
   expect(b.client.tapped.at(-1)!.reachBytes).toBeGreaterThan(90);
 });
 
-test('a member that was excepted begins from nothing, and is in step after the length of the history', async () => {
+test('a member that was excepted begins without history, and is in step after the length of the history', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
   for (const text of records(20)) await room.broadcast(text);
@@ -139,7 +139,7 @@ test('members behind cost a few variants more when everybody broadcasts to all o
   expect(room.pool.stats().compressions).toBeLessThanOrEqual(4 * 30);
 });
 
-test('members behind get large messages compressed, too, and nobody pays for that when there are none', async () => {
+test('members behind get large messages compressed, which costs nothing when no member is behind', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   const large = records(200).join();

@@ -138,7 +138,7 @@ describe('an overridden send', () => {
     expect(sent).toEqual(['<all>', '<one>']);
   });
 
-  test('nothing is sent that a handler sends during the last messages before a close', async () => {
+  test('a message that a handler sends during the last messages before a close is not sent', async () => {
     const loopback = await Loopback.start();
     const { socket } = await loopback.pair();
     const outcomes: Promise<boolean>[] = [];

@@ -95,7 +95,7 @@ function newOverride(send: (message: unknown) => unknown) {
 
 const never = (): boolean => false;
 
-test('an override gets what was added one after the other, and what is added meanwhile last', () => {
+test('an override gets messages one after the other, and those added meanwhile last', () => {
   const seen: unknown[] = [];
   const { override, add, counted } = newOverride((message) => {
     seen.push(message);
@@ -123,7 +123,7 @@ test('an override that throws or answers false has failed that message alone', (
   expect(errors).toEqual([new Error('no')]);
 });
 
-test('an override is not called any more when its connection has ended', () => {
+test('an override is no longer called when its connection has ended', () => {
   const seen: unknown[] = [];
   const { override, add, counted } = newOverride((message) => void seen.push(message));
   for (const text of ['a', 'b', 'c']) add(text);
@@ -163,7 +163,7 @@ function waiting(gate: PromiseLike<unknown>): { connection: Waiting; socket: Mem
 }
 
 // The override was awaited before the close began: what was sent after the call reached the client too.
-test('nothing that is sent after sendThenClose reaches the client, also with an override that waits', async () => {
+test('no message sent after sendThenClose reaches the client, not even with an override that waits', async () => {
   const { connection, socket } = waiting(nextTurn());
   const pool = new ConnectionsPool();
   await pool.newConnection(connection);

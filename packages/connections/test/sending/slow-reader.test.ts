@@ -48,7 +48,7 @@ test('what a turn still holds counts for the bound of a private message', async 
   expect(await result).toEqual(ALL_SENT);
 });
 
-test('what the deciding function sends itself is dropped, and not decided about', async () => {
+test('onSlow is not asked about what it sends itself, which is dropped', async () => {
   let asked = 0;
   const pool: ConnectionsPool = new ConnectionsPool({
     maxBufferedBytes: 100,
@@ -158,7 +158,7 @@ describe('an onSlow that returns a promise', () => {
     ['resolves', () => Promise.resolve('drop'), []],
     ['rejects', () => Promise.reject(new Error('no database')), ['no database']],
   ])(
-    'an onSlow whose promise %s is an error, and the connection is closed',
+    'an onSlow whose promise %s causes an error event, and the connection is closed',
     async (_title, onSlow, reasons) => {
       const { settle } = watchUnhandled();
       const pool = new ConnectionsPool({
@@ -209,7 +209,7 @@ test('an overridden close of a slow reader is called once per episode', async ()
 });
 
 // A slow reader that was removed counted as `slowNow` for ever.
-test('a slow reader that leaves its pool counts there no more, and still gets its drain event', async () => {
+test('a slow reader that leaves its pool no longer counts there, and still gets its drain event', async () => {
   const [pool, next] = [
     new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' }),
     new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' }),

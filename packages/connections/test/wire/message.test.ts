@@ -24,7 +24,7 @@ test.each<[string, unknown]>([
   ['a Uint16Array with an offset', new Uint16Array(ascending.buffer, 2, 2)],
   ['a DataView with an offset', new DataView(ascending.buffer, 2, 4)],
   ['fragments', [Buffer.from([2, 3]), Buffer.from([4, 5])]],
-])('%s that arrives is the bytes of a message, as binary or as text', (_, data) => {
+])('the bytes of %s arrive as a message, as binary or as text', (_, data) => {
   const { connection, received } = connectRecorded();
   connection.handleMessage(data, true);
   connection.handleMessage(data, false);
@@ -34,7 +34,7 @@ test.each<[string, unknown]>([
   ]);
 });
 
-test('bytes that arrive are handed on as they are', () => {
+test('bytes that arrive are handed on unchanged', () => {
   const { connection, received } = connectRecorded();
   const bytes = Uint8Array.of(1, 2);
   connection.handleMessage(bytes);
@@ -102,7 +102,7 @@ test('a value is encoded once, however many connections get it', async () => {
   expect(members.map(({ socket }) => socket.sent)).toEqual([['"once"'], ['"once"'], ['"once"']]);
 });
 
-test('handlers get what a socket would not take', async () => {
+test('handlers get messages that a socket would refuse', async () => {
   const received: unknown[] = [];
   const connection = new Connection<string, unknown>(
     '1',
@@ -151,7 +151,7 @@ test.each<WebSocketMessage>([
   BigInt64Array.of(1n),
   new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
   Uint8Array.of(1, 2, 3, 4).buffer,
-])('a copy for handlers is of the type of the message (%o)', (message) => {
+])('a copy for handlers has the type of the message (%o)', (message) => {
   const binary = message as ArrayBuffer | ArrayBufferView;
   const { byteLength } = binary;
   const bytes = ArrayBuffer.isView(binary)
