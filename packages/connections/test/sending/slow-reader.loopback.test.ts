@@ -12,7 +12,7 @@ const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 }
 const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0, conflated: 0 };
 const maxBufferedBytes = MORE_THAN_KERNEL / 16;
 
-test('onSlow: 'drop' drops a message over the bound, and readers that keep up get everything', async () => {
+test("onSlow: 'drop' drops a message over the bound, and readers that keep up get everything", async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes, onSlow: 'drop' });
   const loopback = await Loopback.start();
   const slow = await member(pool, loopback, 'slow');
