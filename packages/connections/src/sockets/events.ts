@@ -101,7 +101,7 @@ function addStandIns(socket: object, count: number): void {
   standIns.set(socket, (standIns.get(socket) ?? 0) + count);
 }
 
-/** Has the socket tell the listener what happens on it. */
+/** Subscribes the listener to the events of the socket. */
 export function listen(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
   if (capabilities.events === 'owner') return;
   const shared = Object.entries<Listener>(
@@ -147,7 +147,7 @@ export function unlisten(socket: unknown, { capabilities }: Driver, listener: So
   boundListeners.delete(listener);
 }
 
-/** Whether somebody else listens for messages of the socket too; `false` if it does not tell. */
+/** Whether other code listens for messages of the socket, too; `false` if that cannot be known. */
 export function hasOtherListeners(socket: unknown): boolean {
   const { listenerCount } = socket as { listenerCount?: unknown };
   if (typeof listenerCount !== 'function') return false;
@@ -155,7 +155,7 @@ export function hasOtherListeners(socket: unknown): boolean {
   return (listenerCount.call(socket, 'message') as number) > ownListeners;
 }
 
-/** Who listens to the socket on the library's behalf; of several, the first. */
+/** The library's listener on the socket; the first one if there are several. */
 export function listenerOf(socket: unknown): SocketListener | undefined {
   return (socket as Partial<Target>)[kListener];
 }
