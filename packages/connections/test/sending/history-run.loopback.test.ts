@@ -11,6 +11,7 @@ import {
   type Member,
 } from '../support/history-room.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
 beforeEach(stopClock);
 
@@ -103,6 +104,8 @@ test('a member that was excepted begins without history, and is in step after th
   await expectMessages(b, [...records(20), ...records(20, 21)]);
 });
 
+const TURNS = runs({ quick: 30, ci: 60 });
+
 test.each([9, 15])(
   'members behind cost at most two variants more, however many they are and by however much (%i bits)',
   async (bits) => {
@@ -110,9 +113,9 @@ test.each([9, 15])(
     const options = { perMessageDeflate: { serverMaxWindowBits: bits } };
     const members: Member[] = [];
     const expected: string[][] = [];
-    for (const [turn, text] of records(60).entries()) {
+    for (const [turn, text] of records(TURNS).entries()) {
       // One joins, one is excepted, one is sent to by the owner of its socket.
-      if (turn < 20) expected[members.push(await room.member(String(turn), options)) - 1] = [];
+      if (turn < TURNS / 3) expected[members.push(await room.member(String(turn), options)) - 1] = [];
       const left = members[(turn * 7) % members.length]!;
       const { compressions } = room.pool.stats();
       await room.broadcast(text, [left.connection.id]);

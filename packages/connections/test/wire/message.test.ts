@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { poolInMemory } from '../support/pool-of.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ascending = Uint8Array.from({ length: 16 }, (_, index) => index);
@@ -94,9 +95,7 @@ test('a value is encoded once, however many connections get it', async () => {
       return 'once';
     },
   };
-  const pool = new ConnectionsPool();
-  const members = ['1', '2', '3'].map((id) => connectInMemory(id));
-  for (const { connection } of members) await pool.newConnection(connection);
+  const { pool, members } = poolInMemory(3);
   expect(await pool.broadcastJsonMessage('default', value)).toMatchObject({ sent: 3 });
   expect(encodings).toBe(1);
   expect(members.map(({ socket }) => socket.sent)).toEqual([['"once"'], ['"once"'], ['"once"']]);
