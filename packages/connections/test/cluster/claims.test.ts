@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Reader } from '../../src/cluster/bytes.js';
 import { Claims, type ClaimsOwner } from '../../src/cluster/claims.js';
 import { decodeRecord } from '../../src/cluster/wire.js';
@@ -8,10 +8,6 @@ import { Random } from '../support/random.js';
 /*
  * One connection for each id, over a broker that keeps no order between the messages of two nodes, such as NATS.
  */
-
-afterEach(() => {
-  vi.restoreAllMocks();
-});
 
 /** A node that holds a connection with the id, or not. */
 class Holder {
