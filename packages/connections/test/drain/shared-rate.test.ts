@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ALONE, type Company } from '../../src/cluster/drainers.js';
+import type { DrainOptions } from '../../src/index.js';
 import { SharedRate } from '../../src/drain/shared-rate.js';
 import type { MemoryBus } from '../../src/testing.js';
 import { pass, useFakeClusters } from '../support/cluster-nodes.js';
@@ -14,7 +15,7 @@ const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: num
 describe('nodes that drain at the same time', () => {
   useFakeClusters();
 
-  test.each([
+  test.each<[string, DrainOptions]>([
     ['in whole batches', { maxPerSecond: 10, interval: 1_000 }],
     ['in slices', { maxPerSecond: 10 }],
     ['in slices at random', { maxPerSecond: 10, jitter: 1 }],
