@@ -40,7 +40,11 @@ export class RoomMembership<C extends AnyConnection> {
   }
 
   announce(connection: C, rooms: Iterable<string>): void {
-    for (const room of rooms) if (this.#take(connection, room)) this.#listener.joinedRoom(connection, room);
+    for (const room of rooms) {
+      if (!this.#take(connection, room)) continue;
+      this.#registry.setKnown(connection.namespace, room);
+      this.#listener.joinedRoom(connection, room);
+    }
   }
 
   #take(connection: C, room: string): boolean {

@@ -324,7 +324,56 @@ test('a room that is left before its turn to be told is not told of at all', () 
   });
   void pool.newConnection(connection);
   connection.join(['red', 'blue']);
-  expect(told).toEqual(['connection a', 'join a red', 'emptyRoom default blue']);
+  expect(told).toEqual(['connection a', 'join a red']);
+  expect(roomsOf(pool)).toEqual({ red: ['a'] });
+});
+
+test('a room that nobody has heard of does not end for anybody', () => {
+  // It was told of as empty, although no `join` had ever told that it began.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [left, closed] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  left.join(['red', 'blue']);
+  closed.join('red');
+  pool.once('connection', (connection) => connection.leave('red'));
+  void pool.newConnection(left);
+  pool.once('connection', (connection) => connection.terminate());
+  void pool.newConnection(closed);
+  expect(told).toEqual(['connection a', 'join a blue', 'connection b', 'disconnection b']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'] });
+});
+
+test('a room that somebody has heard of ends for everybody, also if its last member was not told of', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  a.join('red');
+  b.join('red');
+  void pool.newConnection(a);
+  pool.once('connection', () => {
+    a.leave('red');
+    b.leave('red');
+  });
+  void pool.newConnection(b);
+  expect(told).toEqual([
+    'connection a',
+    'join a red',
+    'connection b',
+    'leave a red',
+    'emptyRoom default red',
+  ]);
+});
+
+test('a room that is filled again before its end is told still ends, whoever leaves it last', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  void pool.newConnection(a);
+  a.join('red');
+  b.join('red');
+  told.length = 0;
+  pool.once('leave', () => void pool.newConnection(b));
+  pool.prependOnceListener('connection', () => b.leave('red'));
+  a.leave('red');
+  // The end is told while the listeners of `leave` and `connection` are still being called.
+  expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
 });
 
 test('joins and leaves from within listeners of join and leave do what they say', () => {
