@@ -25,7 +25,8 @@ export interface BroadcastOptions<ID> extends AudienceOptions<ID>, ConflateOptio
 export interface ConflateOptions {
   /**
    * While a reader is behind, a newer message replaces the one that waits for it under the same key, and takes its place.
-   * One key space per connection, whichever way the messages come.
+   * If it exceeds `maxBufferedBytes` and is dropped, the older one is given up too. One key space per connection,
+   * whichever way the messages come.
    */
   readonly conflate?: string | undefined;
 }

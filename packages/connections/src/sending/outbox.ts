@@ -142,12 +142,16 @@ export class Outbox extends Writer {
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
     const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
     if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope, key);
-    if (!this.fits(envelope.byteLength, this.bufferedBytes)) {
+    const cost = this.costOf(envelope.byteLength, key);
+    if (!this.fits(cost, this.bufferedBytes)) {
       // What can leave leaves before anything is refused.
       this.cut();
       this.flush();
       if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope, key);
-      if (!this.admits(envelope.byteLength, this.bufferedBytes)) return false;
+      if (!this.admits(cost, this.bufferedBytes)) {
+        this.outdate(key);
+        return false;
+      }
     }
     this.cut();
     const waiting = new PrivateMessage(envelope, key);

@@ -148,8 +148,56 @@ test('what is held counts towards the bound, and a newer value only with what it
   expect(await send(500, 'b')).toBe(false);
   void send(600, 'a');
   expect(pool.stats()).toMatchObject({ conflated: 2, superseded: 1, dropped: 1 });
-  expect(await send(1_300, 'a')).toBe(false);
   expect(await connection.send('x'.repeat(700))).toBe(false);
+  expect(await send(1_300, 'a')).toBe(false);
+});
+
+test.each(['send', 'broadcast'] as const)(
+  'a newer value by %s that does not fit is dropped, and the older one never comes in its place',
+  async (way) => {
+    // With `onSlow: 'drop'` the newest value was lost, and the outdated one arrived as if it were the latest.
+    const { pool, connection, texts, setWaiting } = oneReader({
+      maxBufferedBytes: BEHIND + 1_000,
+      onSlow: 'drop',
+    });
+    setWaiting(BEHIND);
+    const old = connection.send('old', { conflate: 'k' });
+    const [other, tooLarge] = ['other', 'x'.repeat(1_000)];
+    if (way === 'send') expect(await connection.send(tooLarge, { conflate: 'k' })).toBe(false);
+    else {
+      const result = pool.broadcastMessage('default', tooLarge, { conflate: 'k' });
+      pool.flush();
+      expect(await result).toMatchObject({ dropped: 1, conflated: 0 });
+    }
+    expect(await old).toBe(false);
+    // Its place is free again.
+    const next = connection.send(other, { conflate: 'other' });
+    setWaiting(0);
+    vi.advanceTimersByTime(20);
+    expect([await next, texts()]).toEqual([true, 'other']);
+    expect(pool.stats()).toMatchObject({ conflated: 2, superseded: 1, dropped: 1 });
+  },
+);
+
+test('a value that user code sends while a flush runs replaces the one that is held, if that makes room', async () => {
+  // It was measured as if the older one stayed, and dropped.
+  const newer: Promise<boolean>[] = [];
+  const { pool, connection, socket, setWaiting } = oneReader({
+    maxBufferedBytes: BEHIND + 3_000,
+    onSlow: (reader) => {
+      newer.push(reader.send('y'.repeat(2_000), { conflate: 'k' }));
+      return 'drop';
+    },
+  });
+  setWaiting(BEHIND);
+  const older = connection.send('x'.repeat(2_000), { conflate: 'k' });
+  void pool.broadcastMessage('default', 'z'.repeat(5_000));
+  pool.flush();
+  expect(await older).toBe(false);
+  setWaiting(0);
+  vi.advanceTimersByTime(20);
+  expect(await Promise.all(newer)).toEqual([true]);
+  expect(socket._socket.bytes.toString('latin1', 4)).toBe('y'.repeat(2_000));
 });
 
 test('a reader that is never idle gets a held value when what was before it has left', () => {
