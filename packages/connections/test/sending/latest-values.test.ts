@@ -299,6 +299,41 @@ test('a generic socket that tells what waits conflates', async () => {
   expect(socket.sent).toEqual(['2']);
 });
 
+test('a reader that stays behind is looked at less and less often, and not at all when nothing is held', async () => {
+  // Thousands of stalled readers were looked at a hundred times a second each.
+  const socket = new MemorySocket();
+  const connection = new Connection('a', 'default', socket);
+  await new ConnectionsPool({ conflateAboveBytes: 10 }).newConnection(connection);
+  let looks = 0;
+  let waiting = BEHIND;
+  Object.defineProperty(socket, 'bufferedAmount', {
+    get() {
+      looks++;
+      return waiting;
+    },
+  });
+  const looksIn = (ms: number): number => {
+    looks = 0;
+    vi.advanceTimersByTime(ms);
+    return looks;
+  };
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g'])
+    void connection.send(`${key}.`, { conflate: key });
+  expect(looksIn(9)).toBe(0);
+  const perLook = looksIn(1);
+  expect(perLook).toBeGreaterThan(0);
+  expect([looksIn(19), looksIn(1), looksIn(39), looksIn(1)]).toEqual([0, perLook, 0, perLook]);
+  expect(looksIn(2_000) / perLook).toBeCloseTo(20, -1);
+  waiting = 0;
+  vi.advanceTimersToNextTimer();
+  expect(socket.sent).toHaveLength(2);
+  // It reads again, so the next look comes soon.
+  vi.advanceTimersByTime(10);
+  expect(socket.sent).toHaveLength(4);
+  vi.advanceTimersByTime(1_000);
+  expect([socket.sent.length, vi.getTimerCount(), looksIn(10_000)]).toEqual([7, 0, 0]);
+});
+
 /** What the documentation promises, for one reader. */
 class Model {
   readonly out: string[] = [];
@@ -369,7 +404,7 @@ test.each(Array.from({ length: 200 }, (_, seed) => seed))(
         model.endTurn();
         pool.flush();
         // If nothing was to be flushed, the next look at the socket finds that it has room.
-        vi.advanceTimersByTime(10);
+        vi.advanceTimersByTime(100);
       } else {
         model.isBehind = kind === 'behind';
         setWaiting(model.isBehind ? BEHIND : 0);
