@@ -317,8 +317,7 @@ test('a reader that stays behind is looked at less and less often, and not at al
     vi.advanceTimersByTime(ms);
     return looks;
   };
-  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g'])
-    void connection.send(`${key}.`, { conflate: key });
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) void connection.send(`${key}.`, { conflate: key });
   expect(looksIn(9)).toBe(0);
   const perLook = looksIn(1);
   expect(perLook).toBeGreaterThan(0);
