@@ -376,6 +376,46 @@ test('a room that is filled again before its end is told still ends, whoever lea
   expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
 });
 
+test('all listeners hear of a connection before anybody hears of its rooms', () => {
+  // A room that a listener had a newcomer join was told of before the newcomer itself.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
+  void pool.newConnection(old);
+  told.length = 0;
+  newer.join('red');
+  pool.prependOnceListener('disconnection', () => newer.join('blue'));
+  pool.prependOnceListener('connection', () => {
+    newer.join('green');
+    newer.leave('red');
+  });
+  void pool.newConnection(newer);
+  expect(told).toEqual(['disconnection a', 'connection a', 'join a blue', 'join a green']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'], green: ['a'] });
+  newer.join('red');
+  expect(told.at(-1)).toBe('join a red');
+});
+
+test('a newcomer that a listener removes and adds again is told of in the order of its lives', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  connection.join('red');
+  pool.once('connection', () => {
+    void pool.removeConnection(connection);
+    connection.join('blue');
+    void pool.newConnection(connection);
+  });
+  void pool.newConnection(connection);
+  expect(told).toEqual([
+    'connection a',
+    'disconnection a',
+    'emptyNamespace default',
+    'connection a',
+    'join a blue',
+  ]);
+  connection.join('green');
+  expect(told.at(-1)).toBe('join a green');
+});
+
 test('joins and leaves from within listeners of join and leave do what they say', () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
