@@ -63,6 +63,10 @@ export class HeldMessages {
     this.untilMs = untilMs;
   }
 
+  get length(): number {
+    return this.#queue.length - this.#first;
+  }
+
   /** Some of them wait for the rate limit, and so has everything that arrives after them to. */
   get hasLimited(): boolean {
     return this.#limited > 0;
@@ -102,7 +106,7 @@ export class HeldMessages {
       this.#bytesAfterPause += byteLength + MESSAGE_BYTES;
       return this.#bytesAfterPause <= MAX_BYTES_AFTER_PAUSE;
     }
-    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.#length >= MAX_HELD_MESSAGES;
+    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.length >= MAX_HELD_MESSAGES;
     if (!isFull && !isLimited) return true;
     this.#bytesAfterPause = 0;
     return (this.#isPaused = this.#owner.pause());
@@ -125,9 +129,6 @@ export class HeldMessages {
     return held;
   }
 
-  get #length(): number {
-    return this.#queue.length - this.#first;
-  }
 
   #read(blob: Blob, held: Held): void {
     blob.arrayBuffer().then(
@@ -163,19 +164,17 @@ export class HeldMessages {
       this.#owner.deliver(head.message, head.isBinary, head.byteLength);
     }
     this.#isReleasing = false;
-    if (this.#length > 0) return;
+    if (this.length > 0) return;
     this.#resume();
     this.#owner.emptied();
   }
 
-  /** Nobody wants them. @returns how many are dropped */
-  drop(): number {
-    const length = this.#length;
+  /** Nobody wants them. */
+  drop(): void {
     this.#queue = [];
     this.#first = 0;
     this.#bytes = this.#limited = 0;
     this.#resume();
-    return length;
   }
 
   #resume(): void {
