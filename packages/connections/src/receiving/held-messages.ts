@@ -57,6 +57,7 @@ export class HeldMessages {
   #bytesAfterPause = 0;
   #isPaused = false;
   #isReleasing = false;
+  #isDropped = false;
 
   constructor(owner: HeldMessagesOwner, untilMs: number) {
     this.#owner = owner;
@@ -154,7 +155,8 @@ export class HeldMessages {
 
   /** Delivers what can be delivered now. */
   release(): void {
-    if (this.#isReleasing) return;
+    // A Blob may have been read too late: others are held by now.
+    if (this.#isReleasing || this.#isDropped) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
       const head = this.#queue[this.#first];
@@ -171,6 +173,7 @@ export class HeldMessages {
 
   /** Nobody wants them. */
   drop(): void {
+    this.#isDropped = true;
     this.#queue = [];
     this.#first = 0;
     this.#bytes = this.#limited = 0;
