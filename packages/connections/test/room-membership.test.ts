@@ -416,6 +416,37 @@ test('a newcomer that a listener removes and adds again is told of in the order 
   expect(told.at(-1)).toBe('join a green');
 });
 
+test('join answers false if a listener has had the connection leave one of the rooms', () => {
+  const { pool } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  pool.once('join', () => connection.leave('blue'));
+  expect(connection.join(['red', 'blue'])).toBe(false);
+  expect([...connection.rooms]).toEqual(['red']);
+});
+
+test('a connection that is in no pool joins and leaves rooms, and leaves what it is not in', () => {
+  const { connection } = connectInMemory('a');
+  connection.leave('red');
+  connection.join(['red', 'blue']);
+  connection.leave(['red', 'green']);
+  expect([...connection.rooms]).toEqual(['blue']);
+});
+
+test('calls that change nothing do not disturb the order in which rooms are told of', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  connection.join(['red', 'blue', 'green']);
+  told.length = 0;
+  pool.prependOnceListener('leave', () => {
+    connection.join('green');
+    connection.leave('unknown');
+  });
+  connection.leave(['red', 'blue']);
+  expect(told).toEqual(['leave a red', 'leave a blue', 'emptyRoom default red', 'emptyRoom default blue']);
+});
+
 test('joins and leaves from within listeners of join and leave do what they say', () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');

@@ -130,7 +130,6 @@ export class HeldMessages {
     return held;
   }
 
-
   #read(blob: Blob, held: Held): void {
     blob.arrayBuffer().then(
       (bytes) => {
