@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { expected } from '../errors.js';
 
-const AS_SENT = "as browsers send them, such as 'https://app.example' (small letters, no path, no default port)";
+const AS_SENT =
+  "as browsers send them, such as 'https://app.example' (small letters, no path, no default port)";
 /** What a browser sends in `Origin`: a scheme and a host, in small letters, without a path. */
 const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
 

@@ -174,7 +174,12 @@ describe('refuseUpgrade', () => {
 
   test('ignores headers that contradict where its answer ends', async () => {
     // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
-    const headers = { 'content-length': 500, 'Transfer-Encoding': 'chunked', Connection: 'keep-alive', 'X-A': 1 };
+    const headers = {
+      'content-length': 500,
+      'Transfer-Encoding': 'chunked',
+      Connection: 'keep-alive',
+      'X-A': 1,
+    };
     const { port } = await startAccepting({ accept: { authenticate: () => ({ status: 401, headers }) } });
     const client = await openTcp(port);
     client.write(upgradeRequest());
