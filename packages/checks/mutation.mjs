@@ -29,8 +29,9 @@ const LEFT_OUT = [
   'faults',
   'graceful-shutdown',
   'random',
+  'membership-model',
   'history-model',
-  'broadcast-order',
+  'fan-out-order',
 ];
 
 const readJson = async (file) => JSON.parse(await readFile(file, 'utf8'));
@@ -79,6 +80,7 @@ function vitestConfig(tests) {
         include: ['test/**/*.test.ts'],
         // The tests of the whole package see no mutant either.
         exclude: ${JSON.stringify([...exclude, 'test/**/*.whole.test.ts'])},
+        setupFiles: ['test/support/each-test.ts'],
         maxWorkers: 1,
         testTimeout: 20_000,
         sequence: { sequencer: QuickFirst },

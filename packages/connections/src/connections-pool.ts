@@ -282,7 +282,7 @@ export class ConnectionsPool<
     audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
-    // Without a code, too: an audience in the place of the reason means only some.
+    // Also without a code: an audience given as the reason must not become a message to everybody.
     assertCloseArguments(code === undefined ? CloseCode.InternalError : code, reason);
     if (code === undefined)
       return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
@@ -326,7 +326,7 @@ export class ConnectionsPool<
 
   // ---------------------------------------------------------------- observing
 
-  /** What the pool holds and has done. Cheap: nothing is counted for it. */
+  /** What the pool holds and has done. Cheap: it only reads counters. */
   stats(): PoolStats {
     const { size, roomCount, namespaces } = this.#members;
     return { connections: size, namespaces: namespaces.size, rooms: roomCount, ...this.#counters };
@@ -346,7 +346,7 @@ export class ConnectionsPool<
   // ---------------------------------------------------------------- inside
 
   protected override assertMessage(message: unknown): void {
-    // Other nodes can be sent nothing but bytes.
+    // Other nodes can only be sent bytes.
     if (!this.#members.isLenient || this.#cluster.isOn) assertWebSocketMessage(message);
     this.#cluster.assertMessage(message);
   }

@@ -50,24 +50,24 @@ export class PoolCluster<C extends AnyConnection> {
     this.cluster = new Cluster(this.#node, local, cluster.nodeName);
   }
 
-  /** Other nodes may have to be reached. */
+  /** Whether there may be other nodes to reach. */
   get isOn(): boolean {
     return this.#node !== undefined && this.#node.state !== 'alone';
   }
 
-  /** @throws {TypeError} other nodes could not know it by its id */
+  /** @throws {TypeError} the pool has an adapter, and the id is not a string */
   assertId(id: unknown): void {
     if (this.#node === undefined || typeof id === 'string') return;
     throw new TypeError(expected('id to be a string, as the pool has an adapter', id));
   }
 
-  /** @throws {TypeError} its bytes are not at hand */
+  /** @throws {TypeError} the pool has an adapter, and the message is a `Blob` */
   assertMessage(message: unknown): void {
     if (this.#node === undefined || !isBlob(message)) return;
     throw new TypeError(expected('a message that is no Blob, as the pool has an adapter', message));
   }
 
-  /** @returns resolves when its namespace is subscribed to, or that would take too long */
+  /** @returns resolves when its namespace is subscribed to, or that takes too long */
   joined(connection: C): Promise<void> {
     const { namespace, id } = connection;
     // User code may have removed it already.
@@ -135,7 +135,7 @@ export class PoolCluster<C extends AnyConnection> {
 }
 
 function targetOf({ rooms, exceptRooms, exceptions, conflate }: Audience<unknown>, close?: Closing): Target {
-  // Nobody has another kind of id.
+  // No connection of a cluster has an id of another type.
   const ids = exceptions.filter((id) => typeof id === 'string');
   return { rooms, exceptRooms, exceptions: ids, conflate, close };
 }
@@ -185,7 +185,7 @@ class Local<C extends AnyConnection> implements LocalNode {
     if (connection === undefined) return undefined;
     const message = isBinaryFrame(frame) ? frame.payload : frame.payload.toString();
     const options = conflate === undefined ? [] : [{ conflate }];
-    // Through its public face: a subclass may have its own idea of sending.
+    // Through its public methods: a subclass may override `send`.
     const sent = (connection as unknown as Sender).send(message, ...options);
     if (close !== undefined) this.#close(connection, close);
     return sent;

@@ -8,13 +8,13 @@ export interface RoomListener<C> {
   emptiedRoom(namespace: string, room: string): void;
 }
 
-/** Who is in which room, and who is told. Whatever a call changes has changed before the first listener hears of it. */
+/** Who is in which room, and the events about it. Whatever a call changes has changed before the first listener hears of it. */
 export class RoomMembership<C extends AnyConnection> {
   readonly #registry: Registry<C>;
   readonly #listener: RoomListener<C>;
   /** Rooms that were joined and not announced yet: user code may leave them before that, and nobody hears of them. */
   readonly #unannounced = new Map<C, Set<string>>();
-  /** Rooms that connections have left, and nobody has been told yet. */
+  /** Rooms that connections have left, without an announcement yet. */
   readonly #left = new Map<C, Set<string>>();
 
   constructor(registry: Registry<C>, listener: RoomListener<C>) {
@@ -32,7 +32,7 @@ export class RoomMembership<C extends AnyConnection> {
 
   /** These rooms were joined, and will be announced. */
   expect(connection: C, rooms: Iterable<string>): void {
-    // It comes back while its leaving is told.
+    // It joins again while its leaving is being announced.
     this.#announceLeft(connection);
     const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
     for (const room of rooms) unannounced.add(room);
@@ -67,7 +67,7 @@ export class RoomMembership<C extends AnyConnection> {
 
   #announceLeft(connection: C): void {
     for (;;) {
-      // User code may announce the others from within.
+      // A listener may cause the others to be announced.
       const left = this.#left.get(connection);
       const [room] = left ?? [];
       if (left === undefined || room === undefined) break;

@@ -90,7 +90,7 @@ describe('what is in it', () => {
     expect([...files].sort()).toEqual(expected.sort());
   });
 
-  test('the package depends on nothing, and nothing else is installed', async () => {
+  test('the package has no dependencies, and installing it installs nothing else', async () => {
     const text = await readFile(installed('package.json'), 'utf8');
     const packed = JSON.parse(text) as Record<string, unknown>;
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
@@ -119,7 +119,7 @@ describe('what is in it', () => {
     }
   });
 
-  test('a stack trace of the package ends in TypeScript', async () => {
+  test('a stack trace of the package points to TypeScript sources', async () => {
     const code = `import('@soketi/connections').then(({ ConnectionsPool }) => new ConnectionsPool(null))
       .catch(({ stack }) => console.log(stack))`;
     const stack = await runNode('--enable-source-maps', '--eval', code);

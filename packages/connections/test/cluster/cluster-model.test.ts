@@ -2,9 +2,10 @@ import { describe, test } from 'vitest';
 import { useFakeClusters } from '../support/cluster-nodes.js';
 import { ClusterModel } from '../support/cluster-model.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
-/** Steps of all runs of a kind together. Set it to 20000 for a long run. */
-const STEPS = Number(process.env['CLUSTER_MODEL_STEPS'] ?? 1_000);
+/** Steps of all runs of a kind together. */
+const STEPS = runs({ quick: 500, ci: 1_000 }, 'CLUSTER_MODEL_STEPS');
 const STEPS_OF_A_RUN = 250;
 const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_OF_A_RUN) }, (_, index) => index + 1);
 /** A run takes as long as its fake time, which is that of many heartbeats. */

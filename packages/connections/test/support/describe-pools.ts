@@ -98,7 +98,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
 
     const { broker } = harness;
     if (broker === undefined) return;
-    test('an outage delays no local delivery, and ends by itself: one degraded, one recovered', async () => {
+    test('an outage delays no local delivery, and each node emits one degraded and one recovered', async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await broker.kill();
