@@ -185,7 +185,7 @@ test('a value that user code sends while a flush runs replaces the one that is h
   const newer: Promise<boolean>[] = [];
   const { pool, connection, socket, setWaiting } = oneReader({
     maxBufferedBytes: BEHIND + 3_000,
-    onSlow: (reader) => {
+    onSlow: (reader: Connection) => {
       newer.push(reader.send('y'.repeat(2_000), { conflate: 'k' }));
       return 'drop';
     },
