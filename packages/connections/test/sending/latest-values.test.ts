@@ -26,7 +26,7 @@ afterEach(() => {
 });
 
 /** One member on a socket that takes whole frames, and a way to say how much waits in it. */
-function oneReader(options?: ConnectionsPoolOptions): {
+function oneReader(options?: ConnectionsPoolOptions<Connection>): {
   readonly pool: ConnectionsPool;
   readonly connection: Connection;
   readonly socket: FakeWsSocket;
@@ -185,7 +185,7 @@ test('a value that user code sends while a flush runs replaces the one that is h
   const newer: Promise<boolean>[] = [];
   const { pool, connection, socket, setWaiting } = oneReader({
     maxBufferedBytes: BEHIND + 3_000,
-    onSlow: (reader: Connection) => {
+    onSlow: (reader) => {
       newer.push(reader.send('y'.repeat(2_000), { conflate: 'k' }));
       return 'drop';
     },
