@@ -158,7 +158,7 @@ export class ClusterNode {
   }
 
   async #leave(): Promise<void> {
-    this.#relay.flush();
+    this.#relay.end();
     const said = this.#link.isConnected ? this.#heartbeats.bye() : Promise.resolve();
     this.#link.end();
     this.#heartbeats.stop();
