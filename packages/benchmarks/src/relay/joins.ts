@@ -1,8 +1,6 @@
-import { Connection } from '@soketi/connections';
-import { nowMs } from '@soketi/load/harness';
-import { EventEmitter } from 'node:events';
+import { Remote, SERVER_CORE, withProcesses } from '@soketi/load/harness';
 import { startBroker, type Between } from './between.js';
-import { clusteredPool } from './candidates/soketi.js';
+import type { JoinerCalls } from './joiner.js';
 import type { RelayOptions } from './options.js';
 import type { Report } from './report.js';
 
@@ -18,7 +16,7 @@ export async function measureJoins({ transports }: RelayOptions): Promise<Report
     if (!transports.includes(transport)) continue;
     console.error(`Joins over ${transport}`);
     const broker = (await startBroker(transport)) as Between;
-    const { commands, tookMs } = await joinAll(transport, broker);
+    const { commands, tookMs } = await joinAll(transport, broker).finally(() => broker.stop());
     rows.push([transport, `${commands}`, `${Math.round(tookMs)}`]);
     goals.push([
       `${transport}: ${NAMESPACES} first joins at once`,
@@ -33,29 +31,17 @@ export async function measureJoins({ transports }: RelayOptions): Promise<Report
   return { goals, tables: [{ title, notes: [], columns, rows }] };
 }
 
-async function joinAll(
+function joinAll(
   transport: 'node-redis' | 'ioredis',
   broker: Between,
 ): Promise<{ readonly commands: number; readonly tookMs: number }> {
-  const pool = await clusteredPool({ candidate: 'soketi', transport, port: broker.port });
-  const before = await broker.subscribeCommands();
-  const startedAtMs = nowMs();
-  const joins = Array.from({ length: NAMESPACES }, (_, index) =>
-    pool.newConnection(new Connection('member', `namespace ${index}`, new IdleSocket())),
-  );
-  await Promise.all(joins);
-  const tookMs = nowMs() - startedAtMs;
-  const commands = (await broker.subscribeCommands()) - before;
-  await pool.cluster.leave();
-  return { commands, tookMs };
-}
-
-class IdleSocket extends EventEmitter {
-  readonly readyState = 1;
-  send(): void {
-    throw new Error('Nothing is sent here');
-  }
-  close(): void {
-    throw new Error('Nothing is closed here');
-  }
+  return withProcesses(async (started) => {
+    const joiner = started(
+      new Remote<JoinerCalls>(new URL('joiner.js', import.meta.url), { core: SERVER_CORE }),
+    );
+    await joiner.call('start', { candidate: 'soketi', transport, port: broker.port });
+    const before = await broker.subscribeCommands();
+    const tookMs = await joiner.call('join', NAMESPACES);
+    return { tookMs, commands: (await broker.subscribeCommands()) - before };
+  });
 }
