@@ -70,7 +70,7 @@ export class Broker {
         });
       }
       child.once('exit', () => reject(new Error(`${command} has ended`)));
-      child.once('error', reject);
+      child.once('error', ({ message }) => reject(new Error(`${command} is needed: ${message}`)));
     });
   }
 
