@@ -90,7 +90,7 @@ async function measureRow(
 }
 
 /** As many messages as that, or a few more, as fast as the receiver follows. */
-export function loadOf(row: CostRow, messages: number): RelayLoad {
+function loadOf(row: CostRow, messages: number): RelayLoad {
   const turns = Math.ceil(messages / row.perTurn);
   const most = Math.floor(MAX_BYTES_AHEAD / 2 / (row.bytes * row.perTurn));
   const turnsPerAck = Math.max(1, Math.min(Math.floor(MESSAGES_PER_ACK / row.perTurn), most, turns));

@@ -16,9 +16,16 @@ const SCENARIOS: Record<RelayScenario, (options: RelayOptions) => Promise<Report
   joins: measureJoins,
 };
 
+/** A run that takes longer than this hangs, in ms. */
+const MAX_RUN_MS = 45 * 60_000;
+
 /** `npm run bench -- relay`: what messages between nodes cost. @throws {Error} an option is wrong, a message was lost … */
 export async function relay(args: readonly string[]): Promise<void> {
   const options = readRelayOptions(args);
+  setTimeout(() => {
+    console.error(`Not done after ${MAX_RUN_MS / 60_000} minutes`);
+    process.exit(1);
+  }, MAX_RUN_MS).unref();
   const otherLoad = await OtherLoad.watch();
   const assertMayWrite = (): void => {
     if (options.isWriting && otherLoad.objection) throw new Error(`Not written: ${otherLoad.objection}`);

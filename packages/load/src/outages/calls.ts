@@ -45,6 +45,8 @@ export interface ReceivedInAll {
   readonly messages: number;
   /** The number of the last one. */
   readonly last: number;
+  /** Numbers that are missing, as ranges from the first to the last. */
+  readonly missing: readonly (readonly [first: number, last: number])[];
   /** Messages whose number is not above that of the one before. */
   readonly outOfOrder: number;
 }

@@ -8,6 +8,7 @@ let agesMs: number[] = [];
 let messages = 0;
 let last = -1;
 let outOfOrder = 0;
+const missing: [first: number, last: number][] = [];
 /** The message that is watched for was sent after this moment. */
 let sentAfterMs = Infinity;
 let next: { readonly atMs: number; readonly ageMs: number } | undefined;
@@ -21,6 +22,7 @@ function onMessage(data: Buffer): void {
     sentAfterMs = Infinity;
   }
   if (number <= last) outOfOrder++;
+  if (number > last + 1) missing.push([last + 1, number - 1]);
   last = number;
   messages++;
   agesMs.push(ageMs);
@@ -41,7 +43,7 @@ answer({
     const [p50Ms, p99Ms, maxMs] = [0.5, 0.99, 1].map((share) => percentile(received, share));
     return { p50Ms, p99Ms, maxMs } as Record<'p50Ms' | 'p99Ms' | 'maxMs', number>;
   },
-  receivedInAll: () => ({ messages, last, outOfOrder }),
+  receivedInAll: () => ({ messages, last, missing, outOfOrder }),
   watchForNext(momentMs) {
     next = undefined;
     sentAfterMs = momentMs;
