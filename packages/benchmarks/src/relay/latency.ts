@@ -70,7 +70,7 @@ async function measureOver(
     return await withProcesses(async (started) => {
       const runs = new Map<RelayCandidateName, Run>();
       for (const name of CANDIDATES.filter((each) => candidates.includes(each))) {
-        const { modules } = RELAY_CANDIDATES[name] as (typeof RELAY_CANDIDATES)['soketi'];
+        const { modules } = RELAY_CANDIDATES[name];
         if (modules[transport]) runs.set(name, await start(name, transport, broker, nodeArgs, started));
       }
       const messages = isQuick ? QUICK_MESSAGES : MESSAGES;

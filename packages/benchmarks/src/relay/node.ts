@@ -221,3 +221,5 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 answer(calls);
+// A primary loses what it sends to a worker that does not listen yet.
+process.send?.('ready');

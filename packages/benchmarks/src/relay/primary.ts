@@ -37,7 +37,7 @@ await SETUPS[candidate]();
 answer({
   async fork(core) {
     const worker = cluster.fork();
-    await once(worker, 'online');
+    await once(worker, 'message');
     pin(worker, core);
     const caller = new Caller<Record<string, (...args: never[]) => unknown>>(worker, `worker ${worker.id}`);
     worker.on('exit', (code, signal) => caller.fail(`ended with ${signal || code}`));

@@ -44,6 +44,10 @@ async function syncOf({ transport, port }: NodeSettings): Promise<SyncAdapter> {
 
 /** As much of a peer as a broadcast sees: the first one of a topic is sent to, and sends to the others. */
 function takingPeer(member: Member): Peer {
-  const peer = { topics: new Set([AUDIENCE]), send: member.take, _publish: () => undefined };
+  const peer = {
+    topics: new Set([AUDIENCE]),
+    send: (message: string | Uint8Array) => member.take(message),
+    _publish: () => undefined,
+  };
   return peer as unknown as Peer;
 }

@@ -40,7 +40,7 @@ export const soketi: RelayCandidate = {
         const { server, port } = await webSocketServer('none');
         let id = 0;
         server.on('connection', (socket) => {
-          void pool.newConnection(new Connection(`client ${id++}`, AUDIENCE, socket));
+          void pool.newConnection(new Connection(`client ${process.pid} ${id++}`, AUDIENCE, socket));
         });
         return port;
       },
