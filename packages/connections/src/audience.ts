@@ -25,7 +25,8 @@ export interface BroadcastOptions<ID> extends AudienceOptions<ID>, ConflateOptio
 export interface ConflateOptions {
   /**
    * While a reader is behind, a newer message replaces the one that waits for it under the same key, and takes its place.
-   * A connection has one key space for all its messages, broadcast or private.
+   * If the newer one exceeds `maxBufferedBytes` and is dropped, the older one is given up too. A connection has one key
+   * space for all its messages, broadcast or private.
    */
   readonly conflate?: string | undefined;
 }
