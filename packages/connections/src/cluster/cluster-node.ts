@@ -302,7 +302,7 @@ export class ClusterNode {
     this.#later(() => this.#parts.local.onError(error));
   }
 
-  /** Has that done at the end of the turn: it may run code of the user. */
+  /** Runs that at the end of the turn, because it may run code of the user. */
   #later(action: () => void): void {
     this.#inbox.push(action);
     this.#parts.schedule();

@@ -58,7 +58,7 @@ interface Log {
 
 /** What the relay tells. None of this runs code of the user. */
 export interface RelayHooks {
-  /** Has the relay flushed at the end of the turn. */
+  /** Schedules a flush of the relay at the end of the turn. */
   schedule(): void;
   onPublished(channel: string, sequence: number, receivers: number | undefined): void;
   onError(error: Error): void;
