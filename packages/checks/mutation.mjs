@@ -30,8 +30,9 @@ const LEFT_OUT = [
   'faults',
   'graceful-shutdown',
   'random',
+  'membership-model',
   'history-model',
-  'broadcast-order',
+  'fan-out-order',
 ];
 
 const readJson = async (file) => JSON.parse(await readFile(file, 'utf8'));
@@ -81,6 +82,7 @@ function vitestConfig(added, tests) {
         include: ${JSON.stringify(include.length > 0 ? include : ['test/**/*.test.ts'])},
         // The tests of the whole package see no mutant either.
         exclude: ${JSON.stringify([...exclude, 'test/**/*.whole.test.ts'])},
+        setupFiles: ['test/support/each-test.ts'],
         maxWorkers: 1,
         testTimeout: 20_000,
         sequence: { sequencer: QuickFirst },

@@ -84,7 +84,7 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     }
   }
 
-  /** Those in several of the rooms come several times. An array, as a generator costs more than all the rest. */
+  /** Members of several of the rooms appear several times. An array: a generator costs more than the rest of it all. */
   #outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): readonly Outbox[] {
     const outboxes: Outbox[] = [];
     for (const room of rooms) {
@@ -116,7 +116,7 @@ export class Registry<C extends AnyConnection> {
   readonly namespaces = new Map<string, Namespace<C>>();
   readonly #endOfTurn: EndOfTurn;
   readonly #context: SendingContext;
-  /** Known rooms that have lost their last member, and nobody has been told yet, by namespace. */
+  /** Known rooms that have lost their last member and were not announced as empty yet, by namespace. */
   readonly #emptied = new Map<string, Set<string>>();
   #size = 0;
   #rooms = 0;
@@ -161,7 +161,7 @@ export class Registry<C extends AnyConnection> {
     const replaced = namespace.get(connection.id);
     namespace.join(connection);
     if (replaced === undefined) this.#size++;
-    // Read before anything waits for it no more: what is delivered then may run user code.
+    // Read before its pending messages are delivered, which may run user code.
     const rooms = replaced === undefined ? [] : coreOf(replaced).roomNames;
     if (replaced !== undefined) this.exit(replaced, rooms);
     this.enter(connection, coreOf(connection).roomNames);
@@ -177,7 +177,7 @@ export class Registry<C extends AnyConnection> {
    */
   remove(connection: C): readonly string[] | undefined {
     if (!this.has(connection)) return undefined;
-    // First: what still waits for it may run user code, which may remove it too.
+    // First: delivering what waits for it may run user code, which may remove it too.
     coreOf(connection).outbox.leave();
     const namespace = this.namespaces.get(connection.namespace);
     if (namespace?.get(connection.id) !== connection) return undefined;
@@ -219,7 +219,7 @@ export class Registry<C extends AnyConnection> {
     if (known !== undefined) known.isKnown = true;
   }
 
-  /** Whether a known room has become empty since somebody asked last, and still is. */
+  /** Whether a known room has become empty since the last call, and still is. */
   takeEmptied(namespace: string, room: string): boolean {
     const emptied = this.#emptied.get(namespace);
     if (!emptied?.delete(room)) return false;

@@ -8,7 +8,7 @@ export interface RoomListener<C> {
   emptiedRoom(namespace: string, room: string): void;
 }
 
-/** Who is in which room, and who is told. Whatever a call changes has changed before the first listener hears of it. */
+/** Who is in which room, and the events about it. Whatever a call changes has changed before the first listener hears of it. */
 export class RoomMembership<C extends AnyConnection> {
   readonly #registry: Registry<C>;
   readonly #listener: RoomListener<C>;
@@ -16,7 +16,7 @@ export class RoomMembership<C extends AnyConnection> {
   readonly #unannounced = new Map<C, Set<string>>();
   /** Their rooms are announced after themselves, those that listeners have them join meanwhile too. */
   readonly #newcomers = new Set<C>();
-  /** Rooms that connections have left, and nobody has been told yet. */
+  /** Rooms that connections have left, without an announcement yet. */
   readonly #left = new Map<C, Set<string>>();
 
   constructor(registry: Registry<C>, listener: RoomListener<C>) {
@@ -45,7 +45,7 @@ export class RoomMembership<C extends AnyConnection> {
   }
 
   #expect(connection: C, rooms: readonly string[]): void {
-    // It comes back while its leaving is told.
+    // It joins again while its leaving is being announced.
     this.#announceLeft(connection);
     const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
     for (const room of rooms) unannounced.add(room);
@@ -87,7 +87,7 @@ export class RoomMembership<C extends AnyConnection> {
 
   #announceLeft(connection: C): void {
     for (;;) {
-      // User code may announce the others from within.
+      // A listener may cause the others to be announced.
       const left = this.#left.get(connection);
       const [room] = left ?? [];
       if (left === undefined || room === undefined) break;

@@ -17,7 +17,7 @@ test.each([
   expect(toAudience({ exceptions: ['a', 'b'] })).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
 });
 
-test('a string is one room, an iterable many, and an empty one nobody', () => {
+test('a string names one room, an iterable several, and an empty one nobody', () => {
   expect(toAudience({ rooms: 'red', exceptRooms: '' })).toMatchObject({ rooms: ['red'], exceptRooms: [''] });
   expect(toAudience({ rooms: new Set(['red', 'blue']) })).toMatchObject({ rooms: ['red', 'blue'] });
   expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
@@ -64,11 +64,11 @@ test('an audience that was read once can be passed on', () => {
   }
 });
 
-test('ids alone are passed on as ids, so that a method that is overridden as in the original gets what it knows', () => {
+test('exceptions without other options are passed on as ids, which a method overridden as in the original expects', () => {
   expect(toArgument(toAudience(new Set(['a'])))).toEqual(['a']);
 });
 
-test('closeAll takes code and reason among the options, and no key', () => {
+test('closeAll takes a code and a reason among the options, but no conflate key', () => {
   expect(
     toClosingAudience({ rooms: 'red', code: 1000, reason: '' } as never, ['code', 'reason']),
   ).toMatchObject({
@@ -81,7 +81,7 @@ test('closeAll takes code and reason among the options, and no key', () => {
     expect(() => toClosingAudience(given as never, [])).toThrow(TypeError);
 });
 
-test('options of send are checked', () => {
+test('send checks its options', () => {
   expect(() => assertSendOptions(undefined)).not.toThrow();
   expect(() => assertSendOptions({ conflate: 'k' })).not.toThrow();
   expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
@@ -91,6 +91,6 @@ test('options of send are checked', () => {
   for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 
-test.each([undefined, null, 5, {}])('%s is no room', (given) => {
+test.each([undefined, null, 5, {}])('%s is refused as a room', (given) => {
   expect(() => toRooms('rooms', given)).toThrow(TypeError);
 });

@@ -12,7 +12,9 @@ const DEFAULT_INTERVAL_MS = 100;
 /** How to drain. `maxPerSecond` or `deadline`, not both. */
 export interface DrainOptions {
   /**
-   * Connections closed in any one second, over all namespaces. Range: an integer of at least 1.
+   * Connections closed in any one second, over all namespaces. Nodes of a cluster that drain at the same time share the
+   * lowest of their rates; each waits 250 ms before its first close, and 1,250 ms if another one drains already, so that
+   * they hear of each other. Range: an integer of at least 1.
    *
    * @default 1000
    */
@@ -21,7 +23,8 @@ export interface DrainOptions {
   /**
    * Empties the pool within this many ms: the pace follows from the number of connections, and slows down as some
    * leave by themselves. Connections that are still open then are terminated. The last `grace` ms, at most half of the
-   * time, are left for answers to the close frames. Range: 1 or more.
+   * time, are left for answers to the close frames. A deadline goes before the rate that nodes of a cluster share: see
+   * `beyondShare` in the report. Range: 1 or more.
    */
   readonly deadline?: number | undefined;
 

@@ -6,7 +6,7 @@ import {
   type RateDecision,
 } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
-import { MemorySocket } from '../support/memory-socket.js';
+import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { PausableSocket } from '../support/pausable-socket.js';
 import { record } from '../support/record.js';
 import { watchUnhandled } from '../support/unhandled.js';
@@ -19,7 +19,7 @@ async function join<Socket extends MemorySocket = PausableSocket>(
   socket = new PausableSocket() as MemorySocket as Socket,
 ) {
   const pool = new ConnectionsPool({ rateLimit, ...options });
-  const connection = new Connection('1', 'default', socket);
+  const connection = new Connection('1', 'default', endingWithTest(socket));
   const messages: string[] = [];
   connection.on('message', (message) => void messages.push(Buffer.from(message as string).toString()));
   await pool.newConnection(connection);

@@ -102,7 +102,7 @@ describe('a message that waits for a token bucket', () => {
     expect(takeAll(bucket, 100)).toBe(1);
   });
 
-  test('the longest wait is what a timer can hold', () => {
+  test('a wait is never longer than a timer can hold', () => {
     const bucket = new TokenBucket({ ...NONE, messagesPerSecond: Number.MIN_VALUE, burst: 1 }, 0);
     takeAll(bucket, 0);
     expect(bucket.waitMs(0)).toBe(2 ** 31 - 1);

@@ -12,6 +12,7 @@ import { Envelope } from '../../src/sending/envelope.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
 const BEHIND = 100_000;
 const SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
@@ -96,7 +97,7 @@ test('a key costs memory, and what is given up costs nothing', () => {
   expect([values.byteLength, values.cost, values.size, values.has('key')]).toEqual([0, 0, 0, false]);
 });
 
-test('a reader that keeps up never notices', async () => {
+test('a reader that keeps up gets every message', async () => {
   const { pool, connection, texts } = oneReader();
   const results = ['1', '2', '3'].map((text) => pool.broadcastMessage('default', text, { conflate: 'k' }));
   expect(connection.send('4', { conflate: 'k' })).toBeInstanceOf(Promise);
@@ -131,7 +132,7 @@ test('a reader that is behind gets the latest value when it has room, in the pla
   expect(pool.stats()).toMatchObject({ conflated: 5, superseded: 3 });
 });
 
-test('what is held leaves before what the next turn sends', () => {
+test('held values leave before the messages of the next turn', () => {
   const { pool, texts, setWaiting } = oneReader();
   setWaiting(BEHIND);
   void pool.broadcastMessage('default', 'held', { conflate: 'k' });
@@ -168,7 +169,7 @@ test('a connection that ends answers false for what is held', async () => {
   expect([await held, texts()]).toEqual([false, '']);
 });
 
-test('what is held counts towards the bound, and a newer value only with what it adds', async () => {
+test('held values count towards the bound, and a newer value only with what it adds', async () => {
   const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 2_000, onSlow: 'drop' });
   setWaiting(BEHIND);
   const send = (bytes: number, conflate: string): Promise<boolean> =>
@@ -256,10 +257,10 @@ test('a policy that closes the connection in the middle of a flush loses nothing
   expect(reader.texts()).toBe('held');
 });
 
-test('keys without end are bounded, although their messages are small', () => {
+test('the number of keys is bounded, although their messages are small', () => {
   const { pool, connection, setWaiting } = oneReader({ maxBufferedBytes: BEHIND + 100_000, onSlow: 'drop' });
   setWaiting(BEHIND);
-  for (let key = 0; key < 10_000; key++) void connection.send('', { conflate: String(key) });
+  for (let key = 0; key < 2_000; key++) void connection.send('', { conflate: String(key) });
   expect(pool.stats().conflated).toBeLessThan(200);
 });
 
@@ -273,7 +274,7 @@ test('a reader counts as behind above conflateAboveBytes', () => {
   expect(pool.stats().conflated).toBe(1);
 });
 
-test('what is held leaves in parts that do not fill the socket again', () => {
+test('held values leave in parts that do not fill the socket again', () => {
   const { connection, texts, setWaiting, pool } = oneReader({ conflateAboveBytes: 10 });
   setWaiting(11);
   for (const key of ['a', 'b', 'c', 'd', 'e']) void connection.send(key, { conflate: key });
@@ -399,7 +400,7 @@ class Model {
   }
 }
 
-test.each(Array.from({ length: 200 }, (_, seed) => seed))(
+test.each(Array.from({ length: runs({ quick: 50, ci: 200 }) }, (_, seed) => seed))(
   'readers that fall behind and catch up get the messages without key in order, and the latest under each key (seed %i)',
   async (seed) => {
     const random = new Random(seed);
