@@ -26,7 +26,7 @@ afterEach(() => {
 });
 
 /** One member on a socket that takes whole frames, and a way to say how much waits in it. */
-function oneReader(options?: ConnectionsPoolOptions): {
+function oneReader(options?: ConnectionsPoolOptions<Connection>): {
   readonly pool: ConnectionsPool;
   readonly connection: Connection;
   readonly socket: FakeWsSocket;
