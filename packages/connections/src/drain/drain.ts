@@ -141,6 +141,8 @@ export class Drain {
 
   /** Does what is due. @returns how long there is nothing to do, in ms */
   #step(nowMs: number): number {
+    // A socket that its owner has taken back says nothing about it.
+    for (const connection of this.#strangers) if (coreOf(connection).isGone) this.onGone(connection);
     const untilDeadlineMs = this.#startedAtMs + (this.#plan.deadlineMs ?? Infinity) - nowMs;
     if (untilDeadlineMs > 0) return Math.min(this.#closeSlice(nowMs), untilDeadlineMs);
     this.#queue.length = 0;
