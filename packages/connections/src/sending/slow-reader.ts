@@ -45,10 +45,6 @@ export class SlowReader {
     this.#owner = owner;
   }
 
-  get isSlow(): boolean {
-    return this.#isSlow;
-  }
-
   /** Whether the policy lets a message pass that exceeds the bound. */
   passes(byteLength: number, counters: Counters): boolean {
     // The policy itself may send, and is not asked about that again.
