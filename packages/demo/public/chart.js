@@ -35,14 +35,18 @@ export function createChart(parent) {
 }
 
 function optionsFor(parent) {
-  const style = getComputedStyle(parent);
-  const colour = (name) => style.getPropertyValue(name);
+  const probe = parent.appendChild(document.createElement('span'));
+  // A canvas knows neither variables nor `light-dark()`.
+  const colour = (name) => {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  };
   const axis = {
     stroke: colour('--muted'),
     grid: { stroke: colour('--line'), width: 1 },
     ticks: { show: false },
   };
-  return {
+  const options = {
     width: parent.clientWidth,
     height: HEIGHT_PX,
     legend: { show: false },
@@ -70,4 +74,6 @@ function optionsFor(parent) {
       { stroke: colour('--text'), width: 1.5, dash: [6, 4], points: { show: false } },
     ],
   };
+  probe.remove();
+  return options;
 }

@@ -91,7 +91,7 @@ export function startChat(connection) {
     // The one whom we write to in private stays chosen, or the next message would go to everybody.
     if (chosen) names.add(chosen);
     const options = [...names].map((name) => new Option(`${name} only`, name, false, name === chosen));
-    byId('to').replaceChildren(new Option('Everybody in the room', ''), ...options);
+    byId('to').replaceChildren(new Option('Everybody here', ''), ...options);
   }
 
   function showTyping() {
@@ -202,7 +202,8 @@ export function startChat(connection) {
     show(rooms.keys().next().value);
   });
 
-  for (const room of FIRST_ROOMS.toReversed()) enter(room);
+  for (const room of FIRST_ROOMS) enter(room);
+  show(FIRST_ROOMS[0]);
   return {
     welcome({ name }) {
       if (name !== ownName) for (const room of rooms.values()) room.users = new Map();

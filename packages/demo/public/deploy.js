@@ -54,7 +54,7 @@ export function startDeploy(ownNode) {
     return parts;
   };
 
-  const showNode = (node, { series, isRolling, most, canControl, isAlone }) => {
+  const showNode = (node, { series, isRestarting, most, canControl, isAlone }) => {
     const card = cards.get(node.node) ?? createCard(node.node);
     cards.set(node.node, card);
     const count = node.report?.pool.connections ?? 0;
@@ -66,10 +66,10 @@ export function startDeploy(ownNode) {
     card.meter.firstChild.style.width = `${(100 * count) / most}%`;
     setText(
       card.rates,
-      `${closes[node.node - 1] ?? 0} closed, ${connects[node.node - 1] ?? 0} came in the last second`,
+      `${closes[node.node - 1] ?? 0} closed, ${connects[node.node - 1] ?? 0} connected in the last second`,
     );
     card.here.hidden = ownNode() !== node.name;
-    card.button.disabled = !canControl || isRolling || isAlone || node.state !== 'ready';
+    card.button.disabled = !canControl || isRestarting || isAlone || node.state !== 'ready';
     card.button.ariaLabel = `Restart ${node.name}`;
   };
 
@@ -106,7 +106,7 @@ export function startDeploy(ownNode) {
     for (const node of document.querySelectorAll('.rate')) setText(node, rate);
     setText(
       byId('peaks'),
-      `The most in one second, of the last 90: ${formatNumber(peaks.closes)} closed, ${formatNumber(peaks.connects)} came. ` +
+      `The most in one second, of the last 90: ${formatNumber(peaks.closes)} closed, ${formatNumber(peaks.connects)} connected. ` +
         `The rate is ${rate} per second.`,
     );
     const { wanted, open, failed } = state.bots;
@@ -117,6 +117,6 @@ export function startDeploy(ownNode) {
     );
     if (!hasChosenBots && wanted > 0) byId('bots').value = wanted;
     byId('restart-all').disabled =
-      !canControl || isAlone || state.isRolling || state.nodes.some(({ state }) => state !== 'ready');
+      !canControl || isAlone || state.isRestarting || state.nodes.some(({ state }) => state !== 'ready');
   };
 }

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
-const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
-const NPM_START = fileURLToPath(new URL('../dist/npm-start.js', import.meta.url));
+const SERVER = fileURLToPath(new URL('../dist/server/main.js', import.meta.url));
+const NPM_START = fileURLToPath(new URL('../dist/show/npm-start.js', import.meta.url));
 
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 30_000 });
@@ -140,10 +140,18 @@ test.each([
   ['PORT', '80.5'],
   ['DRAIN_PER_SECOND', '0'],
   ['DRAIN_PER_SECOND', '1e3'],
+  ['NODES', '0'],
+  ['NODES', '9'],
 ])('%s=%s is refused with the reason', async (name, value) => {
   const child = spawnServer({ [name]: value });
   expect(await child.ended).toBe(1);
   expect(child.stderr()).toContain(`Expected ${name} to be an integer`);
+});
+
+test('two brokers are refused with the reason', async () => {
+  const child = spawnServer({ REDIS_URL: 'redis://127.0.0.1', NATS_URL: '127.0.0.1' });
+  expect(await child.ended).toBe(1);
+  expect(child.stderr()).toContain('Expected REDIS_URL or NATS_URL, not both');
 });
 
 signalTest('an empty variable means its default', async () => {

@@ -1,8 +1,4 @@
-import { connect } from '@nats-io/transport-node';
 import type { ClusterAdapter } from '@soketi/connections';
-import { natsAdapter } from '@soketi/connections-nats';
-import { redisAdapter } from '@soketi/connections-redis';
-import { createClient } from 'redis';
 import type { Settings } from './settings.js';
 
 /** What joins this process to the other nodes. */
@@ -23,7 +19,12 @@ export async function connectBroker({ redisUrl, natsUrl }: Settings): Promise<Br
   return undefined;
 }
 
-function connectRedis(url: string): Broker {
+// Imported when they are needed: a node that needs neither starts sooner.
+async function connectRedis(url: string): Promise<Broker> {
+  const [{ createClient }, { redisAdapter }] = await Promise.all([
+    import('redis'),
+    import('@soketi/connections-redis'),
+  ]);
   const client = createClient({ url, pingInterval: 5_000 });
   client.on('error', (error: Error) => console.warn(`Redis: ${error.message}`));
   void client.connect().catch(() => undefined);
@@ -37,6 +38,10 @@ function connectRedis(url: string): Broker {
 }
 
 async function connectNats(servers: string): Promise<Broker> {
+  const [{ connect }, { natsAdapter }] = await Promise.all([
+    import('@nats-io/transport-node'),
+    import('@soketi/connections-nats'),
+  ]);
   const connection = await connect({ servers, maxReconnectAttempts: -1, pingInterval: 5_000 });
   return {
     adapter: (prefix) => natsAdapter({ connection, prefix }),

@@ -29,20 +29,28 @@ export class Primary implements Fleet {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) this.#stopOn(signal);
   }
 
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   get url(): string {
     return this.#url;
   }
 
   /**
-   * One after the other, so that only the first of them says why it cannot listen.
+   * The first alone, so that only that one says why it cannot listen.
    *
    * @returns whether all of them take clients
    */
   async start(nodes: number): Promise<boolean> {
-    for (let node = 1; node <= nodes; node++) {
-      if (!(await this.#fork(node))) return false;
-      this.#show.nodeIs(node, 'ready', this.#workers.get(node)?.process.pid);
-    }
+    const start = async (node: number): Promise<boolean> => {
+      const isListening = await this.#fork(node);
+      if (isListening) this.#show.nodeIs(node, 'ready', this.#workers.get(node)?.process.pid);
+      return isListening;
+    };
+    if (!(await start(1))) return false;
+    const others = Array.from({ length: nodes - 1 }, (_, index) => start(index + 2));
+    if ((await Promise.all(others)).includes(false)) return false;
     cluster.on('exit', (worker) => this.#onExit(worker));
     setInterval(() => this.#tellAll(), STATE_INTERVAL_MS).unref();
     return true;
@@ -106,8 +114,7 @@ export class Primary implements Fleet {
   #onExit(worker: Worker): void {
     for (const [node, current] of this.#workers) {
       if (current !== worker || this.#isStopping) continue;
-      const { state } = this.#show.state.nodes[node - 1] ?? {};
-      if (state !== 'ready') return;
+      if (this.#show.stateOf(node) !== 'ready') return;
       const how = worker.process.signalCode ?? `status ${worker.process.exitCode}`;
       this.#show.happened(`${this.#show.nameOf(node)} has died (${how}), and starts again.`);
       void this.#startAgain(node);

@@ -1,4 +1,5 @@
 import type { Chat } from '../server/chat.js';
+import { SLOW_READERS } from './traffic.js';
 import type { Report, RoundTrips, Second } from './state.js';
 
 export const REPORT_INTERVAL_MS = 250;
@@ -19,12 +20,18 @@ export class Reporter {
     chat.on('slow', ({ data }, bytes) => {
       const waiting = `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
       happened(
-        `${data.name} does not read: ${waiting} wait for it, which is the bound. The pool closes it (1013).`,
+        `${data.name} does not read: ${waiting} wait for it, and more would exceed the bound. It is closed with 1013.`,
       );
+    });
+    chat.on('disconnection', ({ namespace, data }, code) => {
+      if (namespace === SLOW_READERS)
+        happened(`${data.name} is gone (${code ?? 'removed'}), and its memory is free.`);
     });
     chat.on('drain', ({ closed, terminated, left, tookMs }) => {
       const took = (tookMs / 1000).toFixed(1);
       happened(`Drained in ${took} s: ${closed} closed, ${terminated} cut off, ${left} left by themselves.`);
+      // The process may end before the next one is due.
+      report(this.#take());
     });
     chat.on('degraded', ({ stage, error }) =>
       happened(`The relay does not work (${stage}): ${error?.message ?? 'no answer'}`),

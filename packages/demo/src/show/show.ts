@@ -28,7 +28,6 @@ export class Show {
   readonly #happenings: Happening[] = [];
   #happened = 0;
   #restarting: string | undefined;
-  #isRolling = false;
 
   /** @param url of the server, once it listens */
   constructor(names: readonly string[], drainPerSecond: number, url: () => string) {
@@ -48,7 +47,7 @@ export class Show {
       nodes: this.#nodes.map((node, index) => viewOf(node, index + 1)),
       others: reporter?.report?.others.filter(({ name }) => !own.has(name)) ?? [],
       bots: this.bots.view,
-      isRolling: this.#isRolling,
+      isRestarting: this.#restarting !== undefined,
       series: this.#series.rows(now),
       happenings: this.#happenings,
     };
@@ -75,6 +74,10 @@ export class Show {
 
   nameOf(node: number): string {
     return this.#node(node).name;
+  }
+
+  stateOf(node: number): NodeState {
+    return this.#node(node).state;
   }
 
   /** Answers at once: what a restart does can be seen. */
@@ -116,14 +119,12 @@ export class Show {
   }
 
   async #restartEach(fleet: Fleet, nodes: readonly number[], allAtOnce: boolean): Promise<void> {
-    this.#isRolling = nodes.length > 1;
     this.bots.comeBackAtOnce = allAtOnce;
     for (const node of nodes) {
       this.#restarting = this.nameOf(node);
       await fleet.restart(node, allAtOnce);
     }
     this.#restarting = undefined;
-    this.#isRolling = false;
     this.bots.comeBackAtOnce = false;
   }
 

@@ -12,7 +12,7 @@ try {
     const primary = new Primary(show);
     if (await primary.start(settings.nodes)) console.log(`Listening on ${primary.url}`);
     // The node has said why.
-    else process.exit(1);
+    else if (!primary.isStopping) process.exit(1);
   }
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

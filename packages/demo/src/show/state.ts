@@ -86,8 +86,7 @@ export interface ShowState {
   readonly nodes: readonly NodeView[];
   readonly others: readonly OtherNode[];
   readonly bots: BotsView;
-  /** A restart of all nodes is under way. */
-  readonly isRolling: boolean;
+  readonly isRestarting: boolean;
   /** One row for each second: the second, then closes and connects of each node. */
   readonly series: readonly (readonly [
     second: number,

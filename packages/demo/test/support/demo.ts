@@ -1,0 +1,112 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import type { Command, NodeView, Outcome, ShowState } from '../../src/show/state.js';
+import { ChatClient } from './chat-client.js';
+
+const PROGRAM = fileURLToPath(new URL('../../dist/show/start.js', import.meta.url));
+
+/** Processes start slowly on a busy machine. */
+export const TIMEOUT_MS = 60_000;
+
+/** The built demo, with all its processes in a group of their own. */
+export class Demo {
+  readonly process: ChildProcess;
+  /** Status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  url = '';
+  stderr = '';
+
+  constructor(env: NodeJS.ProcessEnv = {}) {
+    this.process = spawn(process.execPath, [PROGRAM], {
+      env: { ...process.env, PORT: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: process.platform !== 'win32',
+    });
+    this.process.stderr!.on('data', (data) => (this.stderr += String(data)));
+    this.ended = once(this.process, 'close').then(
+      ([code, signal]) => (code ?? signal) as number | NodeJS.Signals,
+    );
+  }
+
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<Demo> {
+    const demo = new Demo(env);
+    for await (const line of createInterface(demo.process.stdout!)) {
+      demo.url = /^Listening on (http:\/\/.+:[1-9]\d*)$/.exec(line)?.[1] ?? '';
+      if (demo.url === '') continue;
+      // A node has heard from the primary.
+      await demo.until((state) => state.nodes.every((node) => node.report !== undefined));
+      return demo;
+    }
+    throw new Error(`The demo ended: ${demo.stderr}`);
+  }
+
+  /** Whether any process of it is left. */
+  get isAlive(): boolean {
+    try {
+      process.kill(-this.process.pid!, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** To all its processes, as Ctrl-C in a terminal; nothing if they have ended. */
+  signal(signal: NodeJS.Signals): void {
+    if (process.platform === 'win32') this.process.kill(signal);
+    else if (this.isAlive) process.kill(-this.process.pid!, signal);
+  }
+
+  /** At once, the nodes too. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.ended;
+  }
+
+  async state(): Promise<ShowState | undefined> {
+    try {
+      const response = await fetch(`${this.url}/show/state`);
+      return ((await response.json()) as { state?: ShowState }).state;
+    } catch {
+      // A node that ends may cut a connection off that was kept alive.
+      return undefined;
+    }
+  }
+
+  /** Waits for a state that is as expected. */
+  async until(isExpected: (state: ShowState) => boolean): Promise<ShowState> {
+    let found: ShowState | undefined;
+    const look = async (): Promise<boolean> => {
+      found = await this.state();
+      return found !== undefined && isExpected(found);
+    };
+    await expect.poll(look, { timeout: TIMEOUT_MS, interval: 100 }).toBe(true);
+    return found!;
+  }
+
+  async node(node: number): Promise<NodeView> {
+    return (await this.until(() => true)).nodes[node - 1]!;
+  }
+
+  /** As the page does it. */
+  async order(command: Command | object): Promise<Outcome> {
+    const response = await fetch(`${this.url}/show/control`, {
+      method: 'POST',
+      headers: { origin: this.url },
+      body: JSON.stringify(command),
+    });
+    return (await response.json()) as Outcome;
+  }
+
+  /** A user on another node than that one. */
+  async joinElsewhere(name: string, node: string): Promise<ChatClient> {
+    for (;;) {
+      const client = await ChatClient.join(this.url, name);
+      if (client.node !== node) return client;
+      client.socket.close();
+      await client.closed;
+    }
+  }
+}
