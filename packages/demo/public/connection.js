@@ -30,6 +30,8 @@ export function createConnection(on) {
     lost = undefined;
   };
   const onFinal = (code, reason) => {
+    // Its listener above comes after this one.
+    socket = undefined;
     stop = undefined;
     lost = undefined;
     on.final(

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { expect } from 'vitest';
 import type { Command, NodeView, Outcome, ShowState } from '../../src/show/state.js';
 import { ChatClient } from './chat-client.js';
 
@@ -10,6 +10,8 @@ const PROGRAM = fileURLToPath(new URL('../../dist/show/start.js', import.meta.ur
 
 /** Processes start slowly on a busy machine. */
 export const TIMEOUT_MS = 60_000;
+
+const POLL_INTERVAL_MS = 100;
 
 /** The built demo, with all its processes in a group of their own. */
 export class Demo {
@@ -77,13 +79,13 @@ export class Demo {
 
   /** Waits for a state that is as expected. */
   async until(isExpected: (state: ShowState) => boolean): Promise<ShowState> {
-    let found: ShowState | undefined;
-    const look = async (): Promise<boolean> => {
-      found = await this.state();
-      return found !== undefined && isExpected(found);
-    };
-    await expect.poll(look, { timeout: TIMEOUT_MS, interval: 100 }).toBe(true);
-    return found!;
+    const deadlineMs = performance.now() + TIMEOUT_MS;
+    for (;;) {
+      const found = await this.state();
+      if (found !== undefined && isExpected(found)) return found;
+      if (performance.now() > deadlineMs) throw new Error(`Not in time: ${JSON.stringify(found)}`);
+      await delay(POLL_INTERVAL_MS);
+    }
   }
 
   async node(node: number): Promise<NodeView> {
@@ -100,11 +102,11 @@ export class Demo {
     return (await response.json()) as Outcome;
   }
 
-  /** A user on another node than that one. */
-  async joinElsewhere(name: string, node: string): Promise<ChatClient> {
+  /** A user on such a node: which one it is, is chosen by the primary. */
+  async joinWhere(name: string, isExpected: (node: string) => boolean): Promise<ChatClient> {
     for (;;) {
       const client = await ChatClient.join(this.url, name);
-      if (client.node !== node) return client;
+      if (isExpected(client.node)) return client;
       client.socket.close();
       await client.closed;
     }
