@@ -89,7 +89,7 @@ export function startDeploy(ownNode) {
       lastHappening = id;
       const time = new Date(at).toLocaleTimeString('en-GB');
       for (const list of document.querySelectorAll('.happenings')) {
-        list.prepend(element('li', {}, element('time', { textContent: time }), ` ${capitalized(text)}`));
+        list.prepend(element('p', {}, element('time', { textContent: time }), ` ${capitalized(text)}`));
         while (list.childElementCount > 30) list.lastChild.remove();
       }
     }

@@ -14,7 +14,12 @@ export function startTabs(onChosen) {
   };
   const chooseByAddress = () =>
     choose(tabs.find(({ dataset }) => `#${dataset.view}` === location.hash) ?? tabs[0]);
-  for (const tab of tabs) tab.addEventListener('click', () => (location.hash = tab.dataset.view));
+  // Not by setting the hash: that takes the focus away.
+  const go = (tab) => {
+    history.replaceState(null, '', `#${tab.dataset.view}`);
+    choose(tab);
+  };
+  for (const tab of tabs) tab.addEventListener('click', () => go(tab));
   document.querySelector('[role=tablist]').addEventListener('keydown', (event) => {
     const index = tabs.indexOf(document.activeElement);
     const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
@@ -22,7 +27,7 @@ export function startTabs(onChosen) {
     event.preventDefault();
     const tab = tabs.at(next % tabs.length);
     tab.focus();
-    location.hash = tab.dataset.view;
+    go(tab);
   });
   addEventListener('hashchange', chooseByAddress);
   chooseByAddress();

@@ -42,7 +42,10 @@ async function connectNats(servers: string): Promise<Broker> {
     import('@nats-io/transport-node'),
     import('@soketi/connections-nats'),
   ]);
-  const connection = await connect({ servers, maxReconnectAttempts: -1, pingInterval: 5_000 });
+  const options = { servers, maxReconnectAttempts: -1, pingInterval: 5_000 };
+  const connection = await connect(options).catch((error: Error) => {
+    throw new Error(`NATS: ${error.message}`, { cause: error });
+  });
   return {
     adapter: (prefix) => natsAdapter({ connection, prefix }),
     close: () => connection.close(),
