@@ -58,6 +58,7 @@ function optionsFor(parent) {
     axes: [
       {
         ...axis,
+        size: 30,
         values: (_plot, seconds) => seconds.map((second) => (second === 0 ? 'now' : `${second} s`)),
       },
       { ...axis, size: 50 },

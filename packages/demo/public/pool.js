@@ -1,6 +1,9 @@
 import { byId, capitalized, element, formatBytes, formatNumber, setText } from './dom.js';
 import { command } from './show.js';
 
+/** Rates are means of so long. */
+const RATE_WINDOW_MS = 4_000;
+
 const count = formatNumber;
 const bytes = formatBytes;
 const perSecond = (format) => (value) => `${format(value)} /s`;
@@ -12,7 +15,7 @@ const GROUPS = [
     title: 'Connected',
     figures: [
       ['Connections', ({ pool }) => count(pool.connections), 'open now'],
-      ['Namespaces', ({ pool }) => count(pool.namespaces), 'that have connections'],
+      ['Namespaces', ({ pool }) => count(pool.namespaces), 'that have connections, counted on each node'],
       ['Rooms', ({ pool }) => count(pool.rooms), 'the rooms of the users among them'],
       ['Closing', ({ pool }) => count(pool.closing), 'whose close has begun'],
     ],
@@ -73,8 +76,8 @@ const GROUPS = [
 
 export function startPool() {
   const values = new Map();
-  /** What was counted a poll ago, by process. */
-  let before = new Map();
+  /** What was counted in the last seconds, by process: the oldest first. */
+  const history = new Map();
   byId('figures').append(
     ...GROUPS.map(({ title, figures }) => {
       const list = element('dl');
@@ -104,11 +107,9 @@ export function startPool() {
     const nodes = state.nodes.filter(
       ({ node, report }) => report && (chosen === 'all' || `${node}` === chosen),
     );
-    const rates = nodes.map(({ pid, report }) => ratesOf(report, before.get(pid), state.now));
-    before = new Map(
-      state.nodes.filter(({ report }) => report).map(({ pid, report }) => [pid, { report, at: state.now }]),
-    );
+    remember(history, state.nodes);
     if (nodes.length === 0) return;
+    const rates = nodes.map(({ pid, report }) => ratesOf(report, history.get(pid)[0]));
     const figures = {
       pool: sum(nodes.map(({ report }) => report.pool)),
       rate: sum(rates.map(({ pool }) => pool)),
@@ -134,9 +135,21 @@ function showChoice(nodes) {
   return select.value;
 }
 
-/** Of each counter, how much it grew in a second since the last poll. */
-function ratesOf(report, before, now) {
-  const seconds = before ? (now - before.at) / 1000 : 0;
+function remember(history, nodes) {
+  const reporting = nodes.filter(({ report }) => report);
+  const pids = new Set(reporting.map(({ pid }) => pid));
+  for (const pid of history.keys()) if (!pids.has(pid)) history.delete(pid);
+  for (const { pid, report } of reporting) {
+    const reports = history.get(pid) ?? [];
+    history.set(pid, reports);
+    if (reports.at(-1)?.at !== report.at) reports.push(report);
+    while (reports[0].at < report.at - RATE_WINDOW_MS) reports.shift();
+  }
+}
+
+/** Of each counter, how much it grew in a second. */
+function ratesOf(report, before) {
+  const seconds = (report.at - before.at) / 1000;
   const perSecond = (figures, earlier) =>
     Object.fromEntries(
       Object.entries(figures).map(([name, value]) => [
@@ -144,10 +157,7 @@ function ratesOf(report, before, now) {
         seconds > 0 ? Math.max(0, value - earlier[name]) / seconds : 0,
       ]),
     );
-  return {
-    pool: perSecond(report.pool, before?.report.pool),
-    relay: perSecond(report.relay, before?.report.relay),
-  };
+  return { pool: perSecond(report.pool, before.pool), relay: perSecond(report.relay, before.relay) };
 }
 
 function sum(records) {

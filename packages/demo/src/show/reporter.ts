@@ -54,6 +54,7 @@ export class Reporter {
     const seconds = [...this.#seconds].map(([second, counts]): Second => [second, ...counts]);
     this.#seconds = new Map();
     return {
+      at: Date.now(),
       pool: this.#chat.stats(),
       relay: cluster.stats(),
       relayState: cluster.state,

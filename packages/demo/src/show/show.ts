@@ -137,6 +137,6 @@ export class Show {
 
 function viewOf({ name, state, pid, report }: Node, node: number): NodeView {
   if (report === undefined) return { node, name, state, pid, report };
-  const { pool, relay, relayState, roundTrips } = report;
-  return { node, name, state, pid, report: { pool, relay, relayState, roundTrips } };
+  const { at, pool, relay, relayState, roundTrips } = report;
+  return { node, name, state, pid, report: { at, pool, relay, relayState, roundTrips } };
 }

@@ -35,6 +35,8 @@ export interface RoundTrips {
 
 /** What a node tells of itself, several times a second. */
 export interface Report {
+  /** When, in ms since the epoch. */
+  readonly at: number;
   readonly pool: PoolStats;
   readonly relay: ClusterStats;
   readonly relayState: ClusterState;
