@@ -14,7 +14,7 @@ export function pollShow(onState, onLost) {
         onLost();
       }
     }
-    setTimeout(poll, POLL_INTERVAL_MS);
+    setTimeout(() => void poll(), POLL_INTERVAL_MS);
   };
   void poll();
 }

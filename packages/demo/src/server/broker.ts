@@ -43,8 +43,8 @@ async function connectNats(servers: string): Promise<Broker> {
     import('@soketi/connections-nats'),
   ]);
   const options = { servers, maxReconnectAttempts: -1, pingInterval: 5_000 };
-  const connection = await connect(options).catch((error: Error) => {
-    throw new Error(`NATS: ${error.message}`, { cause: error });
+  const connection = await connect(options).catch((error: unknown) => {
+    throw new Error(`NATS: ${(error as Error).message}`, { cause: error });
   });
   return {
     adapter: (prefix) => natsAdapter({ connection, prefix }),

@@ -64,24 +64,29 @@ export function newcomer({ url = '' }: IncomingMessage) {
 
 function hear(chat: Chat, member: Member, data: string | Uint8Array): void {
   const message = parse(data);
-  if (message.ok) void obey(chat, member, message.value);
+  if (message.ok) obey(chat, member, message.value);
   else refuse(member, 'BAD_MESSAGE', message.problem);
 }
 
-function obey(chat: Chat, member: Member, message: Message): unknown {
+function obey(chat: Chat, member: Member, message: Message): void {
   switch (message.type) {
     case 'join':
-      return join(member, message.room);
+      join(member, message.room);
+      break;
     case 'leave':
-      return member.leave(roomOf(message.room));
+      member.leave(roomOf(message.room));
+      break;
     case 'say':
-      return say(chat, member, message.room, message.text);
+      say(chat, member, message.room, message.text);
+      break;
     case 'typing':
-      return tellOfTyping(chat, member, message.room);
+      tellOfTyping(chat, member, message.room);
+      break;
     case 'whisper':
-      return whisper(chat, member, message.to, message.text);
+      void whisper(chat, member, message.to, message.text);
+      break;
     case 'kick':
-      return kick(chat, member, message.user);
+      void kick(chat, member, message.user);
   }
 }
 
@@ -92,14 +97,21 @@ function join(member: Member, room: string): void {
   } else member.join(roomOf(room));
 }
 
+/** What a client may do only in a room. */
+function isIn(member: Member, room: string): boolean {
+  if (member.rooms.has(roomOf(room))) return true;
+  refuse(member, 'NOT_HERE', 'room: You are not in this room');
+  return false;
+}
+
 function say(chat: Chat, member: Member, room: string, text: string): void {
-  if (!member.rooms.has(roomOf(room))) return refuse(member, 'NOT_HERE', 'room: You are not in this room');
+  if (!isIn(member, room)) return;
   const said: ServerMessage = { type: 'said', room, from: member.data.name, text };
   void chat.broadcastJsonMessage(member.namespace, said, { rooms: roomOf(room) });
 }
 
 function tellOfTyping(chat: Chat, member: Member, room: string): void {
-  if (!member.rooms.has(roomOf(room))) return refuse(member, 'NOT_HERE', 'room: You are not in this room');
+  if (!isIn(member, room)) return;
   const user = member.data.name;
   const typing: ServerMessage = { type: 'typing', room, user };
   void chat.broadcastJsonMessage(member.namespace, typing, {
@@ -112,9 +124,8 @@ function tellOfTyping(chat: Chat, member: Member, room: string): void {
 
 /** To all tabs of one user, on whichever nodes they are, and to the own tabs. */
 async function whisper(chat: Chat, member: Member, to: string, text: string): Promise<void> {
+  if (!(await isHere(chat, member, to))) return;
   const from = member.data.name;
-  const { total } = await chat.cluster.count(member.namespace, { room: userRoomOf(to) });
-  if (total === 0) return refuse(member, 'NOT_HERE', 'to: Nobody here has this name');
   const whispered: ServerMessage = { type: 'whispered', from, to, text };
   const rooms = [userRoomOf(to), userRoomOf(from)];
   await chat.broadcastJsonMessage(member.namespace, whispered, { rooms });
@@ -122,13 +133,19 @@ async function whisper(chat: Chat, member: Member, to: string, text: string): Pr
 
 /** With all tabs, on all nodes. Here everybody may; your application asks who is allowed to. */
 async function kick(chat: Chat, member: Member, user: string): Promise<void> {
-  const { total } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
-  if (total === 0) return refuse(member, 'NOT_HERE', 'user: Nobody here has this name');
+  if (!(await isHere(chat, member, user))) return;
   await chat.closeAll(member.namespace, {
     rooms: userRoomOf(user),
     code: CloseCode.PolicyViolation,
     reason: `Kicked by ${member.data.name}`,
   });
+}
+
+/** On any node. */
+async function isHere(chat: Chat, member: Member, user: string): Promise<boolean> {
+  const { total } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
+  if (total === 0) refuse(member, 'NOT_HERE', 'Nobody here has this name');
+  return total > 0;
 }
 
 // Sends never reject for what a network does: nothing here has to be awaited or caught.

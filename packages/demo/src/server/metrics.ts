@@ -48,16 +48,11 @@ export function createMetrics(pool: Measured, node?: string): Registry {
   return registry;
 }
 
-function addAll<Stats extends PoolStats | ClusterStats>(
-  registry: Registry,
-  prefix: string,
-  source: string,
-  read: () => Stats,
-): void {
-  for (const stat of Object.keys(read()) as (keyof Stats & string)[]) {
+function addAll(registry: Registry, prefix: string, source: string, read: () => object): void {
+  for (const stat of Object.keys(read())) {
     const name = `${prefix}_${snakeCase(stat)}`;
     const help = `${stat} of ${source}`;
-    const value = (): number => read()[stat] as number;
+    const value = (): number => (read() as Record<string, number>)[stat] ?? 0;
     const registers = [registry];
     if (GAUGES.has(stat)) {
       new Gauge({

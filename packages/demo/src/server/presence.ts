@@ -142,7 +142,10 @@ export class Presence {
   /** From another node of ours: not from a client, so that its form is trusted. */
   #hear(text: string): void {
     const message = JSON.parse(text) as NodeMessage;
-    if (message.say === 'hello') return this.#sayAll();
+    if (message.say === 'hello') {
+      this.#sayAll();
+      return;
+    }
     const known = this.#elsewhere.get(message.from) ?? new Map<Place, Users>();
     this.#elsewhere.set(message.from, known);
     for (const [place, users] of message.rooms) {

@@ -85,7 +85,7 @@ export async function startServer({
     authenticate: newcomer,
     maxPer: {
       limit: MAX_TABS,
-      key: (_request, who) => who && JSON.stringify([who.namespace, who.data?.name]),
+      key: (_request, who) => who && JSON.stringify([who.namespace, who.data.name]),
     },
   });
   server.listen(port, host);

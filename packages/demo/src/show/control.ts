@@ -37,12 +37,13 @@ export function createRoutes({ state, obey }: ShowSource, host: string): readonl
 
 async function obeyBody(request: IncomingMessage, respond: Respond, obey: ShowSource['obey']): Promise<void> {
   const body = await readBody(request);
-  if (body === undefined)
-    return respondJson(respond, 413, { ok: false, problem: 'The request is too large.' });
-  const checked = parse(body);
-  if (!checked.ok) return respondJson(respond, 400, checked);
-  const outcome = await obey(checked.value);
-  respondJson(respond, outcome.ok ? 200 : 409, outcome);
+  const checked = body === undefined ? undefined : parse(body);
+  if (checked === undefined) respondJson(respond, 413, { ok: false, problem: 'The request is too large.' });
+  else if (!checked.ok) respondJson(respond, 400, checked);
+  else {
+    const outcome = await obey(checked.value);
+    respondJson(respond, outcome.ok ? 200 : 409, outcome);
+  }
 }
 
 function parse(body: string) {

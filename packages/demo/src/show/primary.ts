@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster';
-import { once } from 'node:events';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { relayWorkers } from '@soketi/connections/ipc';
@@ -26,6 +25,7 @@ export class Primary implements Fleet {
     cluster.schedulingPolicy = cluster.SCHED_RR;
     cluster.setupPrimary({ exec: PROGRAM, serialization: 'advanced', execArgv: [] });
     relayWorkers();
+    cluster.on('exit', (worker) => this.#onExit(worker));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) this.#stopOn(signal);
   }
 
@@ -51,7 +51,6 @@ export class Primary implements Fleet {
     if (!(await start(1))) return false;
     const others = Array.from({ length: nodes - 1 }, (_, index) => start(index + 2));
     if ((await Promise.all(others)).includes(false)) return false;
-    cluster.on('exit', (worker) => this.#onExit(worker));
     setInterval(() => this.#tellAll(), STATE_INTERVAL_MS).unref();
     return true;
   }
@@ -60,7 +59,7 @@ export class Primary implements Fleet {
     const worker = this.#workers.get(node);
     if (worker === undefined || this.#isStopping) return;
     const name = this.#show.nameOf(node);
-    const gone = once(worker, 'exit');
+    const gone = new Promise((resolve) => worker.once('exit', resolve));
     this.#show.nodeIs(node, 'draining', worker.process.pid);
     this.#show.happened(
       allAtOnce ? `${name} closes everybody at once, and ends.` : `${name} gets SIGTERM, and drains.`,

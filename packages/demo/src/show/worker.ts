@@ -45,7 +45,7 @@ try {
     else if (message.show === 'outcome') {
       answers.get(message.id)?.(message.outcome);
       answers.delete(message.id);
-    } else if (message.show === 'close all at once') {
+    } else {
       stopListening();
       void chat.drainConnections(ALL_AT_ONCE);
       void shutdown().then(() => process.disconnect());
