@@ -7,7 +7,7 @@ import type { FromNode, ToNode } from './state.js';
 
 const PROGRAM = fileURLToPath(new URL('./worker.js', import.meta.url));
 const STATE_INTERVAL_MS = 500;
-/** A node that ends as soon as it has started is not started again at once. */
+/** A node that dies is not started again at once: it may die each time. */
 const RETRY_MS = 1_000;
 /** Ctrl-C reaches the whole process group, and npm passes it on once more: within this time it is the same signal. */
 const SAME_SIGNAL_MS = 500;
@@ -67,12 +67,12 @@ export class Primary implements Fleet {
     if (allAtOnce) tell(worker, { show: 'close all at once' });
     else worker.process.kill('SIGTERM');
     await gone;
+    this.#show.nodeIs(node, 'gone');
     await this.#startAgain(node);
   }
 
   async #startAgain(node: number): Promise<void> {
     const name = this.#show.nameOf(node);
-    this.#show.nodeIs(node, 'gone');
     while (!this.#isStopping) {
       this.#show.nodeIs(node, 'starting');
       if (await this.#fork(node)) {
@@ -89,7 +89,7 @@ export class Primary implements Fleet {
     const worker = cluster.fork({ SHOW_NODE: node });
     this.#workers.set(node, worker);
     const listening = new Promise<boolean>((resolve) => {
-      worker.on('message', (message: FromNode) => {
+      worker.on('message', (message: FromNode | { readonly show?: undefined }) => {
         if (message.show === 'listening') {
           this.#url = message.url;
           resolve(true);
@@ -100,7 +100,7 @@ export class Primary implements Fleet {
     return listening;
   }
 
-  #hear(node: number, worker: Worker, message: FromNode): void {
+  #hear(node: number, worker: Worker, message: FromNode | { readonly show?: undefined }): void {
     if (message.show === 'report') this.#show.reported(node, message.report);
     else if (message.show === 'happened') this.#show.happened(`${this.#show.nameOf(node)}: ${message.text}`);
     else if (message.show === 'command') {
@@ -116,7 +116,8 @@ export class Primary implements Fleet {
       if (this.#show.stateOf(node) !== 'ready') return;
       const how = worker.process.signalCode ?? `status ${worker.process.exitCode}`;
       this.#show.happened(`${this.#show.nameOf(node)} has died (${how}), and starts again.`);
-      void this.#startAgain(node);
+      this.#show.nodeIs(node, 'gone');
+      setTimeout(() => void this.#startAgain(node), RETRY_MS);
     }
   }
 

@@ -40,12 +40,13 @@ try {
   // From now on the primary gives new connections to the other nodes, so that no client comes back to this one.
   const stopListening = (): void => void server.close();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stopListening);
-  process.on('message', (message: ToNode) => {
+  // The relay of the pools talks on the same channel: what it says has no `show`.
+  process.on('message', (message: ToNode | { readonly show?: undefined }) => {
     if (message.show === 'state') state = message.state;
     else if (message.show === 'outcome') {
       answers.get(message.id)?.(message.outcome);
       answers.delete(message.id);
-    } else {
+    } else if (message.show === 'close all at once') {
       stopListening();
       void chat.drainConnections(ALL_AT_ONCE);
       void shutdown().then(() => process.disconnect());

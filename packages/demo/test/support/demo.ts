@@ -11,6 +11,8 @@ const PROGRAM = fileURLToPath(new URL('../../dist/show/start.js', import.meta.ur
 /** Processes start slowly on a busy machine. */
 export const TIMEOUT_MS = 60_000;
 
+/** So that a demo is killed before its test has timed out. */
+const STATE_TIMEOUT_MS = 45_000;
 const POLL_INTERVAL_MS = 100;
 
 /** The built demo, with all its processes in a group of their own. */
@@ -35,14 +37,24 @@ export class Demo {
 
   static async start(env: NodeJS.ProcessEnv = {}): Promise<Demo> {
     const demo = new Demo(env);
-    for await (const line of createInterface(demo.process.stdout!)) {
-      demo.url = /^Listening on (http:\/\/.+:[1-9]\d*)$/.exec(line)?.[1] ?? '';
-      if (demo.url === '') continue;
-      // A node has heard from the primary.
-      await demo.until((state) => state.nodes.every((node) => node.report !== undefined));
+    try {
+      await demo.#listens();
       return demo;
+    } catch (error) {
+      await demo.kill();
+      throw error;
     }
-    throw new Error(`The demo ended: ${demo.stderr}`);
+  }
+
+  async #listens(): Promise<void> {
+    for await (const line of createInterface(this.process.stdout!)) {
+      this.url = /^Listening on (http:\/\/.+:[1-9]\d*)$/.exec(line)?.[1] ?? '';
+      if (this.url === '') continue;
+      // A node has heard from the primary.
+      await this.until((state) => state.nodes.every((node) => node.report !== undefined));
+      return;
+    }
+    throw new Error(`The demo ended: ${this.stderr}`);
   }
 
   /** Whether any process of it is left. */
@@ -79,7 +91,7 @@ export class Demo {
 
   /** Waits for a state that is as expected. */
   async until(isExpected: (state: ShowState) => boolean): Promise<ShowState> {
-    const deadlineMs = performance.now() + TIMEOUT_MS;
+    const deadlineMs = performance.now() + STATE_TIMEOUT_MS;
     for (;;) {
       const found = await this.state();
       if (found !== undefined && isExpected(found)) return found;
