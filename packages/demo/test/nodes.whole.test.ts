@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { hasSignals } from '../../connections/test/support/requires.js';
+import type { NodeView } from '../src/show/state.js';
 import { ChatClient } from './support/chat-client.js';
 import { Demo, TIMEOUT_MS } from './support/demo.js';
 
@@ -92,17 +93,21 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
 
   test('a node that is killed while it drains starts again', async () => {
     await demo.order({ do: 'bots', count: BOTS });
-    await demo.until(
-      ({ bots, nodes }) => bots.open === BOTS && nodes.every(({ state }) => state === 'ready'),
+    const { nodes } = await demo.until(
+      ({ bots, nodes }) =>
+        bots.open === BOTS && nodes.every(({ state, report }) => state === 'ready' && report !== undefined),
     );
-    const client = await ChatClient.join(demo.url, 'Ada');
-    const node = Number(client.node.at(-1));
-    const { pid } = await demo.node(node);
+    // It has clients for more than a second.
+    const [{ node, pid }] = nodes.toSorted(
+      (a, b) => b.report!.pool.connections - a.report!.pool.connections,
+    ) as [NodeView];
     await demo.order({ do: 'restart', node, allAtOnce: false });
-    await demo.until(({ nodes }) => nodes[node - 1]!.state === 'draining');
     process.kill(pid!, 'SIGKILL');
-    await demo.until(({ nodes, isRestarting }) => !isRestarting && nodes[node - 1]!.state === 'ready');
+    const { happenings } = await demo.until(
+      ({ nodes, isRestarting }) => !isRestarting && nodes[node - 1]!.state === 'ready',
+    );
     expect((await demo.node(node)).pid).not.toBe(pid);
+    expect(happenings.at(-1)!.text).toBe(`node ${node} is there again, and takes clients.`);
   });
 
   test.each([

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
 import { pathOf, type Respond, type Route } from '../server/http.js';
 import { check } from '../server/protocol.js';
+import { isLoopback } from './loopback.js';
 import { Command, type Outcome, type ShowState } from './state.js';
 
 const MAX_BODY_BYTES = 1_024;
@@ -89,11 +89,6 @@ function problemWithOrigin({ headers }: IncomingMessage): string | undefined {
 
 function hostnameOf(url: string): string {
   return URL.canParse(url) ? new URL(url).hostname : '';
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[|\]$/g, '').replace(/^::ffff:/, '');
-  return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'));
 }
 
 function respondJson(respond: Respond, status: number, value: unknown): void {

@@ -108,7 +108,7 @@ export class Show {
       };
     const unknown = nodes.find((node) => this.#nodes[node - 1] === undefined);
     if (unknown !== undefined) return { ok: false, problem: `There is no node ${unknown}.` };
-    // Two that drain at the same time would close twice the rate.
+    // As in a rolling deploy: the others have to take its clients.
     if (this.#restarting !== undefined)
       return { ok: false, problem: `${this.#restarting} restarts already; one at a time.` };
     const [node = 1] = nodes;

@@ -30,7 +30,7 @@ export async function startSingle(settings: Settings): Promise<string> {
       show.bots.stop();
       show.nodeIs(1, 'draining', process.pid);
     });
-  makeTraffic(chat);
+  makeTraffic(chat, settings.host);
   new Reporter(
     chat,
     (report) => show.reported(1, report),

@@ -1,4 +1,5 @@
 import type { Chat } from '../server/chat.js';
+import { isLoopback } from './loopback.js';
 
 /** The namespaces of the clients that the demo makes itself. */
 export const BOTS = 'bots';
@@ -9,8 +10,17 @@ const FLOOD_INTERVAL_MS = 50;
 /** 5 MB a second: the buffers of the kernel are full after a second or two, and then the bound of the pool counts. */
 const FLOOD_BYTES = 256 * 1024;
 
-/** Something to send: a price to the bots each second, and to slow readers far more than they read. */
-export function makeTraffic(chat: Chat): void {
+/**
+ * Something to send: a price to the bots each second, and to slow readers far more than they read. Anybody may come to
+ * their namespaces, so that nothing is sent where the server can be reached from other machines.
+ *
+ * @param host that the server listens on
+ */
+export function makeTraffic(
+  chat: Pick<Chat, 'hasNamespace' | 'broadcastMessage' | 'broadcastJsonMessage'>,
+  host: string,
+): void {
+  if (!isLoopback(host)) return;
   let price = 100;
   const sendPrice = (namespace: string): void => {
     price = Math.max(1, price + Math.random() - 0.5);

@@ -52,7 +52,7 @@ try {
       void shutdown().then(() => process.disconnect());
     }
   });
-  makeTraffic(chat);
+  makeTraffic(chat, settings.host);
   new Reporter(
     chat,
     (report) => say({ show: 'report', report }),
