@@ -24,7 +24,8 @@ export function createChart(parent) {
       const sum = (counts) => counts.reduce((a, b) => a + b, 0);
       data = [
         rows.map(([second]) => second - last),
-        rows.map(([, closes]) => sum(closes)),
+        // No bar, rather than one of no height.
+        rows.map(([, closes]) => sum(closes) || null),
         rows.map(([, , connects]) => sum(connects)),
         rows.map(() => rate),
       ];
