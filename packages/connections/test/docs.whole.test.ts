@@ -16,7 +16,7 @@ import { ROOT, run } from './support/workspace-copy.js';
  */
 
 /** A compiler and the programs run. */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 240_000;
 
 const blocks = pages.flatMap(codeBlocks);
 const inLanguage = (...languages: readonly string[]) =>
