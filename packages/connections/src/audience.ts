@@ -1,4 +1,4 @@
-import { assertKeys } from './arguments.js';
+import { assertKeys, isIterable } from './arguments.js';
 import { ConnectionsError, expected } from './errors.js';
 
 /** Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored. */
@@ -25,7 +25,8 @@ export interface BroadcastOptions<ID> extends AudienceOptions<ID>, ConflateOptio
 export interface ConflateOptions {
   /**
    * While a reader is behind, a newer message replaces the one that waits for it under the same key, and takes its place.
-   * A connection has one key space for all its messages, broadcast or private.
+   * If the newer one exceeds `maxBufferedBytes` and is dropped, the older one is given up too. A connection has one key
+   * space for all its messages, broadcast or private.
    */
   readonly conflate?: string | undefined;
 }
@@ -155,9 +156,4 @@ function assertConflate(conflate: unknown): void {
 function assertLocal(local: unknown): void {
   if (local === undefined || typeof local === 'boolean') return;
   throw new TypeError(expected('local to be a boolean', local));
-}
-
-/** Strings are iterable too, but are never meant as a list here. */
-function isIterable(value: unknown): value is Iterable<unknown> & object {
-  return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }

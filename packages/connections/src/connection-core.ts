@@ -205,6 +205,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.#closeDeadlineMs = wheel.nowMs + TERMINATE_TIMEOUT_MS;
     wheel.schedule(this, this.#closeDeadlineMs);
     this.outbox.abandon();
+    this.stopReceiving();
     let isEnding = false;
     try {
       isEnding = this.driver.terminate(this.socket);

@@ -76,11 +76,13 @@ export class ConnectionsPool<
       },
     });
     this.#drains = new Drains({
+      companyAt: (nowMs) => this.#cluster.companyAt(nowMs),
       all: () => this.#members.all(),
       began: () => {
         this.#members.isClosed = true;
         this.#counters.drains++;
       },
+      changed: () => this.#cluster.announceDrain(),
       ended: (report) => this.emitSafely('drain', report),
       aborted: () => (this.#members.isClosed = false),
       failed: (error) => this.reportError(error, undefined),
@@ -90,6 +92,7 @@ export class ConnectionsPool<
 
   #joinCluster(): PoolCluster<ConnectionType> {
     return new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
+      drain: () => this.#drains.running,
       broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
       onNode: (node, change) => this.emitSafely('node', node, change),
       onDegraded: (degradation) => this.emitSafely('degraded', degradation),
@@ -305,6 +308,8 @@ export class ConnectionsPool<
   /**
    * Closes every connection of every namespace: at most `maxPerSecond` now, the next a second later, and so on. From
    * this instant the pool is `draining` and refuses newcomers. A call during a drain joins it.
+   *
+   * Nodes of a cluster that drain at the same time share the lowest of their rates.
    *
    * @param maxPerSecond connections closed in any one second, over all namespaces; an integer of at least 1
    * @param reason at most 123 bytes of UTF-8

@@ -136,12 +136,11 @@ export class Membership<C extends AnyConnection> {
     core.join(this.#link);
     this.#emptiedBy.delete(connection.namespace);
     this.#unannounced.add(connection);
-    const rooms = core.roomNames;
-    this.rooms.expect(connection, rooms);
+    this.rooms.expectNewcomer(connection, core.roomNames);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced.connection, replaced.rooms);
     if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
-    this.rooms.announce(connection, rooms);
+    this.rooms.announceNewcomer(connection);
   }
 
   #replace(connection: C, rooms: readonly string[]): void {

@@ -1,6 +1,7 @@
 import type { Audience } from './audience.js';
 import { CloseCode } from './close-codes.js';
 import { Cluster } from './cluster/cluster.js';
+import { ALONE, type Company } from './cluster/drainers.js';
 import type { Degradation, NodeChange, NodeInfo, Recovery } from './cluster/cluster-info.js';
 import { ClusterNode } from './cluster/cluster-node.js';
 import { isBinaryFrame } from './cluster/frames.js';
@@ -17,6 +18,8 @@ import { encodeFrame, type Frame } from './wire/frame.js';
 
 /** The pool, as its part in a cluster sees it. None of this throws. */
 export interface PoolClusterOwner {
+  /** The drain that runs. */
+  drain(): { readonly remaining: number; readonly maxPerSecond: number | undefined } | undefined;
   /** A message of another node was broadcast to members of this one. */
   broadcast(namespace: string, envelope: Envelope, audience: Audience<string>): void;
   onNode(node: NodeInfo, change: NodeChange): void;
@@ -78,6 +81,15 @@ export class PoolCluster<C extends AnyConnection> {
 
   left({ namespace, id }: C): void {
     if (this.#members.find(namespace, id) === undefined) this.#node?.gone(namespace, id as string);
+  }
+
+  /** A drain begins or ends. */
+  announceDrain(): void {
+    this.#node?.outgoing.announceDrain();
+  }
+
+  companyAt(nowMs: number): Company {
+    return this.#node?.outgoing.companyAt(nowMs) ?? ALONE;
   }
 
   emptied(namespace: string): void {
@@ -161,7 +173,9 @@ class Local<C extends AnyConnection> implements LocalNode {
   }
 
   get draining(): LocalNode['draining'] {
-    return this.#members.isClosed ? { remaining: this.#members.size, maxPerSecond: 0 } : undefined;
+    if (!this.#members.isClosed) return undefined;
+    const { remaining = 0, maxPerSecond = 0 } = this.#owner.drain() ?? {};
+    return { remaining, maxPerSecond };
   }
 
   deliver(namespace: string, target: Target, frames: readonly Frame[]): void {

@@ -23,6 +23,11 @@ test('a string names one room, an iterable several, and an empty one nobody', ()
   expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
 });
 
+test('options may be an object without a prototype', () => {
+  const options: object = Object.assign(Object.create(null) as object, { rooms: 'red' });
+  expect(toAudience(options)).toEqual({ ...EVERYBODY, rooms: ['red'] });
+});
+
 test('conflate and local are passed on', () => {
   expect(toAudience({ conflate: '', local: true })).toMatchObject({ conflate: '', isLocal: true });
 });
@@ -34,7 +39,7 @@ test.each([
   ['a promise', Promise.resolve(), 'to be a plain object'],
   ['a date', new Date(), 'to be a plain object'],
   ['an async generator', (async function* () {})(), 'to be a plain object'],
-  ['an unknown option', { room: 'red' }, 'Unknown option `room`'],
+  ['an unknown option', { room: 'red' }, 'Unknown option `room` in the options of a broadcast'],
   ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
   ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
   ['rooms with a number', { rooms: ['red', 5] }, 'each of rooms to be a string'],
@@ -53,8 +58,10 @@ test.each([
 test('an audience that was read once can be passed on', () => {
   const read = toAudience<string>({ rooms: ['a'].values(), exceptions: ['x'].values(), local: true });
   expect(toAudience(toArgument(read))).toEqual(read);
-  const conflated = toAudience<string>({ conflate: 'k' });
-  expect(toAudience(toArgument(conflated))).toEqual(conflated);
+  for (const options of [{ conflate: 'k' }, { exceptRooms: 'b' }, { rooms: [] }, { local: true }]) {
+    const audience = toAudience<string>(options);
+    expect(toAudience(toArgument(audience))).toEqual(audience);
+  }
 });
 
 test('exceptions without other options are passed on as ids, which a method overridden as in the original expects', () => {
@@ -67,13 +74,17 @@ test('closeAll takes a code and a reason among the options, but no conflate key'
   ).toMatchObject({
     rooms: ['red'],
   });
-  expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow('Unknown option `conflate`');
+  expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow(
+    'Unknown option `conflate` in the options of closeAll',
+  );
+  for (const given of ['red', 5, null])
+    expect(() => toClosingAudience(given as never, [])).toThrow(TypeError);
 });
 
 test('send checks its options', () => {
   expect(() => assertSendOptions(undefined)).not.toThrow();
   expect(() => assertSendOptions({ conflate: 'k' })).not.toThrow();
-  expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local`');
+  expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
   // `send` may be a listener of `message`, or a callback of `forEach`.

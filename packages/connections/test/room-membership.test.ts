@@ -324,7 +324,127 @@ test('a room that is left before its join is emitted is not emitted at all', () 
   });
   void pool.newConnection(connection);
   connection.join(['red', 'blue']);
-  expect(told).toEqual(['connection a', 'join a red', 'emptyRoom default blue']);
+  expect(told).toEqual(['connection a', 'join a red']);
+  expect(roomsOf(pool)).toEqual({ red: ['a'] });
+});
+
+test('a room that nobody has heard of does not end for anybody', () => {
+  // It was told of as empty, although no `join` had ever told that it began.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [left, closed] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  left.join(['red', 'blue']);
+  closed.join('red');
+  pool.once('connection', (connection) => connection.leave('red'));
+  void pool.newConnection(left);
+  pool.once('connection', (connection) => connection.terminate());
+  void pool.newConnection(closed);
+  expect(told).toEqual(['connection a', 'join a blue', 'connection b', 'disconnection b']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'] });
+});
+
+test('a room that somebody has heard of ends for everybody, also if its last member was not told of', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  a.join('red');
+  b.join('red');
+  void pool.newConnection(a);
+  pool.once('connection', () => {
+    a.leave('red');
+    b.leave('red');
+  });
+  void pool.newConnection(b);
+  expect(told).toEqual([
+    'connection a',
+    'join a red',
+    'connection b',
+    'leave a red',
+    'emptyRoom default red',
+  ]);
+});
+
+test('a room that is filled again before its end is told still ends, whoever leaves it last', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  void pool.newConnection(a);
+  a.join('red');
+  b.join('red');
+  told.length = 0;
+  pool.once('leave', () => void pool.newConnection(b));
+  pool.prependOnceListener('connection', () => b.leave('red'));
+  a.leave('red');
+  // The end is told while the listeners of `leave` and `connection` are still being called.
+  expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
+});
+
+test('all listeners hear of a connection before anybody hears of its rooms', () => {
+  // A room that a listener had a newcomer join was told of before the newcomer itself.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
+  void pool.newConnection(old);
+  told.length = 0;
+  newer.join('red');
+  pool.prependOnceListener('disconnection', () => newer.join('blue'));
+  pool.prependOnceListener('connection', () => {
+    newer.join('green');
+    newer.leave('red');
+  });
+  void pool.newConnection(newer);
+  expect(told).toEqual(['disconnection a', 'connection a', 'join a blue', 'join a green']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'], green: ['a'] });
+  newer.join('red');
+  expect(told.at(-1)).toBe('join a red');
+});
+
+test('a newcomer that a listener removes and adds again is told of in the order of its lives', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  connection.join('red');
+  pool.once('connection', () => {
+    void pool.removeConnection(connection);
+    connection.join('blue');
+    void pool.newConnection(connection);
+  });
+  void pool.newConnection(connection);
+  expect(told).toEqual([
+    'connection a',
+    'disconnection a',
+    'emptyNamespace default',
+    'connection a',
+    'join a blue',
+  ]);
+  connection.join('green');
+  expect(told.at(-1)).toBe('join a green');
+});
+
+test('join answers false if a listener has had the connection leave one of the rooms', () => {
+  const { pool } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  pool.once('join', () => connection.leave('blue'));
+  expect(connection.join(['red', 'blue'])).toBe(false);
+  expect([...connection.rooms]).toEqual(['red']);
+});
+
+test('a connection that is in no pool joins and leaves rooms, and leaves what it is not in', () => {
+  const { connection } = connectInMemory('a');
+  connection.leave('red');
+  connection.join(['red', 'blue']);
+  connection.leave(['red', 'green']);
+  expect([...connection.rooms]).toEqual(['blue']);
+});
+
+test('calls that change nothing do not disturb the order in which rooms are told of', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  connection.join(['red', 'blue', 'green']);
+  told.length = 0;
+  pool.prependOnceListener('leave', () => {
+    connection.join('green');
+    connection.leave('unknown');
+  });
+  connection.leave(['red', 'blue']);
+  expect(told).toEqual(['leave a red', 'leave a blue', 'emptyRoom default red', 'emptyRoom default blue']);
 });
 
 test('listeners of join and leave may join and leave rooms', () => {

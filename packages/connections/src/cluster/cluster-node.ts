@@ -83,10 +83,10 @@ export class ClusterNode {
       link: this.#link,
       nodes: this.#nodes,
       requests: this.#requests,
+      heartbeats: this.#heartbeats,
     };
     this.#claims = parts.isExclusive ? new Claims(shared) : undefined;
-    const onHello = (): void => this.#heartbeats.beatSoon();
-    this.#incoming = new Incoming({ ...shared, claims: this.#claims, onHello });
+    this.#incoming = new Incoming({ ...shared, claims: this.#claims });
     this.outgoing = new Outgoing(shared);
     this.#start();
   }

@@ -243,13 +243,13 @@ function refuseUpgrades(server: Server, retryAfter: number): () => void {
   };
 }
 
-/** Closes the server and waits for its sockets, also if its owner is closing it already. */
+/** Closes the server and waits until it is, even if its owner is closing it already. */
 async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   // `listen()` may still be looking up its host.
   server.once('listening', () => server.close());
-  // Not `size`: a destroyed socket may emit `close` after the server itself does.
-  if (!server.listening && [...sockets].every(({ destroyed }) => destroyed)) return;
   const closed = new Promise((resolve) => server.once('close', resolve));
+  // It may be about to emit `close`, or may never do: its owner passes sockets to it that another server has accepted.
+  const closedOrIdle = server.listening ? closed : Promise.race([closed, allGone(sockets)]);
   if (server.listening) server.close();
   const overdue = setTimeout(() => {
     server.closeAllConnections();
@@ -258,10 +258,20 @@ async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promis
   }, REQUEST_GRACE_MS);
   // Connections whose request was running become idle later.
   const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  await closed;
+  await closedOrIdle;
   clearInterval(idle);
   clearTimeout(overdue);
 }
+
+async function allGone(sockets: ReadonlySet<Socket>): Promise<void> {
+  // Not `size`: a destroyed socket may emit `close` after the server itself does.
+  for (let open = openOf(sockets); open.length > 0; open = openOf(sockets))
+    await Promise.all(open.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  // If the server is being closed, it says so now.
+  await delay(0);
+}
+
+const openOf = (sockets: ReadonlySet<Socket>): Socket[] => [...sockets].filter(({ destroyed }) => !destroyed);
 
 /** Shutdowns that a signal has started and that are not done. */
 let shuttingDown = 0;

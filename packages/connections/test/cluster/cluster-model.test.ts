@@ -30,4 +30,20 @@ describe('a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {
   test.each(seeds)('That holds where messages are lost and doubled (seed %i).', (seed) =>
     new ClusterModel(new Random(seed), { isExclusive: true, isLossy: true }).run(STEPS_OF_A_RUN),
   );
+
+  test.each(seeds)(
+    'One connection has each id in the end where the broker keeps no order between nodes (seed %i).',
+    (seed) => {
+      const faults = { isExclusive: true, isLossy: false, isUnordered: true };
+      return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
+    },
+  );
+
+  test.each(seeds)(
+    'That holds where messages are lost, doubled and in no common order (seed %i).',
+    (seed) => {
+      const faults = { isExclusive: true, isLossy: true, isUnordered: true };
+      return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
+    },
+  );
 });

@@ -46,6 +46,7 @@ test.each<[title: string, audience: BroadcastOptions<string> | string[] | undefi
   ['a room that does not exist', { rooms: ['green', 'blue'] }, 'b c'],
   ['no room', { rooms: [] }, ''],
   ['a room to leave out', { exceptRooms: 'red' }, 'c d'],
+  ['a room to leave out that does not exist', { exceptRooms: ['green', 'red'] }, 'c d'],
   ['a room, and a room to leave out', { rooms: 'red', exceptRooms: ['blue'] }, 'a'],
   ['a room that is also left out', { rooms: 'red', exceptRooms: 'red' }, ''],
   ['a room, and an id to leave out', { rooms: 'red', exceptions: ['a', 'nobody'] }, 'b'],

@@ -89,6 +89,27 @@ describe('with a fake clock', () => {
     }
     expect(vi.getTimerCount()).toBe(0);
   });
+
+  test('a socket that does not tell is looked at soon in each episode, and less and less often while it stays slow', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
+    const { socket, connection } = connectInMemory();
+    await pool.newConnection(connection);
+    for (let episode = 1; episode <= 2; episode++) {
+      socket.bufferedAmount = 100;
+      expect(await connection.send('x')).toBe(false);
+      const waits: number[] = [];
+      for (let look = 0; look < 6; look++) {
+        const before = performance.now();
+        vi.advanceTimersToNextTimer();
+        waits.push(performance.now() - before);
+      }
+      expect(waits).toEqual([10, 20, 40, 80, 100, 100]);
+      socket.bufferedAmount = 0;
+      await vi.advanceTimersByTimeAsync(100);
+      expect(vi.getTimerCount()).toBe(0);
+    }
+    expect(pool.stats()).toMatchObject({ slowReaders: 2, slowNow: 0 });
+  });
 });
 
 // It stayed among those that are slow now, and nobody could ever be counted back.

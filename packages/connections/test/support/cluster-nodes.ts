@@ -26,6 +26,13 @@ export type ClusterEvent =
   | readonly ['recovered', Recovery]
   | readonly ['error', Error];
 
+export interface FakeNodeKind {
+  readonly isExclusive?: boolean;
+  readonly bootId?: Buffer;
+  /** What the node gets in the place of an adapter of the bus. */
+  readonly wrap?: (adapter: ClusterAdapter) => ClusterAdapter;
+}
+
 /** One node with a pool that only remembers: members and rooms in maps, text messages in arrays. */
 export class FakeNode implements LocalNode {
   readonly node: ClusterNode;
@@ -38,12 +45,19 @@ export class FakeNode implements LocalNode {
   constructor(
     adapter: ClusterAdapter,
     options: ClusterOptions = {},
-    { isExclusive = false, bootId = undefined as Buffer | undefined } = {},
+    { isExclusive = false, bootId, wrap = (inner) => inner }: FakeNodeKind = {},
   ) {
     this.adapter = adapter;
     const settings = resolveClusterOptions(options);
     const schedule = (): void => this.#schedule();
-    this.node = new ClusterNode({ adapter, settings, local: this, isExclusive, schedule, bootId });
+    this.node = new ClusterNode({
+      adapter: wrap(adapter),
+      settings,
+      local: this,
+      isExclusive,
+      schedule,
+      bootId,
+    });
   }
 
   get connections(): number {
@@ -175,13 +189,9 @@ export class FakeCluster {
   readonly bus: MemoryBus;
   readonly nodes: FakeNode[] = [];
   readonly #options: ClusterOptions;
-  readonly #kind: ConstructorParameters<typeof FakeNode>[2];
+  readonly #kind: FakeNodeKind;
 
-  constructor(
-    bus: MemoryBusOptions = {},
-    options: ClusterOptions = {},
-    kind: ConstructorParameters<typeof FakeNode>[2] = {},
-  ) {
+  constructor(bus: MemoryBusOptions = {}, options: ClusterOptions = {}, kind: FakeNodeKind = {}) {
     this.bus = memoryBus(bus);
     this.#options = options;
     this.#kind = kind;
@@ -221,7 +231,7 @@ interface Tuple {
 }
 
 /** Pools of one bus that know each other. To be used with `useFakeClusters`. */
-export async function poolsOn<Length extends 1 | 2 | 3>(
+export async function poolsOn<Length extends number>(
   bus: MemoryBus,
   length: Length,
   options: ConnectionsPoolOptions = {},
