@@ -49,8 +49,8 @@ async function startTwoPools(signal?: AbortSignal) {
   return { main, admin, clients: [...(await connectTwo(main)), ...(await connectTwo(admin))] };
 }
 
-describe.concurrent('two pools of one server, with a shutdown each,', () => {
-  test('close all their clients with 1012, and the server when both are drained', async () => {
+describe.concurrent('two pools of one server, with a shutdown each', () => {
+  test('two pools of one server close all their clients with 1012, and the server when both are drained', async () => {
     // The shutdown that was done first closed the server, and cut off the clients of the other pool with 1006.
     const { main, admin, clients } = await startTwoPools();
     const done = main.shutdown.shutdown();
@@ -61,7 +61,7 @@ describe.concurrent('two pools of one server, with a shutdown each,', () => {
     expect(main.server.listening).toBe(false);
   });
 
-  test('keep the server open if both are aborted, also the one that was drained already', async () => {
+  test('two pools of one server keep it open if their shutdowns are aborted, even if one was drained already', async () => {
     const abort = new AbortController();
     const { main, admin, clients } = await startTwoPools(abort.signal);
     const failed = Promise.allSettled([main.shutdown.shutdown(), admin.shutdown.shutdown()]);

@@ -83,7 +83,7 @@ describe('maxPer', () => {
       .toBe(101);
   });
 
-  test('reports what an async key rejects with, and the process does not end', async () => {
+  test('an async key that rejects is reported, and does not end the process', async () => {
     const key = (): never => Promise.reject(new Error('lost')) as never;
     const { url, errors, acceptor } = await startAccepting({ accept: { maxPer: { key, limit: 1 } } });
     expect((await refusalOf(url)).status).toBe(500);

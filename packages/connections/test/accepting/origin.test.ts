@@ -45,7 +45,7 @@ describe('isOriginAllowed', () => {
   });
 
   test.each(['https://app.example', ['https://app.example/'], ['app.example'], [5], null])(
-    'throws for %o, which is no list of origins',
+    'isOriginAllowed throws for %o, which is not a list of origins',
     (origins) => {
       // A string has `includes` too: `https://app.ex` was allowed by 'https://app.example'.
       const call = () => isOriginAllowed(asked('https://app.ex'), origins as never);

@@ -55,7 +55,7 @@ describe('an acceptor with a path', () => {
     expect(errors).toMatchObject([{ message: expect.stringContaining('path') as unknown }]);
   });
 
-  test('reports what an async function rejects with, and the process does not end', async () => {
+  test('an async path that rejects is reported, and does not end the process', async () => {
     const path = (): never => Promise.reject(new Error('lost')) as never;
     const { url, errors } = await startAccepting({ accept: { path } });
     expect((await refusalOf(url)).status).toBe(500);

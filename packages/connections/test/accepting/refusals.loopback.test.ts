@@ -172,7 +172,7 @@ describe('refuseUpgrade', () => {
     expect(socket.destroyed).toBe(false);
   });
 
-  test('ignores headers that contradict where its answer ends', async () => {
+  test('a refusal ignores headers that contradict where its answer ends', async () => {
     // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
     const headers = {
       'content-length': 500,
