@@ -81,10 +81,6 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return this.frames === undefined ? undefined : (this.socket as WsSocket);
   }
 
-  get isSlow(): boolean {
-    return this.#slowReader?.isSlow ?? false;
-  }
-
   /** Bytes that wait in the socket; 0 if it does not tell. */
   get bytesInSocket(): number {
     if (this.#isDead) return 0;
