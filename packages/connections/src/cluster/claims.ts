@@ -35,7 +35,7 @@ export interface ClaimsOwner {
   readonly adapter: ClusterAdapter;
   readonly relay: Relay;
   readonly local: LocalNode;
-  /** Has `pump` called at the end of the turn. */
+  /** Schedules a call of `pump` at the end of the turn. */
   schedule(): void;
 }
 

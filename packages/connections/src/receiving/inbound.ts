@@ -34,11 +34,11 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #isFlooding = false;
   /** Nothing more is read from the socket in this turn of the event loop. */
   #hasHadItsTurn = false;
-  /** Nobody came in time: nothing is held any more. */
+  /** No listener came in time: nothing is held any more. */
   #isUnwanted = false;
   #mode: 'open' | 'draining' | 'silent' = 'open';
 
-  /** Has `checkHeld` called about that time. */
+  /** Schedules a call of `checkHeld` for about that time. */
   abstract schedule(atMs: number): void;
   /** The socket has closed, or was released. */
   abstract get isGone(): boolean;
@@ -286,7 +286,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
-  /** How long a peer may take to close, and how long messages are held for nobody. */
+  /** How long a peer may take to close, and how long messages are held without a listener. */
   protected get closeTimeoutMs(): number {
     return this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
   }

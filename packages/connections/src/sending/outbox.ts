@@ -17,7 +17,7 @@ export interface OutboxGroup {
   /** @param isOverridden it gets broadcasts through its `send`, and does not read the log */
   add(outbox: Outbox, isOverridden: boolean): void;
   remove(outbox: Outbox): void;
-  /** Has the outbox flushed at the end of the turn. */
+  /** Schedules a flush of the outbox at the end of the turn. */
   addIrregular(outbox: Outbox): void;
 }
 
