@@ -105,6 +105,8 @@ export class Primary implements Fleet {
     else if (message.show === 'happened') this.#show.happened(`${this.#show.nameOf(node)}: ${message.text}`);
     else if (message.show === 'command') {
       const outcome = this.#show.obey(message.command);
+      // The next poll of the page is to show it, whichever node it asks.
+      this.#tellAll();
       tell(worker, { show: 'outcome', id: message.id, outcome });
     }
   }
