@@ -43,9 +43,9 @@ export function assertFunction(name: string, value: unknown): void {
   throw new TypeError(expected(`${name} to be a function`, value));
 }
 
-export function assertMethod(name: string, value: unknown, method: string): void {
-  if (typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function') return;
-  throw new TypeError(expected(`${name} to have ${method}()`, value));
+export function assertMethod(name: string, value: unknown, method: string | symbol): void {
+  if (typeof (value as Record<PropertyKey, unknown> | null | undefined)?.[method] === 'function') return;
+  throw new TypeError(expected(`${name} to have ${String(method)}()`, value));
 }
 
 export function assertOneOf(name: string, allowed: readonly string[], value: unknown): void {

@@ -1,4 +1,4 @@
-import type { captureRejectionSymbol } from 'node:events';
+import { captureRejectionSymbol } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { assertFunction, assertKeys, assertMethod, assertMs, assertOneOf } from '../arguments.js';
@@ -219,9 +219,11 @@ function assertParts(options: AnyOptions): void {
   assertMethod('webSocketServer', webSocketServer, 'handleUpgrade');
   // With a server of its own it answers every upgrade itself, and a second answer would break the first.
   if (webSocketServer.options?.noServer === false) {
-    throw new TypeError('Expected webSocketServer to be made with `noServer: true`');
+    throw new TypeError('Expected webSocketServer to be made with `noServer: true`, got `noServer: false`');
   }
   assertMethod('pool', pool, 'newConnection');
+  // Errors are reported there. A pool has it, and so must something that stands in for one.
+  assertMethod('pool', pool, captureRejectionSymbol);
   assertPath(path);
   assertCallable('authenticate', authenticate);
   assertFunction('createConnection', createConnection);

@@ -83,7 +83,7 @@ export class Acceptor implements UpgradeTaker {
   /** Never rejects. */
   async #accept(upgrade: PendingUpgrade): Promise<void> {
     const seat = new Seat(this.#limits);
-    upgrade.socket.once('close', () => seat.release());
+    releaseOnClose(upgrade.socket, seat);
     const answer = await this.#decide(upgrade, seat);
     if (upgrade.isGone) return;
     if (isIdentity(answer)) this.#open(upgrade, (socket) => void this.#admit(answer, socket, upgrade));
@@ -217,6 +217,11 @@ export class Acceptor implements UpgradeTaker {
   #report(error: unknown): void {
     this.#options.pool[captureRejectionSymbol](toError(error), 'upgrade');
   }
+}
+
+/** A function of its own: a closure that is made beside others would keep what they use, the whole request, as long as it lives. */
+function releaseOnClose(socket: Duplex, seat: Seat): void {
+  socket.once('close', () => seat.release());
 }
 
 /** Closes a socket that is in no connection of the user's, and ends it if the client does not answer. */

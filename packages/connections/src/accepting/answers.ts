@@ -1,4 +1,5 @@
-import { assertId, assertNamespace } from '../arguments.js';
+import { assertId, assertNamespace, isIterable } from '../arguments.js';
+import { toRooms } from '../audience.js';
 import { assertCloseArguments, CloseCode } from '../close-codes.js';
 import { expected } from '../errors.js';
 import { assertRefusal } from '../upgrades/refusal.js';
@@ -44,7 +45,7 @@ export function checked(answer: unknown): Identity | Refusal {
 }
 
 function hasExpired(identity: Identity): boolean {
-  const { id, namespace, expiresAt = Infinity } = identity;
+  const { id, namespace, rooms, expiresAt = Infinity } = identity;
   // An answer with `status: 403` and an id means to refuse: letting the client in would be the worse mistake.
   if (typeof (identity as Partial<Refusal>).status === 'number') {
     throw new TypeError(
@@ -53,6 +54,8 @@ function hasExpired(identity: Identity): boolean {
   }
   assertId(id);
   assertNamespace(namespace);
+  // A list that can be read only once is checked when it is joined.
+  if (rooms !== undefined && (Array.isArray(rooms) || !isIterable(rooms))) toRooms('rooms', rooms);
   if (typeof expiresAt === 'number' && !Number.isNaN(expiresAt)) return expiresAt <= Date.now();
   throw new TypeError(expected('expiresAt to be a number of ms since the epoch', expiresAt));
 }

@@ -10,6 +10,7 @@ import {
   refusalOf,
   startAccepting,
 } from '../support/accepting.js';
+import { expectCollected } from '../support/garbage.js';
 import { failOnUncaught } from '../support/no-uncaught.js';
 import { upgradeRequest } from '../support/raw-client.js';
 
@@ -119,4 +120,18 @@ describe('frames in the packet of the handshake', () => {
       expect(pool.stats().connections).toBe(1);
     },
   );
+});
+
+// Its headers, cookies and first bytes stayed in memory as long as the client did.
+test('the request of a client that is connected is not retained', async () => {
+  const refs: WeakRef<object>[] = [];
+  const authenticate = (request: object) => {
+    refs.push(new WeakRef(request));
+    return Promise.resolve(anybody());
+  };
+  const { url, acceptor } = await startAccepting({ accept: { authenticate } });
+  for (let i = 0; i < 5; i++) await openClient(url);
+  expect(refs).toHaveLength(5);
+  await expectCollected(refs);
+  expect(acceptor.clients).toBe(5);
 });

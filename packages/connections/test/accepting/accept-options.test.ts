@@ -26,6 +26,12 @@ test.each<[string, object, new () => Error, string]>([
     'noServer: true',
   ],
   ['no pool', { pool: undefined }, TypeError, 'pool to have newConnection()'],
+  [
+    'a pool that cannot be told of errors',
+    { pool: { draining: false, newConnection: () => Promise.resolve() } },
+    TypeError,
+    'pool to have Symbol(nodejs.rejection)()',
+  ],
   ['no authenticate', { authenticate: undefined }, TypeError, 'authenticate to be a function'],
   [
     'a createConnection that is none',

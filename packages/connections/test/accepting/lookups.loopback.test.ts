@@ -149,6 +149,8 @@ describe('authenticate', () => {
     ['NaN as expiry', { ...anybody(), expiresAt: NaN }, 'expiresAt'],
     ['a status that is no refusal', { status: 200 }, 'status'],
     ['an identity and a refusal in one', { ...anybody(), status: 403 }, 'both'],
+    ['rooms that are a number', { ...anybody(), rooms: 5 }, 'rooms to be a room'],
+    ['a list with something that is no room', { ...anybody(), rooms: ['a', 5] }, 'each of rooms'],
     ['a header that would be two', { status: 401, headers: { 'X-A': 'a\r\nX-B: b' } }, 'header'],
     ['a header name that is none', { status: 401, headers: { 'X A': 'a' } }, 'eader name'],
     ['a reason that is too long', { status: 401, reason: 'x'.repeat(124) }, 'close reason'],

@@ -98,8 +98,9 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     ['createConnection is async', { createConnection: reject as never }, 'createConnection'],
     [
       'the connection cannot join its rooms',
-      { authenticate: () => ({ ...anybody(), rooms: 5 as never }) },
-      '',
+      // It can be read only once, so that it is not checked before.
+      { authenticate: () => ({ ...anybody(), rooms: [5].values() as never }) },
+      'each of rooms',
     ],
   ])('the pool emits an error and the client is closed with 1011 when %s', async (_, accept, message) => {
     const { url, acceptor, errors } = await startAccepting({ accept });
