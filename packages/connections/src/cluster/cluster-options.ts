@@ -60,7 +60,10 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ClusterSett
   }
   if (!Number.isSafeInteger(maxQueuedBytes) || maxQueuedBytes < MIN_QUEUED_BYTES) {
     throw new RangeError(
-      expected(`cluster.maxQueuedBytes to be an integer of at least ${MIN_QUEUED_BYTES} bytes`, maxQueuedBytes),
+      expected(
+        `cluster.maxQueuedBytes to be an integer of at least ${MIN_QUEUED_BYTES} bytes`,
+        maxQueuedBytes,
+      ),
     );
   }
   const times = { ...DEFAULTS } as Record<keyof typeof DEFAULTS, number>;

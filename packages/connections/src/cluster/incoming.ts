@@ -98,12 +98,11 @@ export class Incoming {
     }
     switch (record.kind) {
       case 'hello':
-        nodes.onPresence(sender, record.presence);
         this.#owner.onHello();
         if (record.presence.isBack) claims?.onReturn(seenAtMs ?? 0);
         return true;
       case 'beat':
-        nodes.onPresence(sender, record.presence);
+        // `Nodes` has noted it when it came.
         return true;
       case 'bye':
         nodes.onBye(sender);

@@ -48,8 +48,8 @@ export class PublishQueue {
   #unconfirmedBytes = 0;
   #isOpen = false;
   readonly #age = new Alarm(() => this.#dropOld());
-  /** Resolves `settled`. */
-  #onSettled: (() => void) | undefined;
+  /** Something has left the queue, or was confirmed or refused. */
+  #onProgress: (() => void) | undefined;
 
   constructor(
     adapter: ClusterAdapter,
@@ -61,6 +61,11 @@ export class PublishQueue {
     this.#bounds = bounds;
     this.#counters = counters;
     this.#onFailure = onFailure;
+  }
+
+  /** Nothing waits for the broker. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
   }
 
   /** Memory that waits for the broker, or for its confirmation. */
@@ -107,7 +112,7 @@ export class PublishQueue {
     const settled = (): void => {
       this.#unconfirmedBytes -= unconfirmedBytes(batch);
       if (this.#isOpen) this.#release();
-      if (this.#unconfirmedBytes === 0) this.#onSettled?.();
+      this.#onProgress?.();
     };
     let published: Promise<number | undefined>;
     try {
@@ -133,12 +138,21 @@ export class PublishQueue {
     );
   }
 
+  /** Resolves when nothing waits any more: it is published, or was dropped because it took too long. */
+  async emptied(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#progress();
+  }
+
   /** Drops everything that waits. @returns resolves when the broker has confirmed or refused the rest */
   async close(): Promise<void> {
     this.#isOpen = false;
     this.#age.clear();
     while (this.#waiting.length > 0) this.#dropOldest();
-    if (this.#unconfirmedBytes > 0) await new Promise<void>((resolve) => (this.#onSettled = resolve));
+    while (this.#unconfirmedBytes > 0) await this.#progress();
+  }
+
+  #progress(): Promise<void> {
+    return new Promise((resolve) => (this.#onProgress = resolve));
   }
 
   /** One that is larger than the share goes alone. */
@@ -184,6 +198,7 @@ export class PublishQueue {
     this.#waitingBytes -= waitingBytes(batch);
     this.#counters.dropped += batch.messages;
     batch.onDropped(undefined);
+    this.#onProgress?.();
   }
 }
 

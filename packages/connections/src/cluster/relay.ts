@@ -135,7 +135,8 @@ export class Relay {
     const log = this.#logs.get(channel);
     const isFull =
       log !== undefined &&
-      log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES > Math.min(MAX_BATCH_BYTES, this.#maxBytes);
+      log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES >
+        Math.min(MAX_BATCH_BYTES, this.#maxBytes);
     if (isFull) this.#cut(channel);
     else if (log !== undefined) return log;
     const fresh = { items: [], byteLength: 0 };

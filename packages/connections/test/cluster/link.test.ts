@@ -69,11 +69,14 @@ describe('the link of a node', () => {
       refuses: (command, channel) => command === 'publish' && channel === 'sx',
     });
     const [a] = await cluster.start(1);
-    a.broadcast('x', 'refused');
-    await pass(10_000);
+    for (let number = 0; number < 100; number++) {
+      a.broadcast('x', 'refused');
+      await pass(100);
+    }
+    // One in a minute, not one for each message.
     expect(kinds(a)).toEqual(['error']);
     expect(a.node.state).toBe('up');
-    expect(a.node.stats().dropped).toBe(1);
+    expect(a.node.stats().dropped).toBe(100);
   });
 
   test('A channel that is refused degrades the node, and does not keep others from being heard.', async () => {
@@ -148,6 +151,25 @@ describe('the link of a node', () => {
     expect(b.member('x', '2')?.received).toEqual(['from b', 'from a']);
     expect(a.node.infos).toHaveLength(2);
     expect(b.node.infos).toHaveLength(2);
+  });
+
+  test('A node that has taken a new id still finds out that it hears nothing.', async () => {
+    const cluster = new FakeCluster();
+    const bootId = Buffer.alloc(8, 7);
+    const a = cluster.add({}, { bootId });
+    // Many heartbeats before the other one comes.
+    await pass(100_000);
+    const b = cluster.add({}, { bootId });
+    await pass(20_000);
+    expect(a.node.id).not.toBe(b.node.id);
+    expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
+    const renamed = [a, b].find(({ node }) => node.id !== bootId.toString('hex'))!;
+    cluster.bus.deafen(a.adapter);
+    cluster.bus.deafen(b.adapter);
+    await pass(15_000);
+    expect(fallsOf(renamed)).toEqual(['receive']);
+    expect(fallsOf(a)).toEqual(['receive']);
+    expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
   });
 
   test('Bytes of any kind are counted and dropped, with one error for each sender and minute.', async () => {
