@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Redis as Ioredis6 } from 'ioredis';
 import { Redis as Ioredis5 } from 'ioredis-5';
 import { Redis as Iovalkey } from 'iovalkey';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { freePort } from '../../connections/test/support/free-port.js';
 import { failOnUncaught } from '../../connections/test/support/no-uncaught.js';
 import { onTestFinished } from '../../connections/test/support/on-test-finished.js';
@@ -109,17 +109,20 @@ describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () =>
     }
   });
 
-  test('pools whose subscribers stay with the old master find the new one by themselves', async () => {
-    vi.setConfig({ testTimeout: 60_000 });
-    const { master, sentinel } = await startPair();
-    const [one, other] = [await startPool(sentinel), await startPool(sentinel)];
-    const traffic = await Traffic.between(one, other);
-    await master.freeze();
-    for (const node of [one, other]) await node.untilRecovered();
-    expect(await traffic.end()).toBeGreaterThan(0);
-    expect([one.falls, other.falls]).toEqual([
-      [1, 1],
-      [1, 1],
-    ]);
-  });
+  test(
+    'pools whose subscribers stay with the old master find the new one by themselves',
+    { timeout: 60_000 },
+    async () => {
+      const { master, sentinel } = await startPair();
+      const [one, other] = [await startPool(sentinel), await startPool(sentinel)];
+      const traffic = await Traffic.between(one, other);
+      await master.freeze();
+      for (const node of [one, other]) await node.untilRecovered();
+      expect(await traffic.end()).toBeGreaterThan(0);
+      expect([one.falls, other.falls]).toEqual([
+        [1, 1],
+        [1, 1],
+      ]);
+    },
+  );
 });

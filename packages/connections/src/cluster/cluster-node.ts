@@ -277,7 +277,6 @@ export class ClusterNode {
     const parts = { adapter, relay: this.#relay, link: this.#link, counters: this.#counters };
     return new Heartbeats(parts, settings, {
       presence: () => this.#presence(),
-      hearsItself: () => this.#hearsItself(ALL),
       tick: () => {
         this.#link.check();
         this.#identity.forget(performance.now());

@@ -153,6 +153,28 @@ describe('the link of a node', () => {
     expect(b.node.infos).toHaveLength(2);
   });
 
+  test('A connection that answers nothing after a reconnect is replaced.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    const { subscribe, resubscribe } = b.adapter;
+    // The client of the user has found the new master of a failover; what receives is still connected to the old one.
+    b.adapter.subscribe = () =>
+      new Promise((_, reject) => setTimeout(() => reject(new Error('No answer')), 5_000));
+    b.adapter.resubscribe = () => {
+      b.adapter.subscribe = subscribe;
+      resubscribe.call(b.adapter);
+    };
+    cluster.bus.cut(b.adapter);
+    cluster.bus.mend(b.adapter);
+    await pass(20_000);
+    expect(b.node.state).toBe('up');
+    expect(kinds(b)).toEqual(['degraded', 'recovered']);
+    a.broadcast('x', 'heard');
+    await pass(10);
+    expect(b.member('x', '1')?.received).toEqual(['heard']);
+  });
+
   test('A node that has taken a new id still finds out that it hears nothing.', async () => {
     const cluster = new FakeCluster();
     const bootId = Buffer.alloc(8, 7);
