@@ -29,7 +29,8 @@ export class PoolNode {
   readonly recovered: Recovery[] = [];
 
   constructor(adapter: ClusterAdapter, end: () => void, cluster: ClusterOptions = {}) {
-    this.pool = new ConnectionsPool({ adapter, cluster: { ...CLUSTER, ...cluster } });
+    const settings = { ...CLUSTER, ...cluster };
+    this.pool = new ConnectionsPool({ adapter, onDuplicate: 'replace', cluster: settings });
     this.pool.on('degraded', (degradation) => this.degraded.push(degradation));
     this.pool.on('recovered', (recovery) => this.recovered.push(recovery));
     onTestFinished(async () => {
