@@ -157,13 +157,14 @@ describe('the link of a node', () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
-    const { subscribe, resubscribe } = b.adapter;
+    const subscribe = b.adapter.subscribe.bind(b.adapter);
+    const resubscribe = b.adapter.resubscribe.bind(b.adapter);
     // The client of the user has found the new master of a failover; what receives is still connected to the old one.
     b.adapter.subscribe = () =>
       new Promise((_, reject) => setTimeout(() => reject(new Error('No answer')), 5_000));
     b.adapter.resubscribe = () => {
       b.adapter.subscribe = subscribe;
-      resubscribe.call(b.adapter);
+      resubscribe();
     };
     cluster.bus.cut(b.adapter);
     cluster.bus.mend(b.adapter);
