@@ -21,8 +21,7 @@ test('A graceful shutdown leaves the cluster when the last connection is gone, a
   // It takes its time to answer the close frame.
   const { socket, connection } = connectInMemory('1', 'x', new MemorySocket(false));
   await a.newConnection(connection);
-  const { shutdown } = gracefulShutdown({ server, pool: a });
-  const closed = shutdown();
+  const closed = gracefulShutdown({ server, pool: a }).shutdown();
   await expect.poll(() => socket.closes).toHaveLength(1);
   expect(a.cluster.state).toBe('up');
   expect(await b.cluster.count('x')).toEqual({ total: 0, answered: 2, missing: [] });
