@@ -2,7 +2,7 @@
  * The rooms of packages/connections/src, from the bottom to the top. A file imports from its own room and from the rooms
  * below it, and no imports go in a circle. Imports of types count. `npm run lint` checks it.
  */
-const ROOMS = [
+export const ROOMS = [
   ['errors', 'own-context', 'counters', 'drain-report', 'remote-connection'],
   ['cluster/adapter', 'cluster/cluster-info', 'cluster/cluster-stats'],
   ['close-codes', 'diagnostics', 'safe-emitter'],

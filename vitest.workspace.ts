@@ -1,26 +1,23 @@
-import { configDefaults, defineConfig } from 'vitest/config';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { configDefaults, defineConfig, type TestUserConfig } from 'vitest/config';
 
 // Vitest 4 does not look for a file of this name: every script passes it with `--config`.
 const TESTS = '**/test/**/*.test.ts';
 const LOOPBACK = '**/test/**/*.loopback.test.ts';
 const WHOLE = '**/test/**/*.whole.test.ts';
 
+const setupFile = (name: string): string =>
+  fileURLToPath(new URL(`packages/connections/test/support/${name}.ts`, import.meta.url));
+
 /** The tests of the package in whose folder Vitest is started, or of all packages if that is the root. */
-const project = (
-  name: string,
-  include: string,
-  others: readonly string[] = [],
-  pool: 'forks' | 'threads' = 'forks',
-) => ({
+const project = (name: string, include: string, options: TestUserConfig = {}) => ({
   extends: true as const,
-  test: {
-    name,
-    pool,
-    dir: process.cwd(),
-    include: [include],
-    exclude: [...configDefaults.exclude, ...others],
-  },
+  test: { name, dir: process.cwd(), include: [include], setupFiles: [setupFile('each-test')], ...options },
 });
+
+/** Those that wait for sockets and programs run after `unit`, which has a number of workers of its own. */
+const REST: TestUserConfig = { sequence: { groupOrder: 1 } };
 
 // .ci/run counts the tests from this report.
 const { VITEST_JSON_FILE } = process.env;
@@ -28,12 +25,20 @@ const { VITEST_JSON_FILE } = process.env;
 export default defineConfig({
   test: {
     projects: [
-      // Sockets in memory and a fake clock. Most of the time goes into starting files: a thread starts faster.
-      project('unit', TESTS, [LOOPBACK, WHOLE], 'threads'),
+      // Sockets in memory and a fake clock. Most of the time would go into importing the sources for each file: all files
+      // of a thread share them. `each-unit-test.ts` sees to it that no test leaves anything to the next one.
+      project('unit', TESTS, {
+        exclude: [...configDefaults.exclude, LOOPBACK, WHOLE],
+        pool: 'threads',
+        isolate: false,
+        maxWorkers: Math.min(availableParallelism(), 4),
+        sequence: { groupOrder: 0 },
+        setupFiles: [setupFile('each-test'), setupFile('each-unit-test')],
+      }),
       // Real sockets on 127.0.0.1.
-      project('loopback', LOOPBACK),
+      project('loopback', LOOPBACK, REST),
       // The packed package, versions of ws, programs in processes of their own.
-      project('whole', WHOLE),
+      project('whole', WHOLE, REST),
     ],
     // Most of the time goes by in waiting for sockets and timers, not for a core.
     maxWorkers: 6,

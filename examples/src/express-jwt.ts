@@ -27,8 +27,9 @@ app.get('/readyz', (_request, response) => void response.sendStatus(lifecycle.is
 app.post(
   '/login',
   express.json(),
-  async (request: Request<unknown, unknown, { user?: unknown }>, response) => {
-    const { user } = request.body;
+  async (request: Request<unknown, unknown, { user?: unknown } | undefined>, response) => {
+    // Without a body of JSON there is none.
+    const { user } = request.body ?? {};
     // Check a password here.
     if (typeof user !== 'string' || user === '') return void response.sendStatus(400);
     const token = await new SignJWT()

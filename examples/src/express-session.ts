@@ -38,17 +38,22 @@ const lifecycle = gracefulShutdown({
 
 app.get('/readyz', (_request, response) => void response.sendStatus(lifecycle.isReady ? 200 : 503));
 app.use(sessions);
-app.post('/login', express.json(), (request: Request<unknown, unknown, { user?: unknown }>, response) => {
-  const { user } = request.body;
-  // Check a password here.
-  if (typeof user !== 'string' || user === '') return void response.sendStatus(400);
-  // A new session id: one that somebody has planted before the login is worth nothing.
-  request.session.regenerate((error) => {
-    if (error) return void response.sendStatus(500);
-    request.session.user = user;
-    response.sendStatus(204);
-  });
-});
+app.post(
+  '/login',
+  express.json(),
+  (request: Request<unknown, unknown, { user?: unknown } | undefined>, response) => {
+    // Without a body of JSON there is none.
+    const { user } = request.body ?? {};
+    // Check a password here.
+    if (typeof user !== 'string' || user === '') return void response.sendStatus(400);
+    // A new session id: one that somebody has planted before the login is worth nothing.
+    request.session.regenerate((error) => {
+      if (error) return void response.sendStatus(500);
+      request.session.user = user;
+      response.sendStatus(204);
+    });
+  },
+);
 app.post('/logout', (request, response) => {
   // The cookie is asked for once, at the upgrade. Without this line, those who log out stay connected.
   void pool.closeAll('lobby', { rooms: [`session:${request.sessionID}`], code: 4401, reason: 'Logged out' });

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { acceptConnections, ConnectionsPool } from '@soketi/connections';
 import { expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { blockWith } from '../../packages/connections/test/support/docs.js';
 import { onTestFinished } from '../../packages/connections/test/support/on-test-finished.js';
 import { describeWith } from '../../packages/connections/test/support/requires.js';
 import { connect, Example, refusalOf } from './support/example.js';
@@ -24,17 +25,21 @@ const SCALE = 20;
 
 interface Proxy {
   readonly name: string;
-  /** Its configuration, under `examples`. */
-  readonly file: string;
+  readonly config: string;
   /** Pattern of the idle timeouts in it, with the seconds as its group. */
   readonly idle: RegExp;
   /** What must run in the folder, where the configuration is `config`. */
   readonly start: (folder: string, config: string) => readonly string[];
 }
 
+/** A configuration of the examples. */
+function read(file: string): string {
+  return readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+}
+
 const nginx: Proxy = {
   name: 'nginx',
-  file: 'nginx/websocket.conf',
+  config: read('nginx/websocket.conf'),
   idle: /(?<=proxy_(?:read|send)_timeout )(\d+)s/g,
   start: (folder, config) => {
     const http = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
@@ -51,12 +56,17 @@ const nginx: Proxy = {
 
 const haproxy: Proxy = {
   name: 'haproxy',
-  file: 'haproxy/haproxy.cfg',
+  config: read('haproxy/haproxy.cfg'),
   idle: /(?<=timeout tunnel )(\d+)s/g,
   start: (_folder, config) => ['haproxy', '-db', '-f', config],
 };
 
-const configOf = ({ file }: Proxy): string => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+/** The location that the documentation shows, with what it leaves out. */
+const documented: Proxy = {
+  ...nginx,
+  config: `upstream app { server 127.0.0.1:3001; }
+    server { listen 8080; ${blockWith('liveness.md', 'proxy_pass http://app;')} }`,
+};
 
 /** A port that nobody listens on. */
 async function freePort(): Promise<number> {
@@ -89,9 +99,9 @@ async function startProxy(
 ): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'connections-proxy-'));
   const port = await freePort();
-  const config = path.join(folder, path.basename(proxy.file));
+  const config = path.join(folder, 'proxy.conf');
   const changes = { 3001: ports[0], 3002: ports[1] };
-  let text = configOf(proxy).replace(/(listen |bind :)8080/, (_, start: string) =>
+  let text = proxy.config.replace(/(listen |bind :)8080/, (_, start: string) =>
     start === 'listen ' ? `listen 127.0.0.1:${port}` : `bind 127.0.0.1:${port}`,
   );
   for (const [from, to] of Object.entries(changes))
@@ -131,6 +141,21 @@ async function startNode(heartbeat?: { interval: number; timeout: number }): Pro
   return (server.address() as AddressInfo).port;
 }
 
+describeWith(['nginx'], 'behind nginx with the location of the documentation', () => {
+  test.concurrent('clients connect, foreign pages are refused, and a deploy closes with 1012', async () => {
+    const node = await Example.start('node-http');
+    // The page is on /socket there, and on /ws in the example.
+    const config = documented.config.replaceAll(/location \/socket/g, 'location /ws');
+    const port = await startProxy({ ...documented, config }, [node.port, node.port]);
+    const client = await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
+    await client.roundTrip();
+    expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
+    node.process.kill('SIGTERM');
+    expect(await client.closed).toMatchObject({ code: 1012 });
+    expect(await node.ended).toEqual({ status: 0, errors: '' });
+  });
+});
+
 for (const proxy of [nginx, haproxy]) {
   describeWith([proxy.name], `behind ${proxy.name}`, () => {
     test.concurrent('the origin check sees the host that the page was loaded from', async () => {
@@ -160,7 +185,7 @@ for (const proxy of [nginx, haproxy]) {
     });
 
     test.concurrent('its idle timeout is longer than the heartbeat, which keeps quiet clients', async () => {
-      const timeouts = [...configOf(proxy).matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
+      const timeouts = [...proxy.config.matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
       expect(new Set(timeouts)).toEqual(new Set([IDLE_S]));
       expect(IDLE_S).toBeGreaterThan(HEARTBEAT_S);
       // The same in a twentieth of the time, but for an answer that may come late on a busy machine.

@@ -120,6 +120,15 @@ test.concurrent('express-session closes the connections of a session that logs o
   await stays.roundTrip();
 });
 
+test.concurrent.each(['express-session', 'express-jwt'])(
+  '%s answers a login without a body with 400',
+  async (name) => {
+    const { port } = await Example.start(name);
+    const response = await fetch(`http://127.0.0.1:${port}/login`, { method: 'POST' });
+    expect(response.status).toBe(400);
+  },
+);
+
 test.concurrent('express-jwt takes a bearer token, and nothing that is forged', async () => {
   const { example, asking } = await start({ name: 'express-jwt', login: true });
   const token = asking.headers!['Cookie']!.replace('token=', '');

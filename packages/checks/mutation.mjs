@@ -4,8 +4,9 @@
  * Changes the source in small ways, one at a time, and runs the tests that reach the place: a change that no test
  * notices is printed as a survivor. Works on a copy in a temporary folder. Stryker is installed there and not in the
  * workspace, to which it would add 167 packages (65 MB). The arguments are source files of the library, or what
- * Stryker's --mutate takes; `--with` names a test that runs besides the usual ones, and may be repeated. All of it
- * takes an hour or more: name a file or two. Every test must pass beforehand.
+ * Stryker's --mutate takes; `--with` names a test that runs besides the usual ones, and may be repeated. `--tests` runs
+ * only the tests whose path contains that piece, and may be repeated too: the score is then a lower bound, and comes in
+ * minutes. All of it takes an hour or more: name a file or two. Every test must pass beforehand.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,8 +30,9 @@ const LEFT_OUT = [
   'faults',
   'graceful-shutdown',
   'random',
+  'membership-model',
   'history-model',
-  'broadcast-order',
+  'fan-out-order',
 ];
 
 const readJson = async (file) => JSON.parse(await readFile(file, 'utf8'));
@@ -40,7 +42,7 @@ async function run(command, args, cwd) {
   return code ?? 1;
 }
 
-async function prepare(folder, tests) {
+async function prepare(folder, { with: added, tests }) {
   for (const name of ['src', 'test']) {
     await cp(path.join(PACKAGE, name), path.join(folder, name), { recursive: true });
   }
@@ -59,12 +61,13 @@ async function prepare(folder, tests) {
     },
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
-  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(tests));
+  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(added, tests));
   return run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], folder);
 }
 
-function vitestConfig(tests) {
-  const exclude = LEFT_OUT.filter((name) => !tests.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
+function vitestConfig(added, tests) {
+  const exclude = LEFT_OUT.filter((name) => !added.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
+  const include = tests.flatMap((piece) => [`test/**/*${piece}*.test.ts`, `test/**/${piece}/**/*.test.ts`]);
   return `
     import { BaseSequencer } from 'vitest/node';
     // The first test that fails is the last that runs: those in memory come before those with sockets.
@@ -76,9 +79,10 @@ function vitestConfig(tests) {
     }
     export default {
       test: {
-        include: ['test/**/*.test.ts'],
+        include: ${JSON.stringify(include.length > 0 ? include : ['test/**/*.test.ts'])},
         // The tests of the whole package see no mutant either.
         exclude: ${JSON.stringify([...exclude, 'test/**/*.whole.test.ts'])},
+        setupFiles: ['test/support/each-test.ts'],
         maxWorkers: 1,
         testTimeout: 20_000,
         sequence: { sequencer: QuickFirst },
@@ -93,12 +97,15 @@ const folder = await mkdtemp(path.join(tmpdir(), 'connections-mutation-'));
 try {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { with: { type: 'string', multiple: true, default: [] } },
+    options: {
+      with: { type: 'string', multiple: true, default: [] },
+      tests: { type: 'string', multiple: true, default: [] },
+    },
   });
   // As the files are called from the root of the repository, too.
   const files = positionals.join(',').replaceAll('packages/connections/', '');
   const args = ['stryker', 'run', ...(files === '' ? [] : ['--mutate', files])];
-  process.exitCode = (await prepare(folder, values.with)) || (await run('npx', args, folder));
+  process.exitCode = (await prepare(folder, values)) || (await run('npx', args, folder));
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

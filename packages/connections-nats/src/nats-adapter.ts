@@ -1,5 +1,6 @@
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from '@soketi/connections';
-import { givesUp, isWithoutEcho, watch, type NatsClient, type NatsStatus } from './client.js';
+import { Availability } from './availability.js';
+import { givesUp, isWithoutEcho, type NatsClient } from './client.js';
 import { RoundTrips } from './round-trips.js';
 import { assertPrefix, subjectOf } from './subject.js';
 import { Subscriptions } from './subscriptions.js';
@@ -26,27 +27,27 @@ const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
 /**
  * Makes the pools of many nodes one cluster, over NATS.
  *
- * @throws {TypeError} no connection, or a prefix that cannot begin a subject
+ * NATS keeps no order between the messages of two nodes, so `onDuplicate: 'replace'` compares when connections with the
+ * same id joined, by the clocks of their hosts: the newest stays, in the same millisecond the one on the node with the
+ * higher id. A host whose clock is behind loses to connections that joined before its own by less than that.
+ *
+ * @throws {TypeError} no connection, a prefix that cannot begin a subject, or an unknown option
  */
 export function natsAdapter(options: NatsAdapterOptions): ClusterAdapter {
+  const unknown = Object.keys(options).find((name) => name !== 'connection' && name !== 'prefix');
+  if (unknown !== undefined) throw new TypeError(`Expected connection and prefix, got the option ${unknown}`);
   return new NatsAdapter(options);
 }
-
-/** Before the server is asked again whether it is there, in ms. */
-const RETRY_MS = 1_000;
 
 class NatsAdapter implements ClusterAdapter {
   readonly #connection: NatsClient;
   readonly #prefix: string;
   readonly #roundTrips: RoundTrips;
   readonly #subscriptions: Subscriptions;
+  readonly #availability: Availability;
   #maxMessageBytes = DEFAULT_MAX_PAYLOAD;
   #link: ClusterLink | undefined;
-  #unwatch: (() => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isConnected = false;
   #isClosed = false;
-  #hasWarned = false;
 
   constructor({ connection, prefix = 'soketi' }: NatsAdapterOptions) {
     if (typeof (connection as Partial<NatsClient> | undefined)?.flush !== 'function')
@@ -57,7 +58,13 @@ class NatsAdapter implements ClusterAdapter {
     this.#roundTrips = new RoundTrips(connection);
     this.#subscriptions = new Subscriptions(connection, prefix, {
       receive: (channel, data) => this.#receive(channel, data),
-      ended: (error) => this.#restart(error),
+      // The cluster layer subscribes to everything again with each `up`.
+      ended: (error) => this.#availability.restart(error),
+    });
+    this.#availability = new Availability(connection, this.#roundTrips, {
+      up: () => this.#link?.up(),
+      down: (error) => this.#link?.down(error),
+      warn: (error) => this.#link?.warn(error),
     });
   }
 
@@ -78,17 +85,11 @@ class NatsAdapter implements ClusterAdapter {
       );
     if (isWithoutEcho(this.#connection))
       link.warn(new Error('NATS: with noEcho a subscription that is lost is noticed late'));
-    this.#unwatch = watch(this.#connection, (status) => this.#onStatus(status));
-    void this.#connection.closed().then(
-      (reason) =>
-        this.#onDown(reason instanceof Error ? reason : new Error('NATS: the connection is closed')),
-      (reason: unknown) => this.#onDown(reason as Error),
-    );
-    void this.#connect();
+    this.#availability.start();
   }
 
   async subscribe(channels: readonly string[]): Promise<void> {
-    this.#assertConnected();
+    this.#assertUp();
     const all = channels.map((channel) => this.#subscriptions.add(channel));
     await this.#roundTrips.confirm();
     for (const one of all) {
@@ -101,19 +102,19 @@ class NatsAdapter implements ClusterAdapter {
   async unsubscribe(channels: readonly string[]): Promise<void> {
     // Also while disconnected: the connection would subscribe to them again.
     for (const channel of channels) this.#subscriptions.delete(channel);
-    this.#assertConnected();
+    this.#assertUp();
     await this.#roundTrips.confirm();
   }
 
   async publish(channel: string, message: Buffer): Promise<undefined> {
     // While it is disconnected, the connection keeps messages, only to drop them.
-    this.#assertConnected();
+    this.#assertUp();
     this.#connection.publish(subjectOf(this.#prefix, channel), message);
     await this.#roundTrips.confirm();
   }
 
   async ping(): Promise<void> {
-    this.#assertConnected();
+    this.#assertUp();
     await this.#roundTrips.confirm();
   }
 
@@ -121,70 +122,20 @@ class NatsAdapter implements ClusterAdapter {
     if (this.#link === undefined || this.#isClosed) return;
     // The connection itself belongs to the user. Were it dead, the round trips would tell.
     this.#subscriptions.clear();
-    this.#restart(new Error('NATS: subscribing again'));
+    this.#availability.restart(new Error('NATS: subscribing again'));
   }
 
   close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
-      clearTimeout(this.#timer);
-      this.#unwatch?.();
       this.#subscriptions.clear();
-      this.#roundTrips.fail(new Error('The adapter is closed'));
+      this.#availability.stop();
     }
     return Promise.resolve();
   }
 
-  #assertConnected(): void {
-    if (!this.#isConnected || this.#isClosed) throw new Error('NATS is not connected');
-  }
-
-  #onStatus(status: NatsStatus): void {
-    if (status.type === 'disconnect') this.#onDown(new Error('NATS: the connection is lost'));
-    else if (status.type === 'reconnect') void this.#connect();
-    else if (status.type === 'error')
-      this.#warnOnce(status.error ?? new Error(`NATS: ${String(status.data)}`));
-  }
-
-  /** Announces the connection once the server has answered. It subscribes again by itself, before that. */
-  async #connect(): Promise<void> {
-    clearTimeout(this.#timer);
-    if (this.#isConnected || this.#connection.isClosed()) return;
-    try {
-      await this.#roundTrips.confirm();
-    } catch {
-      // Disconnected, and `reconnect` will come; or connected to a server that takes too long, and nothing will.
-      if (!this.#isClosed) this.#timer = setTimeout(() => void this.#connect(), RETRY_MS).unref();
-      return;
-    }
-    this.#onConnected();
-  }
-
-  #onConnected(): void {
-    if (this.#isClosed || this.#isConnected) return;
-    this.#isConnected = true;
-    this.#hasWarned = false;
-    this.#link?.up();
-  }
-
-  #onDown(error: Error): void {
-    if (this.#isClosed) return;
-    this.#isConnected = false;
-    this.#roundTrips.fail(error);
-    this.#link?.down(error);
-  }
-
-  /** The cluster layer subscribes to everything again with each `up`. */
-  #restart(error: Error): void {
-    this.#onDown(error);
-    void this.#connect();
-  }
-
-  /** A server that denies one thing denies it each time. */
-  #warnOnce(error: Error): void {
-    if (this.#hasWarned || this.#isClosed) return;
-    this.#hasWarned = true;
-    this.#link?.warn(error);
+  #assertUp(): void {
+    if (!this.#availability.isUp) throw new Error('NATS is not connected');
   }
 
   #receive(channel: string, { buffer, byteOffset, byteLength }: Uint8Array): void {

@@ -42,6 +42,11 @@ test.each(['', '.', 'a.', '.a', 'a..b', 'a b', '*', 'a.>', 'a\n', '\0', '$SYS', 
   },
 );
 
+test('natsAdapter refuses options that it does not know', () => {
+  // A prefix that is misspelt would join the cluster of another stage.
+  expect(() => natsAdapter({ connection: {} as never, prefx: 'staging' } as never)).toThrow(/prefx/);
+});
+
 test.each([undefined, null, 'nats://127.0.0.1', {}])(
   'natsAdapter refuses %j in the place of a connection',
   (stranger) => {

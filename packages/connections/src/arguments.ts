@@ -20,7 +20,7 @@ export function assertNamespace(namespace: unknown): void {
 }
 
 /**
- * Finds typing errors in the names of options, which JavaScript would ignore.
+ * Finds misspelt names of options, which JavaScript would ignore.
  *
  * @throws {TypeError} not an object, or it has a key that does not exist
  */
@@ -76,4 +76,9 @@ export function assertCount(name: string, count: unknown): void {
   if (!Number.isSafeInteger(count) || count < 1) {
     throw new RangeError(expected(`${name} to be an integer of at least 1`, count));
   }
+}
+
+/** Strings are iterable too, but are never meant as a list here. */
+export function isIterable(value: unknown): value is Iterable<unknown> & object {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }

@@ -1,4 +1,4 @@
-import { assertKeys } from './arguments.js';
+import { assertKeys, isIterable } from './arguments.js';
 import { ConnectionsError, expected } from './errors.js';
 
 /** Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored. */
@@ -25,7 +25,8 @@ export interface BroadcastOptions<ID> extends AudienceOptions<ID>, ConflateOptio
 export interface ConflateOptions {
   /**
    * While a reader is behind, a newer message replaces the one that waits for it under the same key, and takes its place.
-   * One key space per connection, whichever way the messages come.
+   * If the newer one exceeds `maxBufferedBytes` and is dropped, the older one is given up too. A connection has one key
+   * space for all its messages, broadcast or private.
    */
   readonly conflate?: string | undefined;
 }
@@ -36,7 +37,7 @@ export interface SendOptions extends ConflateOptions {
   readonly local?: boolean | undefined;
 }
 
-/** What a broadcast or `closeAll` takes in the place of exceptions: ids that are left out, or options. */
+/** What a broadcast or `closeAll` takes as exceptions: ids to leave out, or options. */
 export type AudienceArgument<ID, Options = BroadcastOptions<ID>> = (Iterable<ID> & object) | Options;
 
 /** Who a broadcast is for, read and checked. */
@@ -54,8 +55,8 @@ const AUDIENCE_KEYS = ['rooms', 'exceptRooms', 'exceptions', 'local'] as const;
 const BROADCAST_KEYS = [...AUDIENCE_KEYS, 'conflate'] as const;
 
 /**
- * @param given ids that are left out, or options
- * @throws {TypeError} neither, an unknown option, or an option of the wrong type
+ * @param given ids to leave out, or options
+ * @throws {TypeError} it is neither, or it has an unknown option or one of the wrong type
  */
 export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audience<ID> {
   if (given === undefined || isIterable(given)) return audienceFrom<ID>({ exceptions: given });
@@ -77,7 +78,7 @@ export function toArgument<ID>(audience: Audience<ID>): AudienceArgument<ID> {
 /**
  * The options of `closeAll`.
  *
- * @param others keys that may come beside the audience
+ * @param others keys that are allowed besides those of an audience
  * @throws {TypeError} an option is unknown or of the wrong type
  */
 export function toClosingAudience<ID>(options: AudienceOptions<ID>, others: readonly string[]): Audience<ID> {
@@ -85,7 +86,7 @@ export function toClosingAudience<ID>(options: AudienceOptions<ID>, others: read
   return audienceFrom(options);
 }
 
-/** Anything else without the known keys, a list or a promise say, would mean everybody. */
+/** Any other object without the known keys, such as a list or a promise, would mean everybody. */
 function assertOptions(name: string, options: object, keys: readonly string[]): void {
   const prototype: unknown = typeof options === 'object' && Object.getPrototypeOf(options);
   if (prototype !== Object.prototype && prototype !== null)
@@ -155,9 +156,4 @@ function assertConflate(conflate: unknown): void {
 function assertLocal(local: unknown): void {
   if (local === undefined || typeof local === 'boolean') return;
   throw new TypeError(expected('local to be a boolean', local));
-}
-
-/** Strings are iterable too, but never meant as one here. */
-function isIterable(value: unknown): value is Iterable<unknown> & object {
-  return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }

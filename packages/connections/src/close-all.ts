@@ -10,7 +10,7 @@ export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
   readonly reason?: string | undefined;
 }
 
-/** The arguments of `closeAll`, whichever way they were given. @throws {TypeError | RangeError} one of them is wrong */
+/** The arguments of `closeAll`, in any of their forms. @throws {TypeError | RangeError} one of them is wrong */
 export function closeAllFrom<ID>(
   codeOrOptions: number | CloseAllOptions<ID> | undefined,
   reason: string | undefined,

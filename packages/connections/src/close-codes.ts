@@ -8,7 +8,7 @@ import { expected } from './errors.js';
 export const CloseCode = {
   /** The purpose of the connection is fulfilled; tells clients not to come back. The default of `close()`. */
   Normal: 1000,
-  /** The endpoint goes away: a server that ends, a page that is left. */
+  /** The endpoint goes away: the server ends, or the user leaves the page. */
   GoingAway: 1001,
   /** Reported, never sent: the peer's close frame carried no code. */
   NoStatus: 1005,
@@ -22,11 +22,11 @@ export const CloseCode = {
   ServiceRestart: 1012,
   /** Overloaded or not taking connections: try again later. Slow readers, and newcomers while draining. */
   TryAgainLater: 1013,
-  /** Nobody, or nobody any more: no valid session, or one that has ended (after HTTP 401; `acceptConnections`). */
+  /** The client has no valid session, or its session has ended (after HTTP 401; `acceptConnections`). */
   Unauthorized: 4401,
-  /** Not from here: a page of a foreign origin (after HTTP 403; `acceptConnections`). */
+  /** The page comes from a foreign origin (after HTTP 403; `acceptConnections`). */
   Forbidden: 4403,
-  /** The idle limit passed without anything received (after HTTP 408). */
+  /** Nothing was received for as long as the idle limit (after HTTP 408). */
   IdleTimeout: 4408,
   /** A newer connection took this one's id (after HTTP 409; `onDuplicate: 'replace'`). */
   Replaced: 4409,

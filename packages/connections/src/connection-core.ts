@@ -11,9 +11,9 @@ import { driverOf } from './sockets/probe.js';
 import type { Facade, PoolLink } from './user-code.js';
 import { decodeReason } from './wire/message.js';
 
-/** How long a terminated socket may take to say that it is closed, in ms. */
+/** How long a terminated socket may take to report its close, in ms. */
 const TERMINATE_TIMEOUT_MS = 1_000;
-/** How much longer than its grace period a drained connection may take whose overridden `close` waits, in ms. */
+/** Extra time after the grace period for a drained connection whose overridden `close` waits, in ms. */
 const OVERRIDDEN_CLOSE_MS = 1_000;
 
 /**
@@ -21,7 +21,7 @@ const OVERRIDDEN_CLOSE_MS = 1_000;
  * what it receives.
  */
 export class ConnectionCore extends RoomMember implements SocketListener, LivenessOwner, Timed {
-  /** `Connection.prototype`, which tells what is overridden. Set by `connection.ts`. */
+  /** `Connection.prototype`, to see which methods are overridden. Set by `connection.ts`. */
   static base: Facade;
 
   readonly outbox: Outbox;
@@ -154,7 +154,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', this.closeTimeoutMs);
   }
 
-  /** It is closing already, on either side: ends it after that time at the latest. */
+  /** Either side is closing it already: ends it after that time at the latest. */
   limitClosing(graceMs: number): void {
     const deadlineMs = wheel.nowMs + graceMs;
     if (this.#closeDeadlineMs > 0 && this.#closeDeadlineMs <= deadlineMs) return;
@@ -186,7 +186,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     }
   }
 
-  /** Handlers of a socket that tells nothing say by their promise that it is closed. */
+  /** Handlers of a socket without events report by their promise that it has closed. */
   async #awaitClose(answer: unknown, code: number, reason: string): Promise<void> {
     try {
       await answer;
@@ -205,13 +205,14 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.#closeDeadlineMs = wheel.nowMs + TERMINATE_TIMEOUT_MS;
     wheel.schedule(this, this.#closeDeadlineMs);
     this.outbox.abandon();
+    this.stopReceiving();
     let isEnding = false;
     try {
       isEnding = this.driver.terminate(this.socket);
     } catch (error) {
       this.failed(error);
     }
-    // A socket that tells nobody, or cannot be ended: our side at least is freed.
+    // The socket has no events, or cannot be ended: at least our side is freed.
     if (!isEnding || this.driver.capabilities.events === 'owner') this.handleClose(CloseCode.Abnormal, '');
   }
 
@@ -229,7 +230,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     unlisten(this.socket, this.driver, this);
     this.dropHeld();
     this.startTurn();
-    // Closed before anybody hears of it: no pool takes it any more.
+    // Closed before any listener runs, so that no pool can take it again.
     if (this.#state === ReadyState.Open && this.pool !== undefined) this.pool.counters.closing++;
     this.#state = ReadyState.Closed;
     this.pool?.onGone(this.facade, undefined, '');
@@ -306,7 +307,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.#liveness?.onDeadline(nowMs);
   }
 
-  /** Has `onDeadline` called. */
+  /** Schedules a call of `onDeadline`. */
   schedule(atMs: number): void {
     wheel.schedule(this, atMs);
   }

@@ -14,7 +14,7 @@ import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage 
 const SENT = Promise.resolve(true);
 const NOT_SENT = Promise.resolve(false);
 
-/** The inside of a connection, for the library. */
+/** The internals of a connection, for the library. */
 let coreOf: (connection: AnyConnection) => ConnectionCore;
 
 /**
@@ -300,7 +300,7 @@ function given<T>(options: T | undefined): [] | [T] {
   return options === undefined ? [] : [options];
 }
 
-/** Any connection at all, whatever may be sent on it. */
+/** Any connection, whatever its messages are. */
 export type AnyConnection = Connection<unknown, never, unknown>;
 
 export { coreOf };

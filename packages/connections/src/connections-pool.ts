@@ -76,11 +76,13 @@ export class ConnectionsPool<
       },
     });
     this.#drains = new Drains({
+      companyAt: (nowMs) => this.#cluster.companyAt(nowMs),
       all: () => this.#members.all(),
       began: () => {
         this.#members.isClosed = true;
         this.#counters.drains++;
       },
+      changed: () => this.#cluster.announceDrain(),
       ended: (report) => this.emitSafely('drain', report),
       aborted: () => (this.#members.isClosed = false),
       failed: (error) => this.reportError(error, undefined),
@@ -90,6 +92,7 @@ export class ConnectionsPool<
 
   #joinCluster(): PoolCluster<ConnectionType> {
     return new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
+      drain: () => this.#drains.running,
       broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
       onNode: (node, change) => this.emitSafely('node', node, change),
       onDegraded: (degradation) => this.emitSafely('degraded', degradation),
@@ -282,7 +285,7 @@ export class ConnectionsPool<
     audience?: AudienceArgument<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
     assertNamespace(namespace);
-    // Without a code, too: an audience in the place of the reason means only some.
+    // Also without a code: an audience given as the reason must not become a message to everybody.
     assertCloseArguments(code === undefined ? CloseCode.InternalError : code, reason);
     if (code === undefined)
       return this.broadcastMessage(namespace, encodeError(message) as Message, audience);
@@ -306,6 +309,8 @@ export class ConnectionsPool<
    * Closes every connection of every namespace: at most `maxPerSecond` now, the next a second later, and so on. From
    * this instant the pool is `draining` and refuses newcomers. A call during a drain joins it.
    *
+   * Nodes of a cluster that drain at the same time share the lowest of their rates.
+   *
    * @param maxPerSecond connections closed in any one second, over all namespaces; an integer of at least 1
    * @param reason at most 123 bytes of UTF-8
    * @param code default 1012 (Service Restart: clients come back); 1000 tells clients not to
@@ -326,7 +331,7 @@ export class ConnectionsPool<
 
   // ---------------------------------------------------------------- observing
 
-  /** What the pool holds and has done. Cheap: nothing is counted for it. */
+  /** What the pool holds and has done. Cheap: it only reads counters. */
   stats(): PoolStats {
     const { size, roomCount, namespaces } = this.#members;
     return { connections: size, namespaces: namespaces.size, rooms: roomCount, ...this.#counters };
@@ -346,7 +351,7 @@ export class ConnectionsPool<
   // ---------------------------------------------------------------- inside
 
   protected override assertMessage(message: unknown): void {
-    // Other nodes can be sent nothing but bytes.
+    // Other nodes can only be sent bytes.
     if (!this.#members.isLenient || this.#cluster.isOn) assertWebSocketMessage(message);
     this.#cluster.assertMessage(message);
   }

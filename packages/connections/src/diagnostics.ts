@@ -44,7 +44,7 @@ const topic = (name: Name, ...fields: readonly string[]): Topic => ({
   fields,
 });
 
-// Kept, so that asking whether anybody listens is the read of a field.
+// Kept in a field: checking for subscribers costs one read.
 const topics: Readonly<Record<Name, Topic>> = {
   connection: topic('connection', 'connection'),
   disconnection: topic('disconnection', 'connection', 'code', 'reason'),
@@ -62,7 +62,7 @@ const topics: Readonly<Record<Name, Topic>> = {
   error: topic('error', 'error', 'connection'),
 };
 
-/** Publishes the values under the names of the payload's fields. Free where nobody has subscribed. */
+/** Publishes the values under the names of the payload's fields. Costs nothing without subscribers. */
 export function trace(name: Name, pool: unknown, ...values: readonly unknown[]): void {
   const { channel, fields } = topics[name];
   if (!channel.hasSubscribers) return;

@@ -8,8 +8,13 @@ export interface DrainCounts {
   readonly left: number;
 }
 
-/** The result of a drain. The three counts add up to the connections that were there when it began. */
+/** The result of a drain. The counts `closed`, `terminated` and `left` add up to the connections that were there when it began. */
 export interface DrainReport extends DrainCounts {
+  /**
+   * Closes beyond this node's share of the rate that other nodes kept at the same time: a `deadline` goes before it. 0
+   * without a deadline, and if nobody else drained at a rate.
+   */
+  readonly beyondShare: number;
   /** From the call to the end of the last connection, in ms. */
   readonly tookMs: number;
   /** The same counts for each namespace. `JSON.stringify` shows them as an object. */

@@ -12,7 +12,7 @@ export type ConnectionsErrorCode =
   | 'ERR_TOO_MANY_ROOMS'
   /** A message is larger than the broker of the cluster takes: only this node has got it. */
   | 'ERR_RELAY_TOO_LARGE'
-  /** Another node has sent bytes that are not what they should be: they were dropped. */
+  /** Another node has sent invalid bytes, which were dropped. */
   | 'ERR_CLUSTER_MESSAGE'
   /** Another node has the same id: this one has taken a new one. */
   | 'ERR_NODE_ID_IN_USE';
@@ -36,13 +36,13 @@ export class ConnectionsError extends Error {
 /** Longest piece of a received value that an error message repeats, in characters. */
 const SHOWN_CHARACTERS = 60;
 
-/** The text of an argument error: what was expected, what came, and its type. */
+/** The text of an argument error: what was expected, what was received, and its type. */
 export function expected(what: string, received: unknown): string {
   const type = received === null ? 'null' : typeof received;
   return `Expected ${what}, got \`${show(received)}\` (${type})`;
 }
 
-/** A value in the text of an error: short, whatever it is. */
+/** A short text for any value, to be part of an error message. */
 export function show(value: unknown): string {
   if (typeof value === 'object' && value !== null) return tagOf(value);
   const text = typeof value === 'function' ? value.name || 'anonymous' : String(value);
@@ -58,9 +58,8 @@ function tagOf(value: object): string {
   }
 }
 
-/** Anything can be thrown: what listeners of `error` get is always an `Error`. */
+/** Anything can be thrown: what listeners of `error` get is always an `Error`, if need be with the value as its `cause`. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error
-    ? thrown
-    : new Error(`Something that is not an Error was thrown: ${show(thrown)}`);
+  if (thrown instanceof Error) return thrown;
+  return new Error(`Something that is not an Error was thrown: ${show(thrown)}`, { cause: thrown });
 }

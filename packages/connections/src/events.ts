@@ -32,7 +32,7 @@ export interface PoolEvents<C> {
   join: [connection: C, room: string];
   /** A connection has left a room, by itself or with the pool. Comes after its `disconnection`. */
   leave: [connection: C, room: string];
-  /** The last connection of a room has left. */
+  /** The last connection of a room has left. Not for a room of which no `join` has told. */
   emptyRoom: [namespace: string, room: string];
   /** The last connection of a namespace has left. */
   emptyNamespace: [namespace: string];

@@ -50,6 +50,7 @@ export type {
   ClusterState,
   Degradation,
   NodeChange,
+  NodeDrain,
   NodeInfo,
   Recovery,
 } from './cluster/cluster-info.js';

@@ -33,15 +33,15 @@ export class Membership<C extends AnyConnection> {
   readonly #counters: Counters;
   readonly #link: PoolLink;
   readonly #listener: MembershipListener<C>;
-  /** By namespace without members: the connection whose closing emptied it. Its `removeConnection` may still ask. */
+  /** By empty namespace: the connection whose closing emptied it. Its `removeConnection` may still ask. */
   readonly #emptiedBy = new Map<string, WeakRef<C>>();
-  /** Forgets the namespaces of connections that nobody holds any more, and so cannot ask. */
+  /** Forgets a namespace when that connection is collected: nobody can ask any more. */
   readonly #forgotten = new FinalizationRegistry<string>((namespace) => {
     if (this.#emptiedBy.get(namespace)?.deref() === undefined) this.#emptiedBy.delete(namespace);
   });
   /** Newcomers that the listener has not been told of yet: user code may remove them before that. */
   readonly #unannounced = new Set<C>();
-  /** Members for which a message need not be of a kind that a WebSocket takes have joined. */
+  /** A member has joined that may take messages which a WebSocket cannot send. */
   #isLenient = false;
   /** No newcomers are taken. */
   isClosed = false;
@@ -88,7 +88,7 @@ export class Membership<C extends AnyConnection> {
   }
 
   /**
-   * Adds the connection, or closes it and tells why.
+   * Adds the connection, or closes it and reports why.
    *
    * @throws {ConnectionsError} `ERR_CONNECTION_IN_USE`, `ERR_TOO_MANY_ROOMS`
    */
@@ -136,12 +136,11 @@ export class Membership<C extends AnyConnection> {
     core.join(this.#link);
     this.#emptiedBy.delete(connection.namespace);
     this.#unannounced.add(connection);
-    const rooms = core.roomNames;
-    this.rooms.expect(connection, rooms);
+    this.rooms.expectNewcomer(connection, core.roomNames);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced.connection, replaced.rooms);
     if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
-    this.rooms.announce(connection, rooms);
+    this.rooms.announceNewcomer(connection);
   }
 
   #replace(connection: C, rooms: readonly string[]): void {
@@ -178,7 +177,7 @@ export class Membership<C extends AnyConnection> {
     const { namespace } = connection;
     const hasEmptied = !this.namespaces.has(namespace);
     this.#gone(connection, code, reason, rooms);
-    // Unless one of the listeners had somebody join.
+    // Unless a listener has added a connection.
     if (!hasEmptied || this.namespaces.has(namespace)) return false;
     this.#listener.emptied(namespace);
     return true;

@@ -10,7 +10,10 @@ import type { Outbox } from './sending/outbox.js';
 const NO_OUTBOXES: ReadonlySet<Outbox> = new Set<Outbox>();
 
 /** Some of the connections of a namespace, by id. */
-type Room<C extends AnyConnection> = Map<C['id'], C>;
+class Room<C extends AnyConnection> extends Map<C['id'], C> {
+  /** Somebody has heard that a connection joined it, and is to hear when it is empty. */
+  isKnown = false;
+}
 
 /**
  * The connections of one namespace by id and by room, and how broadcasts reach them.
@@ -36,20 +39,20 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     core.outbox.join(this.#fanOut, this.#context, core.isOverridden);
   }
 
-  /** @returns whether the room is new */
-  enter(room: string, connection: C): boolean {
-    const members = this.rooms.get(room);
-    if (members === undefined) this.rooms.set(room, new Map([[connection.id, connection]]));
-    else members.set(connection.id, connection);
-    return members === undefined;
+  enter(name: string, connection: C): void {
+    let room = this.rooms.get(name);
+    if (room === undefined) this.rooms.set(name, (room = new Room()));
+    room.set(connection.id, connection);
   }
 
-  /** Removes exactly this connection, not whatever has its id now. @returns whether the room is empty now */
-  exit(room: string, connection: C): boolean {
-    const members = this.rooms.get(room);
-    if (members?.get(connection.id) !== connection) return false;
-    members.delete(connection.id);
-    return members.size === 0 && this.rooms.delete(room);
+  /** Removes exactly this connection, not whatever has its id now. @returns the room, if it has become empty */
+  exit(name: string, connection: C): Room<C> | undefined {
+    const room = this.rooms.get(name);
+    if (room?.get(connection.id) !== connection) return undefined;
+    room.delete(connection.id);
+    if (room.size > 0) return undefined;
+    this.rooms.delete(name);
+    return room;
   }
 
   broadcast(envelope: Envelope, audience: Audience<C['id']>): Delivery {
@@ -81,7 +84,7 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     }
   }
 
-  /** Those in several of the rooms come several times. An array, as a generator costs more than all the rest. */
+  /** Members of several of the rooms appear several times. An array: a generator costs more than the rest of it all. */
   #outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): readonly Outbox[] {
     const outboxes: Outbox[] = [];
     for (const room of rooms) {
@@ -113,7 +116,7 @@ export class Registry<C extends AnyConnection> {
   readonly namespaces = new Map<string, Namespace<C>>();
   readonly #endOfTurn: EndOfTurn;
   readonly #context: SendingContext;
-  /** Rooms that have lost their last member, and nobody has been told yet, by namespace. */
+  /** Known rooms that have lost their last member and were not announced as empty yet, by namespace. */
   readonly #emptied = new Map<string, Set<string>>();
   #size = 0;
   #rooms = 0;
@@ -158,7 +161,7 @@ export class Registry<C extends AnyConnection> {
     const replaced = namespace.get(connection.id);
     namespace.join(connection);
     if (replaced === undefined) this.#size++;
-    // Read before anything waits for it no more: what is delivered then may run user code.
+    // Read before its pending messages are delivered, which may run user code.
     const rooms = replaced === undefined ? [] : coreOf(replaced).roomNames;
     if (replaced !== undefined) this.exit(replaced, rooms);
     this.enter(connection, coreOf(connection).roomNames);
@@ -174,7 +177,7 @@ export class Registry<C extends AnyConnection> {
    */
   remove(connection: C): readonly string[] | undefined {
     if (!this.has(connection)) return undefined;
-    // First: what still waits for it may run user code, which may remove it too.
+    // First: delivering what waits for it may run user code, which may remove it too.
     coreOf(connection).outbox.leave();
     const namespace = this.namespaces.get(connection.namespace);
     if (namespace?.get(connection.id) !== connection) return undefined;
@@ -190,23 +193,33 @@ export class Registry<C extends AnyConnection> {
   enter(connection: C, rooms: Iterable<string>): void {
     const namespace = this.namespaces.get(connection.namespace) as Namespace<C>;
     for (const room of rooms) {
-      if (namespace.enter(room, connection)) this.#rooms++;
-      this.takeEmptied(connection.namespace, room);
+      if (!namespace.rooms.has(room)) this.#rooms++;
+      namespace.enter(room, connection);
+      // Those who have heard of it and not yet of its end go on knowing it.
+      if (this.takeEmptied(connection.namespace, room)) this.setKnown(connection.namespace, room);
     }
   }
 
   exit(connection: C, rooms: Iterable<string>): void {
     const name = connection.namespace;
     for (const room of rooms) {
-      if (!this.namespaces.get(name)?.exit(room, connection)) continue;
+      const exited = this.namespaces.get(name)?.exit(room, connection);
+      if (exited === undefined) continue;
       this.#rooms--;
+      if (!exited.isKnown) continue;
       const emptied = this.#emptied.get(name);
       if (emptied === undefined) this.#emptied.set(name, new Set([room]));
       else emptied.add(room);
     }
   }
 
-  /** Whether the room has become empty since somebody asked last, and still is. */
+  /** Somebody hears of a room that exists, and is to hear of its end. */
+  setKnown(namespace: string, room: string): void {
+    const known = this.namespaces.get(namespace)?.rooms.get(room);
+    if (known !== undefined) known.isKnown = true;
+  }
+
+  /** Whether a known room has become empty since the last call, and still is. */
   takeEmptied(namespace: string, room: string): boolean {
     const emptied = this.#emptied.get(namespace);
     if (!emptied?.delete(room)) return false;

@@ -19,7 +19,7 @@ export function askPolicy<C, Answer extends string>(
   try {
     const answer: unknown = policy(connection, { byteLength });
     if (answers.includes(answer as Answer)) return answer as Answer;
-    // A promise has no answer in time, and may reject.
+    // A promise answers too late, and may reject.
     Promise.resolve(answer).catch((error: unknown) => report(toError(error)));
     const allowed = answers.map((allowedAnswer) => `'${allowedAnswer}'`);
     const list = `${allowed.slice(0, -1).join(', ')} or ${String(allowed.at(-1))}`;

@@ -1,6 +1,7 @@
 import type { Audience } from './audience.js';
 import { CloseCode } from './close-codes.js';
 import { Cluster } from './cluster/cluster.js';
+import { ALONE, type Company } from './cluster/drainers.js';
 import type { Degradation, NodeChange, NodeInfo, Recovery } from './cluster/cluster-info.js';
 import { ClusterNode } from './cluster/cluster-node.js';
 import { isBinaryFrame } from './cluster/frames.js';
@@ -17,6 +18,8 @@ import { encodeFrame, type Frame } from './wire/frame.js';
 
 /** The pool, as its part in a cluster sees it. None of this throws. */
 export interface PoolClusterOwner {
+  /** The drain that runs. */
+  drain(): { readonly remaining: number; readonly maxPerSecond: number | undefined } | undefined;
   /** A message of another node was broadcast to members of this one. */
   broadcast(namespace: string, envelope: Envelope, audience: Audience<string>): void;
   onNode(node: NodeInfo, change: NodeChange): void;
@@ -50,24 +53,24 @@ export class PoolCluster<C extends AnyConnection> {
     this.cluster = new Cluster(this.#node, local, cluster.nodeName);
   }
 
-  /** Other nodes may have to be reached. */
+  /** Whether there may be other nodes to reach. */
   get isOn(): boolean {
     return this.#node !== undefined && this.#node.state !== 'alone';
   }
 
-  /** @throws {TypeError} other nodes could not know it by its id */
+  /** @throws {TypeError} the pool has an adapter, and the id is not a string */
   assertId(id: unknown): void {
     if (this.#node === undefined || typeof id === 'string') return;
     throw new TypeError(expected('id to be a string, as the pool has an adapter', id));
   }
 
-  /** @throws {TypeError} its bytes are not at hand */
+  /** @throws {TypeError} the pool has an adapter, and the message is a `Blob` */
   assertMessage(message: unknown): void {
     if (this.#node === undefined || !isBlob(message)) return;
     throw new TypeError(expected('a message that is no Blob, as the pool has an adapter', message));
   }
 
-  /** @returns resolves when its namespace is subscribed to, or that would take too long */
+  /** @returns resolves when its namespace is subscribed to, or that takes too long */
   joined(connection: C): Promise<void> {
     const { namespace, id } = connection;
     // User code may have removed it already.
@@ -78,6 +81,15 @@ export class PoolCluster<C extends AnyConnection> {
 
   left({ namespace, id }: C): void {
     if (this.#members.find(namespace, id) === undefined) this.#node?.gone(namespace, id as string);
+  }
+
+  /** A drain begins or ends. */
+  announceDrain(): void {
+    this.#node?.outgoing.announceDrain();
+  }
+
+  companyAt(nowMs: number): Company {
+    return this.#node?.outgoing.companyAt(nowMs) ?? ALONE;
   }
 
   emptied(namespace: string): void {
@@ -135,7 +147,7 @@ export class PoolCluster<C extends AnyConnection> {
 }
 
 function targetOf({ rooms, exceptRooms, exceptions, conflate }: Audience<unknown>, close?: Closing): Target {
-  // Nobody has another kind of id.
+  // No connection of a cluster has an id of another type.
   const ids = exceptions.filter((id) => typeof id === 'string');
   return { rooms, exceptRooms, exceptions: ids, conflate, close };
 }
@@ -161,7 +173,9 @@ class Local<C extends AnyConnection> implements LocalNode {
   }
 
   get draining(): LocalNode['draining'] {
-    return this.#members.isClosed ? { remaining: this.#members.size, maxPerSecond: 0 } : undefined;
+    if (!this.#members.isClosed) return undefined;
+    const { remaining = 0, maxPerSecond = 0 } = this.#owner.drain() ?? {};
+    return { remaining, maxPerSecond };
   }
 
   deliver(namespace: string, target: Target, frames: readonly Frame[]): void {

@@ -8,7 +8,7 @@ import type { Facade, PoolLink } from './user-code.js';
 const SLOW_DECISIONS: readonly SlowDecision[] = ['close', 'drop', 'send'];
 const RATE_DECISIONS: readonly RateDecision[] = ['close', 'drop', 'pause', 'accept'];
 
-/** The pool, as what it knows of its connections reaches it. None of this throws. */
+/** What a pool does about news of its connections. None of this throws. */
 export interface PoolLinkOwner<C extends AnyConnection> {
   members(): Membership<C>;
   failed(error: Error, connection: C, isHandled?: boolean): void;

@@ -137,7 +137,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     return connection?.closed && this.elsewhere !== undefined && !options?.local ? undefined : connection;
   }
 
-  /** The message was encoded by now, also if nobody is there, so that a mistake in it is reported. */
+  /** The message is encoded even if nobody has the id, so that a mistake in it is reported. */
   async #sendElsewhere(
     namespace: string,
     id: ConnectionType['id'],
@@ -151,7 +151,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   }
 }
 
-/** The other nodes of a cluster. Nothing here rejects for what the network does. */
+/** The other nodes of a cluster. Nothing here rejects because of the network. */
 export interface Elsewhere {
   /** @returns whether another node has handed it over */
   send(
@@ -170,7 +170,7 @@ interface Closing {
   readonly reason: string;
 }
 
-/** What the connection is given of the options. */
+/** The options that are passed to the connection. */
 function conflateOf(options: SendOptions | undefined): [] | [{ readonly conflate: string }] {
   assertSendOptions(options, ['conflate', 'local']);
   return options?.conflate === undefined ? [] : [{ conflate: options.conflate }];

@@ -3,10 +3,10 @@ import { Inbound } from './receiving/inbound.js';
 
 const NO_ROOMS: readonly string[] = [];
 
-/** The rooms of one connection. They are its own while it is in no pool, and those that the pool knows while it is. */
+/** The rooms of one connection. While it is in a pool, the pool knows them too. */
 export abstract class RoomMember extends Inbound {
   #rooms: Set<string> | undefined;
-  /** It has left its pool, and the rooms with it. They are shown until everybody has been told. */
+  /** It has left its pool, and the rooms with it. They are shown until all listeners have run. */
   #arePast = false;
 
   /** Closing has begun, on either side. */
@@ -45,12 +45,12 @@ export abstract class RoomMember extends Inbound {
     this.#arePast = true;
   }
 
-  /** Everybody has been told that it has left its pool, or it begins anew before that. */
+  /** All listeners know that it has left its pool, or it joins a room again before that. */
   forgetRooms(): void {
     if (this.#arePast) this.clearRooms();
   }
 
-  /** No pool takes it: the rooms that it has joined for that are left. */
+  /** No pool has taken it: it leaves the rooms that it joined beforehand. */
   refuseRooms(): void {
     if (this.pool === undefined) this.clearRooms();
   }

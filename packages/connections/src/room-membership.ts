@@ -8,13 +8,15 @@ export interface RoomListener<C> {
   emptiedRoom(namespace: string, room: string): void;
 }
 
-/** Who is in which room, and who is told. Whatever a call changes has changed before the first listener hears of it. */
+/** Who is in which room, and the events about it. Whatever a call changes has changed before the first listener hears of it. */
 export class RoomMembership<C extends AnyConnection> {
   readonly #registry: Registry<C>;
   readonly #listener: RoomListener<C>;
   /** Rooms that were joined and not announced yet: user code may leave them before that, and nobody hears of them. */
   readonly #unannounced = new Map<C, Set<string>>();
-  /** Rooms that connections have left, and nobody has been told yet. */
+  /** Their rooms are announced after themselves, those that listeners have them join meanwhile too. */
+  readonly #newcomers = new Set<C>();
+  /** Rooms that connections have left, without an announcement yet. */
   readonly #left = new Map<C, Set<string>>();
 
   constructor(registry: Registry<C>, listener: RoomListener<C>) {
@@ -26,21 +28,39 @@ export class RoomMembership<C extends AnyConnection> {
     // It is just being replaced or removed.
     if (!this.#registry.has(connection)) return;
     this.#registry.enter(connection, rooms);
-    this.expect(connection, rooms);
-    this.announce(connection, rooms);
+    this.#expect(connection, rooms);
+    if (!this.#newcomers.has(connection)) this.#announce(connection);
   }
 
-  /** These rooms were joined, and will be announced. */
-  expect(connection: C, rooms: Iterable<string>): void {
-    // It comes back while its leaving is told.
+  /** A newcomer, which is about to be announced, has joined these rooms. */
+  expectNewcomer(connection: C, rooms: readonly string[]): void {
+    this.#newcomers.add(connection);
+    this.#expect(connection, rooms);
+  }
+
+  /** The newcomer has been announced, or has left again. */
+  announceNewcomer(connection: C): void {
+    this.#newcomers.delete(connection);
+    this.#announce(connection);
+  }
+
+  #expect(connection: C, rooms: readonly string[]): void {
+    // It joins again while its leaving is being announced.
     this.#announceLeft(connection);
     const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
     for (const room of rooms) unannounced.add(room);
     if (unannounced.size > 0) this.#unannounced.set(connection, unannounced);
   }
 
-  announce(connection: C, rooms: Iterable<string>): void {
-    for (const room of rooms) if (this.#take(connection, room)) this.#listener.joinedRoom(connection, room);
+  #announce(connection: C): void {
+    for (;;) {
+      // User code may announce the others from within.
+      const [room] = this.#unannounced.get(connection) ?? [];
+      if (room === undefined) return;
+      this.#take(connection, room);
+      this.#registry.setKnown(connection.namespace, room);
+      this.#listener.joinedRoom(connection, room);
+    }
   }
 
   #take(connection: C, room: string): boolean {
@@ -67,7 +87,7 @@ export class RoomMembership<C extends AnyConnection> {
 
   #announceLeft(connection: C): void {
     for (;;) {
-      // User code may announce the others from within.
+      // A listener may cause the others to be announced.
       const left = this.#left.get(connection);
       const [room] = left ?? [];
       if (left === undefined || room === undefined) break;

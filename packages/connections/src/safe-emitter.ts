@@ -37,7 +37,7 @@ export abstract class SafeEmitter<
   /**
    * Emits an `error` event. Without a listener nothing is thrown; the first time, there is a process warning.
    *
-   * @param isHandled somebody else has been told
+   * @param isHandled another listener has received it
    */
   protected reportError(error: Error, subject: Subject | undefined, isHandled = false): void {
     this.onError();

@@ -40,7 +40,7 @@ export abstract class UserCode {
   readonly facade: Facade;
   /** The pool that it is in. */
   pool: PoolLink | undefined;
-  /** Who hears of failures: the pool that it is in, or was in last. */
+  /** Where failures are reported: the pool that it is in, or was in last. */
   protected reportsTo: PoolLink | undefined;
 
   constructor(facade: Facade) {
@@ -51,7 +51,7 @@ export abstract class UserCode {
     return this.facade.connection;
   }
 
-  /** Where the pool counts. */
+  /** The counters of its pool. */
   get counters(): Counters | undefined {
     return this.pool?.counters;
   }

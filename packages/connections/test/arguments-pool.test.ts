@@ -193,7 +193,7 @@ describe('the methods of a pool', () => {
     await expectUntouched(fixture, before);
   });
 
-  test('an unknown id is nobody, and no mistake', async () => {
+  test('an unknown id has no connection, and asking for it is not an error', async () => {
     const fixture = await refusalFixture();
     const before = registryOf(fixture);
     const { pool } = fixture;

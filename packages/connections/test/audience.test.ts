@@ -17,10 +17,15 @@ test.each([
   expect(toAudience({ exceptions: ['a', 'b'] })).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
 });
 
-test('a string is one room, an iterable many, and an empty one nobody', () => {
+test('a string names one room, an iterable several, and an empty one nobody', () => {
   expect(toAudience({ rooms: 'red', exceptRooms: '' })).toMatchObject({ rooms: ['red'], exceptRooms: [''] });
   expect(toAudience({ rooms: new Set(['red', 'blue']) })).toMatchObject({ rooms: ['red', 'blue'] });
   expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
+});
+
+test('options may be an object without a prototype', () => {
+  const options: object = Object.assign(Object.create(null) as object, { rooms: 'red' });
+  expect(toAudience(options)).toEqual({ ...EVERYBODY, rooms: ['red'] });
 });
 
 test('conflate and local are passed on', () => {
@@ -34,7 +39,7 @@ test.each([
   ['a promise', Promise.resolve(), 'to be a plain object'],
   ['a date', new Date(), 'to be a plain object'],
   ['an async generator', (async function* () {})(), 'to be a plain object'],
-  ['an unknown option', { room: 'red' }, 'Unknown option `room`'],
+  ['an unknown option', { room: 'red' }, 'Unknown option `room` in the options of a broadcast'],
   ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
   ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
   ['rooms with a number', { rooms: ['red', 5] }, 'each of rooms to be a string'],
@@ -53,33 +58,39 @@ test.each([
 test('an audience that was read once can be passed on', () => {
   const read = toAudience<string>({ rooms: ['a'].values(), exceptions: ['x'].values(), local: true });
   expect(toAudience(toArgument(read))).toEqual(read);
-  const conflated = toAudience<string>({ conflate: 'k' });
-  expect(toAudience(toArgument(conflated))).toEqual(conflated);
+  for (const options of [{ conflate: 'k' }, { exceptRooms: 'b' }, { rooms: [] }, { local: true }]) {
+    const audience = toAudience<string>(options);
+    expect(toAudience(toArgument(audience))).toEqual(audience);
+  }
 });
 
-test('ids alone are passed on as ids, so that a method that is overridden as in the original gets what it knows', () => {
+test('exceptions without other options are passed on as ids, which a method overridden as in the original expects', () => {
   expect(toArgument(toAudience(new Set(['a'])))).toEqual(['a']);
 });
 
-test('closeAll takes code and reason among the options, and no key', () => {
+test('closeAll takes a code and a reason among the options, but no conflate key', () => {
   expect(
     toClosingAudience({ rooms: 'red', code: 1000, reason: '' } as never, ['code', 'reason']),
   ).toMatchObject({
     rooms: ['red'],
   });
-  expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow('Unknown option `conflate`');
+  expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow(
+    'Unknown option `conflate` in the options of closeAll',
+  );
+  for (const given of ['red', 5, null])
+    expect(() => toClosingAudience(given as never, [])).toThrow(TypeError);
 });
 
-test('options of send are checked', () => {
+test('send checks its options', () => {
   expect(() => assertSendOptions(undefined)).not.toThrow();
   expect(() => assertSendOptions({ conflate: 'k' })).not.toThrow();
-  expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local`');
+  expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
   // `send` may be a listener of `message`, or a callback of `forEach`.
   for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 
-test.each([undefined, null, 5, {}])('%s is no room', (given) => {
+test.each([undefined, null, 5, {}])('%s is refused as a room', (given) => {
   expect(() => toRooms('rooms', given)).toThrow(TypeError);
 });

@@ -46,7 +46,7 @@ describe('a network that fails', () => {
   }
 
   // A client that disappeared between two sends used to end the process by an unhandled rejection.
-  test('a reset during sends that nobody awaits is no unhandled rejection', async () => {
+  test('a reset during sends that nobody awaits causes no unhandled rejection', async () => {
     const unhandled = watchUnhandled();
     const { pool, client, dying, alive } = await joinTwo();
     const closed = once(dying, 'close') as Promise<[number, string]>;

@@ -2,9 +2,10 @@ import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { Loopback } from './support/loopback.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { poolOf } from './support/pool-of.js';
 import { watchUnhandled } from './support/unhandled.js';
 
-test('calls that nobody awaits are no unhandled rejections when sockets fail and peers vanish', async () => {
+test('calls that nobody awaits cause no unhandled rejection when sockets fail and peers vanish', async () => {
   // The original started promises without waiting for them: one socket that failed at the wrong moment ended the
   // process for everybody.
   const { reasons, settle } = watchUnhandled();
@@ -52,11 +53,7 @@ test('calls that nobody awaits are no unhandled rejections when sockets fail and
 
 test('a broadcast encodes its JSON once for all recipients', async () => {
   // The original called JSON.stringify for each recipient.
-  const loopback = await Loopback.start();
-  const pool = new ConnectionsPool();
-  const pairs = [];
-  for (const id of ['1', '2', '3']) pairs.push(await loopback.connect(id));
-  for (const { connection } of pairs) await pool.newConnection(connection);
+  const { pool, members: pairs } = await poolOf(3);
   const value = { toJSON: vi.fn(() => ({ encoded: value.toJSON.mock.calls.length })) };
 
   await pool.broadcastJsonMessage('default', value);

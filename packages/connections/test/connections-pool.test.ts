@@ -3,13 +3,12 @@ import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { poolInMemory } from './support/pool-of.js';
 
-test('exceptions are read once and not searched for each recipient', async () => {
+test('exceptions are read once, not once for each recipient', async () => {
   // The original called `exceptions.includes(id)` for each recipient: 10,000 members with 1,000 exceptions were ten
   // million comparisons.
-  const pool = new ConnectionsPool();
-  const pairs = Array.from({ length: 40 }, (_, n) => connectInMemory(`${n}`));
-  for (const { connection } of pairs) await pool.newConnection(connection);
+  const { pool, members: pairs } = poolInMemory(40);
   const ids = pairs.slice(0, 20).map(({ connection }) => connection.id);
   let reads = 0;
   const exceptions = new Proxy(ids, {
@@ -35,13 +34,6 @@ test('exceptions are read once and not searched for each recipient', async () =>
   ]);
 });
 
-/** A pool with so many members, on sockets in memory. */
-async function poolOf(count: number, pool = new ConnectionsPool()) {
-  const members = Array.from({ length: count }, (_, n) => connectInMemory(String(n)));
-  for (const { connection } of members) await pool.newConnection(connection);
-  return { pool, members };
-}
-
 test('broadcastJsonMessage and broadcastError go through an overridden broadcastMessage', async () => {
   // A pool that relays its broadcasts to other nodes in `broadcastMessage` heard nothing of JSON and errors.
   class Relay extends ConnectionsPool {
@@ -57,14 +49,14 @@ test('broadcastJsonMessage and broadcastError go through an overridden broadcast
     }
   }
   const pool = new Relay();
-  const { members } = await poolOf(3, pool);
-  await pool.broadcastJsonMessage('default', { a: 1 }, ['0']);
+  const { members } = poolInMemory(3, pool);
+  await pool.broadcastJsonMessage('default', { a: 1 }, ['a']);
   await pool.broadcastError('default', { error: 'quota' });
-  await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['1']);
+  await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['b']);
   expect(pool.relayed).toEqual([
-    ['default', '{"a":1}', ['0']],
+    ['default', '{"a":1}', ['a']],
     ['default', '{"error":"quota"}', []],
-    ['default', 'fatal', ['1']],
+    ['default', 'fatal', ['b']],
   ]);
   expect(members.map(({ socket }) => socket.sent)).toEqual([
     ['{"error":"quota"}', 'fatal'],
@@ -74,7 +66,7 @@ test('broadcastJsonMessage and broadcastError go through an overridden broadcast
 });
 
 test.each(['handlers', 'an overridden send'])(
-  'a fatal broadcastError closes its recipients, and nobody who joins while it is handed over to %s',
+  'a fatal broadcastError closes its recipients, but no newcomer that joins while it is handed over to %s',
   async (kind) => {
     // It read the members afterwards: a connection that joined meanwhile was closed without having got the error.
     const pool = new ConnectionsPool();
@@ -92,23 +84,23 @@ test.each(['handlers', 'an overridden send'])(
       kind === 'handlers'
         ? new Connection('handed', 'default', socket, handlers)
         : new Joining('handed', 'default', socket);
-    const { members } = await poolOf(2, pool);
+    const { members } = poolInMemory(2, pool);
     await pool.newConnection(handed);
-    const result = await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['1']);
+    const result = await pool.broadcastError('default', 'fatal', 4001, 'Fatal', ['b']);
     expect(result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
     await nextTurn();
-    expect(members[0]!.socket.closes).toEqual([{ code: 4001, reason: 'Fatal' }]);
-    expect(members[0]!.socket.sent).toEqual(['fatal']);
-    expect(members[1]!.socket.closes).toEqual([]);
+    expect(members[0].socket.closes).toEqual([{ code: 4001, reason: 'Fatal' }]);
+    expect(members[0].socket.sent).toEqual(['fatal']);
+    expect(members[1].socket.closes).toEqual([]);
     expect(handed.closed).toBe(true);
     expect(newcomer.socket.closes).toEqual([]);
     expect(newcomer.connection.closed).toBe(false);
-    expect([...pool.namespace('default').keys()]).toEqual(['1', 'newcomer']);
+    expect([...pool.namespace('default').keys()]).toEqual(['b', 'newcomer']);
   },
 );
 
-test('inspecting a pool shows its namespaces and their sizes', async () => {
-  const { pool } = await poolOf(2);
+test('util.inspect() of a pool shows its namespaces and their sizes', async () => {
+  const { pool } = poolInMemory(2);
   await pool.newConnection(connectInMemory('1', 'lobby').connection);
   expect(inspect(pool)).toBe(
     "ConnectionsPool {\n  draining: false,\n  connections: 3,\n  namespaces: Map(2) { 'default' => 2, 'lobby' => 1 }\n}",

@@ -69,7 +69,7 @@ const receivedBy = ({ client }: Pair): number =>
 test.each<[string, ServerOptions, ConnectionsPoolOptions]>([
   ['a history', { perMessageDeflate: true }, { compression: { history: true } }],
   ['no context takeover', { perMessageDeflate: { serverNoContextTakeover: true, threshold: 100 } }, {}],
-])('wireBytesSent is what goes over the wire with %s', async (_, serverOptions, poolOptions) => {
+])('wireBytesSent equals the bytes on the wire with %s', async (_, serverOptions, poolOptions) => {
   // `bytesSent` is before compression: an egress panel was wrong 34-fold.
   const loopback = await Loopback.start(serverOptions);
   const pool = new ConnectionsPool(poolOptions);
@@ -87,7 +87,7 @@ test.each<[string, ServerOptions, ConnectionsPoolOptions]>([
   expect(wireBytesSent).toBeLessThan(bytesSent / 10);
 });
 
-test('wireBytesSent counts what a socket compresses by itself uncompressed', async () => {
+test('wireBytesSent counts messages that the socket compresses by itself at their uncompressed size', async () => {
   // `ws` does not tell how much it has made of a message.
   const loopback = await Loopback.start({ perMessageDeflate: { threshold: 100 } });
   const pool = new ConnectionsPool();

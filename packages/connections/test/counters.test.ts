@@ -11,13 +11,13 @@ async function join(pool: ConnectionsPool, id: string, namespace = 'default', so
   return { connection, socket };
 }
 
-test('the stats of a new pool are all 0', () => {
+test('all stats of a new pool are 0', () => {
   const stats = new ConnectionsPool().stats();
   expect(Object.values(stats).every((value) => value === 0)).toBe(true);
   expect(Object.keys(stats)).toEqual(expect.arrayContaining(['connections', 'namespaces', 'messagesSent']));
 });
 
-test('stats are a snapshot', async () => {
+test('stats() returns a snapshot', async () => {
   const pool = new ConnectionsPool();
   const before = pool.stats();
   await join(pool, '1');
@@ -85,7 +85,7 @@ test('messages that arrive after closing has begun count as ignored', async () =
   expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 2 });
 });
 
-test('messages to which nobody ever listens count as ignored once they are given up', async () => {
+test('messages that nobody listens for count as ignored once they are given up', async () => {
   const pool = new ConnectionsPool({ closeTimeout: 1_000 });
   const { socket } = await join(pool, '1');
   for (let n = 0; n < 3; n++) socket.emit('message', Buffer.from('early'), false);

@@ -91,6 +91,99 @@ describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
   });
 });
 
+test(
+  'the recipe for Fastify lets its own pages in, and drains on SIGTERM',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const code = blockWith('frameworks.md', '@fastify/websocket')
+      .replace(/await app\.listen\(.*\);$/m, 'const server = app.server;\n$&')
+      .replace('await app.listen({ port: 8080 });', 'await app.ready();\nserver.listen(8080);');
+    const running = await start('fastify.mjs', code);
+    const url = `ws://127.0.0.1:${running.port}/ws`;
+    await expectSafe(running, url, await chatOf(running, url));
+  },
+);
+
+describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
+  test(
+    'asks for a login, delivers to a room, and comes back into it after a network failure',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const page = blockWith('chat.md', '<script>');
+      await writeFile(path.join(folder, 'index.html'), page);
+      const running = await start('chat.mjs', blockWith('chat.md', 'server.listen(8080'));
+      const browser = await chromium.launch({
+        executablePath: findProgram('chromium')!,
+        args: ['--no-sandbox', '--disable-gpu'],
+      });
+      onTestFinished(() => browser.close());
+      const logIn = async (user: string): Promise<Page> => {
+        // A context has cookies of its own.
+        const tab = await (await browser.newContext()).newPage();
+        await tab.goto(`http://127.0.0.1:${running.port}/`);
+        await tab.fill('[name=user]', user);
+        await tab.press('[name=user]', 'Enter');
+        await tab.getByText(user, { exact: true }).waitFor();
+        return tab;
+      };
+      const [ada, bob, eve] = [await logIn('ada'), await logIn('bob'), await logIn('eve')];
+      await eve.selectOption('select', 'coffee');
+      const say = async (tab: Page, text: string): Promise<void> => {
+        await tab.waitForFunction('socket.readyState === 1');
+        await tab.fill('[name=text]', text);
+        await tab.press('[name=text]', 'Enter');
+      };
+      await say(ada, '<b>hello</b>');
+      for (const tab of [ada, bob]) await tab.getByText('ada: <b>hello</b>').waitFor();
+      // It comes back by itself, and joins its room again.
+      await bob.evaluate('socket.close()');
+      await bob.waitForFunction('socket.readyState > 1');
+      await bob.waitForFunction('socket.readyState === 1');
+      await say(bob, 'back');
+      await ada.getByText('bob: back').waitFor();
+      // What was said in the other room has not arrived there.
+      await say(eve, 'alone');
+      await eve.getByText('eve: alone').waitFor();
+      expect(await eve.locator('li').allTextContents()).toEqual(['eve: alone']);
+    },
+  );
+
+  test(
+    'refuses a stranger with 4401, survives what is no message, and closes with 1012',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      await writeFile(path.join(folder, 'index.html'), 'page');
+      const running = await start('chat.mjs', blockWith('chat.md', 'server.listen(8080'));
+      const http = `http://127.0.0.1:${running.port}`;
+      const url = `ws://127.0.0.1:${running.port}/chat`;
+      const stranger = await connect(url);
+      expect((await stranger.closed).code).toBe(4401);
+      expect((await fetch(`${http}/login`, { method: 'POST' })).status).toBe(400);
+      expect(await fetch(`${http}/readyz`).then(({ status }) => status)).toBe(200);
+      const body = new URLSearchParams({ user: 'ada' });
+      const response = await fetch(`${http}/login`, { method: 'POST', body, redirect: 'manual' });
+      const client = await connect(url, { Cookie: response.headers.get('set-cookie')!.split(';')[0]! });
+      expect(await client.next()).toBe('{"type":"welcome","user":"ada"}');
+      for (const message of [
+        '{',
+        'null',
+        '1',
+        '{"type":"join","room":"__proto__"}',
+        '{"type":"say","room":"tea","text":"not in it"}',
+      ])
+        client.socket.send(message);
+      client.socket.send('{"type":"join","room":"tea"}');
+      client.socket.send('{"type":"say","room":"tea","text":"hello"}');
+      expect(await client.next()).toBe('{"type":"said","room":"tea","user":"ada","text":"hello"}');
+      if (!hasSignals) return;
+      const exited = once(running.process, 'exit');
+      running.process.kill('SIGTERM');
+      expect((await client.closed).code).toBe(1012);
+      expect(await exited).toEqual([0, null]);
+    },
+  );
+});
+
 describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
   test(
     'two tabs see what one of them says, and are back after a restart',

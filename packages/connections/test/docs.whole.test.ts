@@ -32,49 +32,45 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('code', () => {
-  test('every block names a language, and is typechecked unless it is no program', () => {
+  test('every block names a language, and every program is typechecked', () => {
     const known = ['js', 'ts', 'html', 'nginx', 'sh', 'text'];
     expect(blocks.filter(({ language }) => !known.includes(language))).toEqual([]);
     expect(inLanguage('js', 'ts').length).toBeGreaterThan(50);
   });
 
-  test(
-    'every block of JavaScript and TypeScript is right by its types',
-    { timeout: TIMEOUT_MS },
-    async () => {
-      const scripts = inLanguage('html').flatMap(({ where, code }) =>
-        [...code.matchAll(/<script>\n([^]*?)<\/script>/g)].map(([, script = '']) => ({
-          where,
-          language: 'js',
-          code: script,
-        })),
-      );
-      const sources = [...inLanguage('js', 'ts'), ...scripts].map(({ where, language, code }) => [
-        `${where.replaceAll(/[^\w]+/g, '-')}.m${language}`,
-        // A module of its own, so that its names are not those of other blocks.
-        `${code}\nexport {};\n`,
-      ]);
-      const compiler = {
-        name: 'typescript',
-        module: 'nodenext',
-        lib: ['es2023', 'dom', 'dom.iterable'],
-        allowJs: true,
-        checkJs: true,
-        noImplicitAny: false,
-        // In JavaScript, nobody asserts that what is there is not `null`.
-        strictNullChecks: false,
-        exactOptionalPropertyTypes: false,
-        skipLibCheck: true,
-        noEmit: true,
-      };
-      const { complaints } = await compile(
-        compiler,
-        { ...(Object.fromEntries(sources) as Record<string, string>), 'globals.d.ts': GLOBALS },
-        folder,
-      );
-      expect(complaints).toBe('');
-    },
-  );
+  test('every block of JavaScript and TypeScript compiles', { timeout: TIMEOUT_MS }, async () => {
+    const scripts = inLanguage('html').flatMap(({ where, code }) =>
+      [...code.matchAll(/<script>\n([^]*?)<\/script>/g)].map(([, script = '']) => ({
+        where,
+        language: 'js',
+        code: script,
+      })),
+    );
+    const sources = [...inLanguage('js', 'ts'), ...scripts].map(({ where, language, code }) => [
+      `${where.replaceAll(/[^\w]+/g, '-')}.m${language}`,
+      // A module of its own, so that its names are not those of other blocks.
+      `${code}\nexport {};\n`,
+    ]);
+    const compiler = {
+      name: 'typescript',
+      module: 'nodenext',
+      lib: ['es2023', 'dom', 'dom.iterable'],
+      allowJs: true,
+      checkJs: true,
+      noImplicitAny: false,
+      // In JavaScript, nobody asserts that what is there is not `null`.
+      strictNullChecks: false,
+      exactOptionalPropertyTypes: false,
+      skipLibCheck: true,
+      noEmit: true,
+    };
+    const { complaints } = await compile(
+      compiler,
+      { ...(Object.fromEntries(sources) as Record<string, string>), 'globals.d.ts': GLOBALS },
+      folder,
+    );
+    expect(complaints).toBe('');
+  });
 
   const programs = inLanguage('js').filter(({ code }) => code.includes("from 'node:assert/strict'"));
   test.each(programs)('the program of $where runs', async ({ code }) => {
@@ -124,11 +120,11 @@ describe('links', () => {
 });
 
 describe('completeness', () => {
-  test('the README can be read in some minutes', () => {
+  test('the README has fewer than 1,200 words', () => {
     expect(pages[0]!.text.split(/\s+/).length).toBeLessThan(1_200);
   });
 
-  test('the page of the API is made from the docstrings (vitest -u makes it anew)', async () => {
+  test('the page of the API matches the docstrings (vitest -u writes it anew)', async () => {
     const file = path.join(PACKAGE, 'docs', 'api.md');
     const options = await prettier.resolveConfig(file);
     const text = await prettier.format(apiPage(), { ...options, filepath: file });
@@ -143,7 +139,7 @@ describe('completeness', () => {
     expect(missing).toEqual([]);
   });
 
-  test('the pages say of every figure of stats() which kind it is', () => {
+  test('the pages name the kind of every figure of stats()', () => {
     const { text } = page('api.md');
     const section = text.slice(
       text.indexOf('### PoolStats'),

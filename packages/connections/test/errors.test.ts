@@ -29,15 +29,17 @@ test('a thrown object that cannot be described is an error event like any other'
   const pool = new ConnectionsPool();
   const { connection, socket } = connectInMemory();
   await pool.newConnection(connection);
-  const errors: unknown[] = [];
-  pool.on('error', (error) => errors.push(error.message));
+  const errors: Error[] = [];
+  pool.on('error', (error) => errors.push(error));
   connection.on('message', () => {
     // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is the point
     throw hostile;
   });
   expect(() => socket.emit('message', Buffer.from('x'), false)).not.toThrow();
   socket.emit('error', hostile);
-  expect(errors).toEqual(Array(2).fill('Something that is not an Error was thrown: Object'));
+  const message = 'Something that is not an Error was thrown: Object';
+  expect(errors.map((error) => error.message)).toEqual([message, message]);
+  for (const { cause } of errors) expect(cause).toBe(hostile);
   expect(((await errorOf(() => connection.send(anything(hostile)))) as Error).message).toContain(
     'got `Object`',
   );

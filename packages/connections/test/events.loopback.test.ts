@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { ConnectionsPool, type ConnectionEvents } from '../src/index.js';
-import { loopbackMembers, type LoopbackMember } from './support/loopback-members.js';
+import { poolOf } from './support/pool-of.js';
 
 test('a connection emits message with text or bytes', async () => {
-  const { members } = await loopbackMembers(1);
-  const { client, connection } = members[0]!;
+  const { members } = await poolOf(1, { isNumbered: true });
+  const { client, connection } = members[0];
   const seen: ConnectionEvents['message'][] = [];
   const both = new Promise<void>((resolve) => {
     connection.on('message', (...args) => {
@@ -22,8 +22,8 @@ test('a connection emits message with text or bytes', async () => {
 });
 
 test('a connection emits close once, with code and reason', async () => {
-  const { members } = await loopbackMembers(1);
-  const { client, connection, socket } = members[0]!;
+  const { members } = await poolOf(1, { isNumbered: true });
+  const { client, connection, socket } = members[0];
   const closes: unknown[] = [];
   connection.on('close', (code, reason) => closes.push([code, reason]));
   client.socket.close(4001, 'bye');
@@ -34,16 +34,16 @@ test('a connection emits close once, with code and reason', async () => {
 });
 
 test('a connection emits pong', async () => {
-  const { members } = await loopbackMembers(1);
-  const { connection, socket } = members[0]!;
+  const { members } = await poolOf(1, { isNumbered: true });
+  const { connection, socket } = members[0];
   const pong = once(connection, 'pong');
   socket.ping();
   await pong;
 });
 
-test('an error of a socket needs no listener', async () => {
-  const { pool, members } = await loopbackMembers(2);
-  const [first, second] = members as [LoopbackMember, LoopbackMember];
+test('a socket error without a listener throws nothing', async () => {
+  const { pool, members } = await poolOf(2, { isNumbered: true });
+  const [first, second] = members;
   first.socket.emit('error', new Error('ECONNRESET'));
   expect(pool.stats().errors).toBe(1);
 
@@ -54,14 +54,14 @@ test('an error of a socket needs no listener', async () => {
   expect(told.message).toContain('not even an Error');
 });
 
-test('a pool emits who joins and who leaves, with code and reason', async () => {
+test('a pool emits connection and disconnection, with code and reason', async () => {
   const pool = new ConnectionsPool();
   const told: unknown[] = [];
   pool.on('connection', ({ id }) => told.push(['connection', id]));
   pool.on('disconnection', ({ id }, code, reason) => told.push(['disconnection', id, code, reason]));
   pool.on('emptyNamespace', (namespace) => told.push(['emptyNamespace', namespace]));
-  const { members } = await loopbackMembers(3, pool);
-  const [first, second, third] = members as [LoopbackMember, LoopbackMember, LoopbackMember];
+  const { members } = await poolOf(3, { pool, isNumbered: true });
+  const [first, second, third] = members;
 
   first.client.socket.close(4001, 'bye');
   await once(first.connection, 'close');
@@ -80,9 +80,9 @@ test('a pool emits who joins and who leaves, with code and reason', async () => 
   ]);
 });
 
-test('a connection cannot be found any more when its disconnection is emitted', async () => {
-  const { pool, members } = await loopbackMembers(1);
-  const { client, connection } = members[0]!;
+test('the pool no longer finds a connection when its disconnection event is emitted', async () => {
+  const { pool, members } = await poolOf(1, { isNumbered: true });
+  const { client, connection } = members[0];
   const found: unknown[] = [];
   const look = (): void => void found.push(pool.getConnection('default', '1'), pool.hasNamespace('default'));
   pool.on('disconnection', look);
@@ -93,7 +93,7 @@ test('a connection cannot be found any more when its disconnection is emitted', 
 });
 
 test('a pool emits drain with the report', async () => {
-  const { pool } = await loopbackMembers(2);
+  const { pool } = await poolOf(2, { isNumbered: true });
   const told = once(pool, 'drain');
   const report = await pool.drainConnections(10);
   expect(await told).toEqual([report]);

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
-import { ConnectionsPool } from '../src/index.js';
-import { loopbackMembers, type LoopbackMember } from './support/loopback-members.js';
+import type { ConnectionsPool } from '../src/index.js';
+import type { Member } from './support/engine.js';
+import { poolOf } from './support/pool-of.js';
 
 describe('onEmptyNamespace', () => {
   test('onEmptyNamespace is called once, for the last connection that is removed', async () => {
-    const { pool, members } = await loopbackMembers(3);
+    const { pool, members } = await poolOf(3, { isNumbered: true });
     const onEmpty = vi.fn();
     for (const { connection } of members) {
       expect(onEmpty).not.toHaveBeenCalled();
@@ -16,9 +17,9 @@ describe('onEmptyNamespace', () => {
   });
 
   test('onEmptyNamespace is called once when the last connection is removed twice at the same time', async () => {
-    const { pool, members } = await loopbackMembers(1);
+    const { pool, members } = await poolOf(1, { isNumbered: true });
     const onEmpty = vi.fn(() => nextTurn());
-    const { connection } = members[0]!;
+    const { connection } = members[0];
     await Promise.all([
       pool.removeConnection(connection, onEmpty),
       pool.removeConnection(connection, onEmpty),
@@ -29,7 +30,7 @@ describe('onEmptyNamespace', () => {
   /** The familiar idioms: the pool removes a closed connection by itself, but still calls the callback. */
   const idioms: readonly [
     title: string,
-    listen: (member: LoopbackMember, remove: () => Promise<void>) => Promise<unknown>,
+    listen: (member: Member, remove: () => Promise<void>) => Promise<unknown>,
   ][] = [
     [
       'ws.on("close")',
@@ -54,27 +55,24 @@ describe('onEmptyNamespace', () => {
         }),
     ],
   ];
-  const endings: readonly [
-    title: string,
-    end: (pool: ConnectionsPool, members: LoopbackMember[]) => unknown,
-  ][] = [
+  const endings: readonly [title: string, end: (pool: ConnectionsPool, members: Member[]) => unknown][] = [
     ['the clients close', (_pool, members) => members.forEach(({ client }) => client.socket.close())],
     ['the clients vanish', (_pool, members) => members.forEach(({ client }) => client.socket.terminate())],
-    ['closeAll', (pool) => pool.closeAll('default')],
+    ['closeAll closes them', (pool) => pool.closeAll('default')],
     [
       'the server terminates them',
       (_pool, members) => members.forEach(({ connection }) => connection.terminate()),
     ],
-    ['a drain', (pool) => pool.drainConnections(10)],
+    ['a drain closes them', (pool) => pool.drainConnections(10)],
   ];
   const matrix = idioms.flatMap(([idiom, listen]) =>
     endings.map(([ending, end]) => [idiom, ending, listen, end] as const),
   );
 
   test.each(matrix)(
-    'onEmptyNamespace is called once from %s, ended by %s',
+    'onEmptyNamespace is called once from %s when %s',
     async (_idiom, _ending, listen, end) => {
-      const { pool, members } = await loopbackMembers(3);
+      const { pool, members } = await poolOf(3, { isNumbered: true });
       const onEmpty = vi.fn();
       const removed = members.map((member) =>
         listen(member, () => pool.removeConnection(member.connection, onEmpty)),
@@ -91,11 +89,11 @@ describe('onEmptyNamespace', () => {
 
   test('onEmptyNamespace is awaited, and a connection that joins meanwhile stays', async () => {
     // The namespace used to be deleted when the callback was done: a connection that had joined during it was lost.
-    const { pool, members, loopback } = await loopbackMembers(1);
+    const { pool, members, loopback } = await poolOf(1, { isNumbered: true });
     const late = await loopback.connect('late');
     let release: () => void = () => undefined;
     const onEmpty = vi.fn(() => new Promise<void>((resolve) => (release = resolve)));
-    const removed = pool.removeConnection(members[0]!.connection, onEmpty);
+    const removed = pool.removeConnection(members[0].connection, onEmpty);
     expect(onEmpty).toHaveBeenCalledTimes(1);
     await pool.newConnection(late.connection);
     release();
@@ -108,8 +106,8 @@ describe('onEmptyNamespace', () => {
 
 describe('onEmptyNamespace when the namespace is not empty', () => {
   test('onEmptyNamespace is not called for a late removal after somebody has joined', async () => {
-    const { pool, members, join } = await loopbackMembers(1);
-    const { client, connection } = members[0]!;
+    const { pool, members, join } = await poolOf(1, { isNumbered: true });
+    const { client, connection } = members[0];
     const onEmpty = vi.fn();
     client.socket.close();
     await once(connection, 'close');
@@ -120,8 +118,8 @@ describe('onEmptyNamespace when the namespace is not empty', () => {
   });
 
   test('onEmptyNamespace is not called for a connection that was replaced', async () => {
-    const { pool, members, join } = await loopbackMembers(1, new ConnectionsPool({ onDuplicate: 'replace' }));
-    const { client, connection, socket } = members[0]!;
+    const { pool, members, join } = await poolOf(1, { pool: { onDuplicate: 'replace' }, isNumbered: true });
+    const { client, connection, socket } = members[0];
     const onEmpty = vi.fn();
     const removed = new Promise<void>((resolve) => {
       socket.on('close', () => void pool.removeConnection(connection, onEmpty).then(resolve));

@@ -2,9 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { expectConsistent } from './support/consistent.js';
-import { MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { failOnUncaught } from './support/no-uncaught.js';
 import { Random } from './support/random.js';
+import { assertSame, record, RegistryModel } from './support/registry-model.js';
+import { runs } from './support/runs.js';
+import { watchUnhandled } from './support/unhandled.js';
 
 failOnUncaught();
 
@@ -45,5 +48,163 @@ test.each([1, 2, 3, 4, 5])(
     expect(pool.stats().messagesSent).toBe(sent);
     expect(expected.emptied).toBe(expected.made);
     await expectConsistent(pool, 0);
+  },
+);
+
+const SEEDS = runs({ quick: 3, ci: 60 }, 'PROPERTY_SEEDS');
+const STEPS = 400;
+const [NAMESPACES, IDS] = [
+  ['one', 'two', '__proto__'],
+  ['1', '2', 'constructor'],
+] as const;
+
+interface Member {
+  readonly connection: Connection;
+  readonly socket: MemorySocket;
+  /** What it must have been sent. */
+  readonly messages: string[];
+}
+
+/** One pool, one model, and the same operations on both. */
+class Run {
+  readonly random: Random;
+  readonly model: RegistryModel;
+  readonly pool: ConnectionsPool;
+  readonly told: string[];
+  readonly members: Member[] = [];
+  /** They must all settle, whenever that is. */
+  readonly promises: Promise<unknown>[] = [];
+  sent = 0;
+
+  constructor(seed: number) {
+    this.random = new Random(seed);
+    const onDuplicate = this.random.pick(['reject', 'replace'] as const);
+    this.model = new RegistryModel(onDuplicate);
+    this.pool = new ConnectionsPool({ onDuplicate });
+    this.told = record(this.pool);
+  }
+
+  readonly operations: Record<string, (member: Member) => void> = {
+    join: () => {
+      const { random } = this;
+      // Half of the peers answer a close frame at once. The others stay, closing, until they end.
+      const socket = new MemorySocket(random.chance(0.5));
+      const { connection } = connectInMemory(random.pick(IDS), random.pick(NAMESPACES), socket);
+      // Before the library hears of it, so that the model is never late.
+      socket.prependListener('close', (code: number) => this.model.close(connection, code));
+      this.members.push({ connection, socket, messages: [] });
+      this.#join(connection);
+    },
+    joinAgain: ({ connection }) => this.#join(connection),
+    remove: ({ connection }) => {
+      let calls = 0;
+      const isCalled = this.model.remove(connection);
+      const removed = this.pool.removeConnection(connection, () => calls++);
+      this.promises.push(removed.then(() => expect(calls).toBe(isCalled ? 1 : 0)));
+    },
+    close: ({ connection }) => {
+      this.model.closing.add(connection);
+      this.promises.push(connection.close(4000));
+    },
+    closeAll: () => {
+      const namespace = this.random.pick(NAMESPACES);
+      for (const member of this.model.recipients(namespace)) this.model.closing.add(member);
+      this.promises.push(this.pool.closeAll(namespace));
+    },
+    terminate: ({ connection }) => connection.terminate(),
+    /** The peer answers, or closes of its own accord. */
+    end: ({ socket }) => socket.end(1001),
+    broadcast: () => {
+      const namespace = this.random.pick(NAMESPACES);
+      const exceptions = this.random.chance(0.5) ? [this.random.pick(IDS)] : [];
+      const recipients = this.model
+        .recipients(namespace)
+        .filter(({ id }) => !exceptions.includes(id as (typeof IDS)[number]));
+      const message = String(this.sent++);
+      for (const { connection, messages } of this.members) {
+        if (recipients.includes(connection)) messages.push(message);
+      }
+      const result = this.pool.broadcastMessage(namespace, message, exceptions);
+      this.promises.push(
+        result.then((counts) => {
+          expect(counts.recipients).toBe(recipients.length);
+          expect(counts.sent + counts.dropped + counts.failed).toBe(counts.recipients);
+        }),
+      );
+    },
+    send: () => {
+      this.promises.push(this.pool.send(this.random.pick(NAMESPACES), this.random.pick(IDS), 'private'));
+    },
+    flush: () => this.pool.flush(),
+    read: () => {
+      const [namespace, id] = [this.random.pick(NAMESPACES), this.random.pick(IDS)];
+      this.pool.namespace(namespace);
+      this.pool.hasNamespace(`${namespace}${id}`);
+      this.pool.getConnection(`${namespace}${id}`, id);
+    },
+  };
+
+  #join(connection: Connection): void {
+    this.model.join(connection);
+    this.promises.push(this.pool.newConnection(connection));
+  }
+
+  step(): void {
+    const name = this.random.chance(0.3) ? 'join' : this.random.pick(Object.keys(this.operations));
+    const operation = this.members.length === 0 ? 'join' : name;
+    this.operations[operation]!(this.random.pick(this.members));
+    assertSame(this.pool, this.told, this.model);
+  }
+
+  /** A broadcast whose connection ended before the turn did may be missing; nothing else may come or be out of order. */
+  expectMessages(): void {
+    for (const { socket, messages } of this.members) {
+      const broadcasts = socket.sent.filter((message) => message !== 'private');
+      expect(messages.filter((message) => broadcasts.includes(message))).toEqual(broadcasts);
+    }
+  }
+}
+
+test.each(Array.from({ length: SEEDS }, (_, seed) => seed))(
+  'a pool holds and tells what a model of it says, whatever is called and awaited when (seed %i)',
+  async (seed) => {
+    const unhandled = watchUnhandled();
+    const run = new Run(seed);
+    for (let step = 0; step < STEPS; step++) {
+      const pause = run.random.below(10);
+      if (pause === 0) await nextTurn();
+      else if (pause === 1) await Promise.resolve();
+      else run.step();
+    }
+    for (const { socket } of run.members) socket.end(1001);
+    await Promise.all(run.promises);
+    run.expectMessages();
+    expect(run.pool.stats()).toMatchObject({ connections: 0, namespaces: 0, closing: 0, errors: 0 });
+    expect(await unhandled.settle()).toEqual([]);
+  },
+);
+
+test.each(Array.from({ length: runs({ quick: 2, ci: 20 }) }, (_, seed) => 1_000 + seed))(
+  'exactly the members that are not closing get a broadcast (seed %i)',
+  async (seed) => {
+    const run = new Run(seed);
+    for (let step = 0; step < 120; step++) {
+      run.step();
+      await nextTurn();
+      const namespace = run.random.pick(NAMESPACES);
+      const live = run.model.recipients(namespace);
+      const message = `all ${step}`;
+      const result = await run.pool.broadcastMessage(namespace, message);
+      expect(result).toEqual({
+        recipients: live.length,
+        sent: live.length,
+        dropped: 0,
+        failed: 0,
+        conflated: 0,
+      });
+      const hasIt = ({ socket }: Member): boolean => socket.sent.at(-1) === message;
+      expect(run.members.every((one) => hasIt(one) === live.includes(one.connection))).toBe(true);
+    }
+    for (const { socket } of run.members) socket.end(1001);
   },
 );

@@ -27,7 +27,7 @@ test('the id of a connection that has left is free', async () => {
   expect(pool.getConnection('default', '1')).toBe(next.connection);
 });
 
-test('a connection is replaced without an instant in which its id or namespace is missing', async () => {
+test('a replacement leaves no instant in which the id or the namespace is missing', async () => {
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool({ onDuplicate: 'replace' });
   const [old, next] = [await loopback.connect('1'), await loopback.connect('1')];
@@ -78,7 +78,7 @@ test('a terminated connection that has not closed yet is neither a recipient nor
   await gone.client.closed;
 });
 
-test('a duplicate id does not silently take the place of a live connection', async () => {
+test('a duplicate id does not replace a live connection by default', async () => {
   // In the original the second connection overwrote the first in the map. The first went on, open and unreachable.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();

@@ -38,7 +38,7 @@ test('the maps that a pool hands out are live', async () => {
   expect([...connections.keys()]).toEqual(['a']);
 });
 
-test('reading and sending create no namespace', async () => {
+test('reading from a namespace or sending to it does not create it', async () => {
   // In the original `namespace(name)` created what it did not find. If the name came from a URL, a client that asked for
   // random ones filled the memory of the process.
   const pool = new ConnectionsPool();

@@ -4,6 +4,7 @@ import * as ws from 'ws';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { noteClosing } from './support/closing-time.js';
 import { Client, Loopback } from './support/loopback.js';
+import { poolOf } from './support/pool-of.js';
 
 /*
  * Each example of the original library's README, word for word except the import line. The promises float there, so they
@@ -32,19 +33,6 @@ function spyOnConsole() {
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   return log;
-}
-
-/** A pool with so many members of the namespace "default". */
-async function poolOf(count: number) {
-  const loopback = await Loopback.start();
-  const pool = new ConnectionsPool();
-  const pairs = [];
-  for (let n = 1; n <= count; n++) {
-    const pair = await loopback.connect(`${n}`);
-    await pool.newConnection(pair.connection);
-    pairs.push(pair);
-  }
-  return { pool, pairs };
 }
 
 test('the example "Connections" sends to the server and prints what comes back', async () => {
@@ -106,23 +94,23 @@ test('the example "Connections Pool" reaches the connection by its namespace and
 
 describe('"Removing connections"', () => {
   test('the example "Removing connections" takes the connection out of the pool and leaves it open', async () => {
-    const { pool, pairs } = await poolOf(2);
-    const { connection, client } = pairs[0]!;
+    const { pool, members: pairs } = await poolOf(2, { isNumbered: true });
+    const { connection, client } = pairs[0];
 
     pool.removeConnection(connection);
 
     expect(pool.getConnection('default', '1')).toBeUndefined();
-    expect(pool.getConnection('default', '2')).toBe(pairs[1]!.connection);
+    expect(pool.getConnection('default', '2')).toBe(pairs[1].connection);
     await pool.broadcastMessage('default', 'for the other one');
     connection.send('for the removed one');
     expect(await client.exactly(1)).toEqual(['for the removed one']);
-    expect(await pairs[1]!.client.exactly(1)).toEqual(['for the other one']);
+    expect(await pairs[1].client.exactly(1)).toEqual(['for the other one']);
   });
 
   test('the example "Removing connections" calls the callback for the last connection of the namespace alone', async () => {
-    const { pool, pairs } = await poolOf(2);
+    const { pool, members: pairs } = await poolOf(2, { isNumbered: true });
     const log = spyOnConsole();
-    let { connection } = pairs[0]!;
+    let { connection } = pairs[0];
     const remove = (): void => {
       pool.removeConnection(connection, () => {
         console.log('No more connections in the namespace.');
@@ -131,7 +119,7 @@ describe('"Removing connections"', () => {
 
     remove();
     expect(log).not.toHaveBeenCalled();
-    connection = pairs[1]!.connection;
+    connection = pairs[1].connection;
     remove();
     expect(log.mock.calls).toEqual([['No more connections in the namespace.']]);
     expect(pool.hasNamespace('default')).toBe(false);
@@ -139,7 +127,7 @@ describe('"Removing connections"', () => {
 });
 
 test('the example "Close all connections" closes those of the namespace with code and reason', async () => {
-  const { pool, pairs } = await poolOf(3);
+  const { pool, members: pairs } = await poolOf(3, { isNumbered: true });
   const loopback = await Loopback.start();
   const elsewhere = await loopback.connect('1', 'elsewhere');
   await pool.newConnection(elsewhere.connection);
@@ -156,7 +144,7 @@ test('the example "Close all connections" closes those of the namespace with cod
 });
 
 test('the example "Draining the pool" closes ten connections a second', async () => {
-  const { pool, pairs } = await poolOf(12);
+  const { pool, members: pairs } = await poolOf(12, { isNumbered: true });
   const closingTimes = pairs.map(({ socket }) => noteClosing(socket));
   const drained = new Promise((resolve) => pool.once('drain', resolve));
 

@@ -90,7 +90,7 @@ describe('what is in it', () => {
     expect([...files].sort()).toEqual(expected.sort());
   });
 
-  test('the package depends on nothing, and nothing else is installed', async () => {
+  test('the package has no dependencies, and installing it installs nothing else', async () => {
     const text = await readFile(installed('package.json'), 'utf8');
     const packed = JSON.parse(text) as Record<string, unknown>;
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
@@ -119,7 +119,7 @@ describe('what is in it', () => {
     }
   });
 
-  test('a stack trace of the package ends in TypeScript', async () => {
+  test('a stack trace of the package points to TypeScript sources', async () => {
     const code = `import('@soketi/connections').then(({ ConnectionsPool }) => new ConnectionsPool(null))
       .catch(({ stack }) => console.log(stack))`;
     const stack = await runNode('--enable-source-maps', '--eval', code);
@@ -254,19 +254,30 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
   },
   './testing': {
     program: `
-      import { ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
-      import { memoryBus, type MemoryBus, type MemoryBusOptions } from '@soketi/connections/testing';
+      import { Connection, ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
+      import {
+        memoryBus,
+        socketPair,
+        type MemoryBus,
+        type MemoryBusOptions,
+        type PairedSocket,
+        type SocketPair,
+      } from '@soketi/connections/testing';
 
       const options: MemoryBusOptions = { echo: true, copies: () => 1 };
       const bus: MemoryBus = memoryBus(options);
       const adapter: ClusterAdapter = bus.adapter();
       const pools = [adapter, bus.adapter()].map((one) => new ConnectionsPool({ adapter: one }));
+      const pair: SocketPair = socketPair();
+      const client: PairedSocket = pair.client;
+      client.onmessage = ({ data }) => console.log(data);
+      void new Connection('ada', 'lobby', pair.server).send('hello');
       pools[0]!.once('node', (_node, change) => {
         console.log(change, pools[0]!.cluster.nodes.size);
         for (const { cluster } of pools) void cluster.leave();
       });
     `,
-    printed: 'joined 2\n',
+    printed: 'hello\njoined 2\n',
   },
 };
 

@@ -1,16 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { watch } from './support/settled.js';
 
-/** Whether the promise has settled by now, without waiting for it. */
-function watch(promise: Promise<unknown>): { isSettled: boolean } {
-  const state = { isSettled: false };
-  const settle = (): void => void (state.isSettled = true);
-  promise.then(settle, settle);
-  return state;
-}
-
-test('pool.send resolves with the outcome of the send, when the handler has answered', async () => {
+test('pool.send resolves with the outcome of the send when the handler has answered', async () => {
   // The original returned before the handler had run, and told nothing of its outcome.
   const pool = new ConnectionsPool();
   const pending: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
@@ -114,4 +107,14 @@ test('sendThenClose and its variants of a pool resolve false when nobody has the
   expect(await pool.sendThenClose('default', 'nobody', 'x')).toBe(false);
   expect(await pool.sendJsonThenClose('default', 'nobody', {})).toBe(false);
   expect(await pool.sendErrorThenClose('default', 'nobody', 'x')).toBe(false);
+});
+
+test('broadcastError with a code closes its recipients without a reason, but none of the exceptions', async () => {
+  const pool = new ConnectionsPool();
+  const [one, spared] = [connectInMemory('1'), connectInMemory('2')];
+  for (const { connection } of [one, spared]) await pool.newConnection(connection);
+  expect(await pool.broadcastError('default', 'fatal', 4000, undefined, ['2'])).toMatchObject({ sent: 1 });
+  expect([one, spared].map(({ socket }) => socket.sent)).toEqual([['fatal'], []]);
+  expect([one, spared].map(({ socket }) => socket.closes)).toEqual([[{ code: 4000, reason: '' }], []]);
+  expect(spared.connection.closed).toBe(false);
 });

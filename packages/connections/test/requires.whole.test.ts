@@ -61,12 +61,16 @@ async function runSuites(
 
 const REASON = 'needs no-such-program, not on the PATH';
 
-test('a suite whose programs are missing is skipped, and says why', { timeout: TIMEOUT_MS }, async () => {
-  expect(await runSuites('')).toEqual({
-    isPassed: true,
-    tests: { 'with Node runs': 'passed', [`with more (${REASON}) runs`]: 'skipped' },
-  });
-});
+test(
+  'a suite whose programs are missing is skipped, and its title says why',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    expect(await runSuites('')).toEqual({
+      isPassed: true,
+      tests: { 'with Node runs': 'passed', [`with more (${REASON}) runs`]: 'skipped' },
+    });
+  },
+);
 
 test(
   'a suite whose programs are missing fails if everything is required',

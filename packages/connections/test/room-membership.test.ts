@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsError, ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
-import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
 import { watchUnhandled } from './support/unhandled.js';
 
 const EVENTS = [
@@ -31,7 +31,7 @@ function recorded(options?: ConnectionsPoolOptions): {
 const roomsOf = (pool: ConnectionsPool): Record<string, string[]> =>
   Object.fromEntries([...pool.rooms('default')].map(([room, members]) => [room, [...members.keys()]]));
 
-test('a connection joins and leaves rooms at once, and each is told once', () => {
+test('a connection joins and leaves rooms at once, and each change is emitted once', () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   void pool.newConnection(connection);
@@ -46,7 +46,7 @@ test('a connection joins and leaves rooms at once, and each is told once', () =>
   expect([pool.stats().rooms, roomsOf(pool)]).toEqual([1, { blue: ['a'] }]);
 });
 
-test('rooms that are joined before the pool are in force before it tells of the connection', () => {
+test('rooms that were joined before the pool are in force when the pool emits the connection', () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   connection.join(['red', 'blue']);
@@ -55,7 +55,7 @@ test('rooms that are joined before the pool are in force before it tells of the 
   expect(told).toEqual(['{"red":["a"],"blue":["a"]}', 'connection a', 'join a red', 'join a blue']);
 });
 
-test('rooms are still filled in disconnection and close listeners, and leaving is told in order', () => {
+test('rooms are still filled in disconnection and close listeners, and leaves are emitted in order', () => {
   const { pool, told } = recorded();
   const { connection, socket } = connectInMemory('a');
   const { connection: other } = connectInMemory('b');
@@ -85,7 +85,7 @@ test('rooms are still filled in disconnection and close listeners, and leaving i
   expect([connection.rooms.size, other.rooms.size, pool.stats().rooms]).toEqual([0, 0, 0]);
 });
 
-test('a connection that is closing or closed joins nothing, and leaks nothing', async () => {
+test('a connection that is closing or closed joins no room, and leaks nothing', async () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   await pool.newConnection(connection);
@@ -122,7 +122,7 @@ test('a pool does not take a connection that has joined too many rooms, and the 
   expect([told, connection.closed, socket.closes]).toEqual([[], false, []]);
 });
 
-test('one hundred rooms are allowed by default', () => {
+test('a connection may be in one hundred rooms by default', () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
   void pool.newConnection(connection);
@@ -131,7 +131,7 @@ test('one hundred rooms are allowed by default', () => {
   expect(() => connection.join('one more')).toThrow('at most 100 rooms');
 });
 
-test.each([undefined, null, 5, {}, ['red', 5]])('%j is no room to join or leave', (rooms) => {
+test.each([undefined, null, 5, {}, ['red', 5]])('%j is refused as a room to join or leave', (rooms) => {
   const { connection } = connectInMemory('a');
   expect(() => connection.join(rooms as never)).toThrow(TypeError);
   expect(() => connection.leave(rooms as never)).toThrow(TypeError);
@@ -152,7 +152,7 @@ test.each(['__proto__', 'constructor', '', ' ', '\u0000', 'x'.repeat(10_000)])(
   },
 );
 
-test('rooms of other namespaces are other rooms', async () => {
+test('rooms of different namespaces are different rooms', async () => {
   const { pool } = recorded();
   const [one, two] = [connectInMemory('a', 'one'), connectInMemory('a', 'two')];
   for (const { connection } of [one, two]) {
@@ -163,7 +163,7 @@ test('rooms of other namespaces are other rooms', async () => {
   expect([one.socket.sent, two.socket.sent]).toEqual([['x'], []]);
 });
 
-test('a room that nobody is in is an empty map, and asking for it makes nothing', () => {
+test('room() returns an empty map for a room without members, and does not create the room', () => {
   const { pool } = recorded();
   expect([
     pool.room('nowhere', 'red').size,
@@ -231,7 +231,7 @@ test('a connection that joins another pool, or the same one, as it leaves comes 
   }
 });
 
-test('a room that is joined while the leaving of the pool is told stays joined', async () => {
+test('a room that is joined while the disconnection is emitted stays joined', async () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
   await pool.newConnection(connection);
@@ -241,7 +241,7 @@ test('a room that is joined while the leaving of the pool is told stays joined',
   expect([...connection.rooms]).toEqual(['blue']);
 });
 
-test('a connection that is released cannot come back, not even while its leaving is told', async () => {
+test('a connection that is released cannot join again, not even while its disconnection is emitted', async () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   await pool.newConnection(connection);
@@ -252,7 +252,7 @@ test('a connection that is released cannot come back, not even while its leaving
   expect(told).toContain('refused a');
 });
 
-test('a replaced connection whose last message closes it leaves its rooms for everybody to hear', async () => {
+test('a replaced connection whose last message closes it emits that it leaves its rooms', async () => {
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const socket = new MemorySocket();
   const old = new Connection('a', 'default', socket);
@@ -290,7 +290,7 @@ test('a connection that is refused or released is in no room', async () => {
   ]);
 });
 
-test('a room that a listener has joined and left again is told of once as empty', () => {
+test('a room that a listener joins and leaves again is emitted as empty once', () => {
   const { pool, told } = recorded();
   const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
   for (const each of [a, b]) void pool.newConnection(each);
@@ -305,7 +305,7 @@ test('a room that a listener has joined and left again is told of once as empty'
   expect(told.filter((line) => line.startsWith('emptyRoom'))).toEqual(['emptyRoom default red']);
 });
 
-test('a room that a listener fills again is not told of as empty', () => {
+test('a room that a listener fills again is not emitted as empty', () => {
   const { pool, told } = recorded();
   const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
   for (const each of [a, b]) void pool.newConnection(each);
@@ -316,7 +316,7 @@ test('a room that a listener fills again is not told of as empty', () => {
   expect(roomsOf(pool)).toEqual({ red: ['b'] });
 });
 
-test('a room that is left before its turn to be told is not told of at all', () => {
+test('a room that is left before its join is emitted is not emitted at all', () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   pool.on('join', (_, room) => {
@@ -324,10 +324,130 @@ test('a room that is left before its turn to be told is not told of at all', () 
   });
   void pool.newConnection(connection);
   connection.join(['red', 'blue']);
-  expect(told).toEqual(['connection a', 'join a red', 'emptyRoom default blue']);
+  expect(told).toEqual(['connection a', 'join a red']);
+  expect(roomsOf(pool)).toEqual({ red: ['a'] });
 });
 
-test('joins and leaves from within listeners of join and leave do what they say', () => {
+test('a room that nobody has heard of does not end for anybody', () => {
+  // It was told of as empty, although no `join` had ever told that it began.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [left, closed] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  left.join(['red', 'blue']);
+  closed.join('red');
+  pool.once('connection', (connection) => connection.leave('red'));
+  void pool.newConnection(left);
+  pool.once('connection', (connection) => connection.terminate());
+  void pool.newConnection(closed);
+  expect(told).toEqual(['connection a', 'join a blue', 'connection b', 'disconnection b']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'] });
+});
+
+test('a room that somebody has heard of ends for everybody, also if its last member was not told of', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  a.join('red');
+  b.join('red');
+  void pool.newConnection(a);
+  pool.once('connection', () => {
+    a.leave('red');
+    b.leave('red');
+  });
+  void pool.newConnection(b);
+  expect(told).toEqual([
+    'connection a',
+    'join a red',
+    'connection b',
+    'leave a red',
+    'emptyRoom default red',
+  ]);
+});
+
+test('a room that is filled again before its end is told still ends, whoever leaves it last', () => {
+  const { pool, told } = recorded();
+  const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
+  void pool.newConnection(a);
+  a.join('red');
+  b.join('red');
+  told.length = 0;
+  pool.once('leave', () => void pool.newConnection(b));
+  pool.prependOnceListener('connection', () => b.leave('red'));
+  a.leave('red');
+  // The end is told while the listeners of `leave` and `connection` are still being called.
+  expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
+});
+
+test('all listeners hear of a connection before anybody hears of its rooms', () => {
+  // A room that a listener had a newcomer join was told of before the newcomer itself.
+  const { pool, told } = recorded({ onDuplicate: 'replace' });
+  const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
+  void pool.newConnection(old);
+  told.length = 0;
+  newer.join('red');
+  pool.prependOnceListener('disconnection', () => newer.join('blue'));
+  pool.prependOnceListener('connection', () => {
+    newer.join('green');
+    newer.leave('red');
+  });
+  void pool.newConnection(newer);
+  expect(told).toEqual(['disconnection a', 'connection a', 'join a blue', 'join a green']);
+  expect(roomsOf(pool)).toEqual({ blue: ['a'], green: ['a'] });
+  newer.join('red');
+  expect(told.at(-1)).toBe('join a red');
+});
+
+test('a newcomer that a listener removes and adds again is told of in the order of its lives', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  connection.join('red');
+  pool.once('connection', () => {
+    void pool.removeConnection(connection);
+    connection.join('blue');
+    void pool.newConnection(connection);
+  });
+  void pool.newConnection(connection);
+  expect(told).toEqual([
+    'connection a',
+    'disconnection a',
+    'emptyNamespace default',
+    'connection a',
+    'join a blue',
+  ]);
+  connection.join('green');
+  expect(told.at(-1)).toBe('join a green');
+});
+
+test('join answers false if a listener has had the connection leave one of the rooms', () => {
+  const { pool } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  pool.once('join', () => connection.leave('blue'));
+  expect(connection.join(['red', 'blue'])).toBe(false);
+  expect([...connection.rooms]).toEqual(['red']);
+});
+
+test('a connection that is in no pool joins and leaves rooms, and leaves what it is not in', () => {
+  const { connection } = connectInMemory('a');
+  connection.leave('red');
+  connection.join(['red', 'blue']);
+  connection.leave(['red', 'green']);
+  expect([...connection.rooms]).toEqual(['blue']);
+});
+
+test('calls that change nothing do not disturb the order in which rooms are told of', () => {
+  const { pool, told } = recorded();
+  const { connection } = connectInMemory('a');
+  void pool.newConnection(connection);
+  connection.join(['red', 'blue', 'green']);
+  told.length = 0;
+  pool.prependOnceListener('leave', () => {
+    connection.join('green');
+    connection.leave('unknown');
+  });
+  connection.leave(['red', 'blue']);
+  expect(told).toEqual(['leave a red', 'leave a blue', 'emptyRoom default red', 'emptyRoom default blue']);
+});
+
+test('listeners of join and leave may join and leave rooms', () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
   pool.on('join', (_, room) => room === 'red' && connection.join('green'));
@@ -339,7 +459,7 @@ test('joins and leaves from within listeners of join and leave do what they say'
   expect([connection.rooms.size, roomsOf(pool)]).toEqual([0, {}]);
 });
 
-test('a listener of join that closes the connection ends with everybody out of every room', async () => {
+test('a listener of join that closes the connection leaves nobody in any room', async () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
   pool.on('join', () => void connection.close());
@@ -348,7 +468,7 @@ test('a listener of join that closes the connection ends with everybody out of e
   await vi.waitFor(() => expect(pool.stats()).toMatchObject({ connections: 0, rooms: 0, namespaces: 0 }));
 });
 
-test('listeners of room events that throw stop nothing', async () => {
+test('a listener of a room event that throws does not stop the others', async () => {
   const unhandled = watchUnhandled();
   const { pool } = recorded();
   const errors: string[] = [];
@@ -386,7 +506,7 @@ test('a subclass may override join and leave', () => {
 
 test('user code that joins and leaves while its connection is being replaced corrupts no room', async () => {
   const { pool } = recorded({ onDuplicate: 'replace' });
-  const old: Connection = new Connection('a', 'default', new MemorySocket(), {
+  const old: Connection = new Connection('a', 'default', endingWithTest(new MemorySocket()), {
     send: () => {
       old.join('late');
       old.leave('red');

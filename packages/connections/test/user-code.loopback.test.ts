@@ -4,7 +4,8 @@ import { WebSocket } from 'ws';
 import { ConnectionsPool, type Connection } from '../src/index.js';
 import { expectConsistent } from './support/consistent.js';
 import { failures } from './support/failing-listeners.js';
-import { loopbackMembers, type LoopbackMember } from './support/loopback-members.js';
+import type { Member } from './support/engine.js';
+import { poolOf } from './support/pool-of.js';
 import { Loopback, type Client } from './support/loopback.js';
 import { failOnUncaught } from './support/no-uncaught.js';
 import { watchUnhandled } from './support/unhandled.js';
@@ -120,7 +121,7 @@ const reentries: Record<string, Reentry> = {
 describe.each(Object.entries(reentries))('calling %s from a listener', (_name, { act, stay, received }) => {
   interface Cause {
     readonly firstStays: boolean;
-    readonly cause: (pool: ConnectionsPool, first: LoopbackMember, listener: () => void) => void;
+    readonly cause: (pool: ConnectionsPool, first: Member, listener: () => void) => void;
   }
   const events: Record<string, Cause> = {
     message: {
@@ -149,8 +150,8 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
   test.each(Object.entries(events))(
     'a listener of %s may call the pool',
     async (_event, { firstStays, cause }) => {
-      const { loopback, pool, members, join } = await loopbackMembers(3);
-      const [first, , third] = members as [LoopbackMember, LoopbackMember, LoopbackMember];
+      const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
+      const [first, , third] = members;
       const bystander = await join('1', 'elsewhere');
       const spare = await loopback.connect('spare');
       await new Promise<void>((resolve, reject) => {
@@ -168,8 +169,8 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
   );
 
   test('onEmptyNamespace may call the pool', async () => {
-    const { loopback, pool, members, join } = await loopbackMembers(3);
-    const third = members[2]!;
+    const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
+    const third = members[2];
     const last = await join('1', 'emptied');
     const spare = await loopback.connect('spare');
     await pool.removeConnection(last.connection, () => act(pool, spare.connection));
@@ -183,8 +184,8 @@ test.each(failures)(
   'a close listener that %s is an error event of its connection, and the connection leaves the pool',
   async (_title, fail) => {
     const { reasons, settle } = watchUnhandled();
-    const { pool, members } = await loopbackMembers(2);
-    const { connection } = members[0]!;
+    const { pool, members } = await poolOf(2, { isNumbered: true });
+    const { connection } = members[0];
     const told = vi.fn();
     connection.on('close', fail);
     connection.on('error', told);

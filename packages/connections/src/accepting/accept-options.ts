@@ -81,7 +81,8 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
   readonly pool: AcceptingPool<C>;
   /**
    * Which requests to answer: those for this path, without its query, or those that the function picks. All others go to
-   * the other `upgrade` listeners of the server. If there are none, they get 404.
+   * the other `upgrade` listeners of the server. If there are none, they get 404. Of several acceptors of a server, the first
+   * that was made and wants the request takes it.
    *
    * The other listeners must leave these requests alone: a `WebSocketServer` with `server` and `path` answers 400 to
    * every path but its own.
@@ -90,8 +91,9 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
    */
   readonly path?: string | ((request: IncomingMessage) => boolean) | undefined;
   /**
-   * Origins of pages that may connect, such as `https://app.example`, besides the host and port of the request itself;
-   * others get 403. `'*'` allows all. Requests without `Origin` do not come from a page, and are always allowed.
+   * Origins of pages that may connect, besides the host and port of the request itself; others get 403. As browsers send
+   * them, such as `https://app.example`: in small letters, without a path and without the port that the scheme has by
+   * default. `'*'` allows all. Requests without `Origin` do not come from a page, and are always allowed.
    *
    * @default []: only pages of the server itself
    * @see RFC 6455 §10.2
@@ -227,7 +229,7 @@ function assertParts(options: AnyOptions): void {
 
 function assertPath(path: unknown): void {
   if (path === undefined || typeof path === 'function') return;
-  if (typeof path === 'string' && path.startsWith('/') && !path.includes('?')) return;
+  if (typeof path === 'string' && /^\/[^?#]*$/.test(path)) return;
   throw new TypeError(expected("path to be a function, or a string such as '/socket'", path));
 }
 

@@ -1,11 +1,10 @@
 import { captureRejectionSymbol } from 'node:events';
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { assertId, assertNamespace } from '../arguments.js';
-import { assertCloseArguments, CloseCode } from '../close-codes.js';
+import { CloseCode } from '../close-codes.js';
 import { Connection, coreOf, type AnyConnection } from '../connection.js';
-import { expected, toError } from '../errors.js';
-import { assertRefusal, refuseUpgrade } from '../upgrades/refusal.js';
+import { toError } from '../errors.js';
+import { refuseUpgrade } from '../upgrades/refusal.js';
 import { UpgradeGate, type UpgradeTaker } from '../upgrades/upgrade-gate.js';
 import {
   resolveAcceptOptions,
@@ -14,9 +13,10 @@ import {
   type Identity,
   type Refusal,
 } from './accept-options.js';
+import { checked, closeCodeOf, isIdentity, isKey, isThenable, UNAUTHORIZED, wrongAnswer } from './answers.js';
 import { Expiry } from './expiry.js';
 import { Limits, Seat } from './limits.js';
-import { isOriginAllowed } from './origin.js';
+import { isFromAllowed } from './origin.js';
 import { PendingUpgrade } from './pending-upgrade.js';
 
 /** The options without the types of the user's own. */
@@ -24,7 +24,6 @@ type Options = AcceptOptions<object, AnyConnection, unknown>;
 
 /** How long a refused client may take to answer our close frame, in ms. */
 const REFUSED_CLOSE_MS = 2_000;
-const UNAUTHORIZED: Refusal = { status: 401 };
 const FORBIDDEN: Refusal = { status: 403 };
 const TIMED_OUT: Refusal = { status: 408 };
 const FAILED: Refusal = { status: 500 };
@@ -76,7 +75,7 @@ export class Acceptor implements UpgradeTaker {
       const answer: unknown = path(request);
       // A promise would be true, for every request.
       if (typeof answer === 'boolean') return answer;
-      throw new TypeError(expected('path to answer true or false', answer));
+      throw this.#wrong('path to answer true or false', answer);
     }
     return path === undefined || path === request.url?.split('?', 1)[0];
   }
@@ -99,14 +98,14 @@ export class Acceptor implements UpgradeTaker {
       const { request } = upgrade;
       const { maxPer } = this.#options;
       if (this.#isDraining()) return this.#comeBack(503);
-      if (!isOriginAllowed(request, this.#settings.origins)) return FORBIDDEN;
-      const key = keyFrom(maxPer?.key(request));
+      if (!isFromAllowed(request, this.#settings.origins)) return FORBIDDEN;
+      const key = this.#checkedKey(maxPer?.key(request));
       const full = seat.takePlace() ?? seat.takeKey(key);
       if (full !== undefined) return this.#comeBack(full);
       const answer = await this.#lookUp(upgrade);
       if (upgrade.isGone || !isIdentity(answer)) return answer;
       if (this.#isDraining()) return this.#comeBack(503);
-      const lateKey = key === undefined ? keyFrom(maxPer?.key(request, answer as never)) : undefined;
+      const lateKey = key === undefined ? this.#checkedKey(maxPer?.key(request, answer as never)) : undefined;
       const late = seat.takeNamespace(answer.namespace) ?? seat.takeKey(lateKey);
       return late === undefined ? answer : this.#comeBack(late);
     } catch (error) {
@@ -118,21 +117,27 @@ export class Acceptor implements UpgradeTaker {
   async #lookUp(upgrade: PendingUpgrade): Promise<Identity | Refusal> {
     const end = this.#limits.beginLookup();
     if (end === undefined) return this.#comeBack(503);
-    let answer: unknown;
+    let lookup: PromiseLike<unknown>;
     try {
-      answer = this.#options.authenticate(upgrade.request, { signal: upgrade.signal });
+      const answer: unknown = this.#options.authenticate(upgrade.request, { signal: upgrade.signal });
+      if (!isThenable(answer)) {
+        end();
+        return checked(answer);
+      }
+      lookup = answer;
     } catch (error) {
       end();
       throw error;
     }
-    if (!isThenable(answer)) {
-      end();
-      return checked(answer);
-    }
-    const outcome = await upgrade.wait(answer, this.#settings.timeoutMs, end);
+    const outcome = await upgrade.wait(lookup, this.#settings.timeoutMs, end);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'timeout') return TIMED_OUT;
     return outcome.kind === 'gone' ? UNAUTHORIZED : checked(outcome.answer);
+  }
+
+  #checkedKey(key: unknown): unknown {
+    if (isKey(key)) return key;
+    throw this.#wrong('maxPer.key to answer a string, a number, a bigint or undefined', key);
   }
 
   #isDraining(): boolean {
@@ -177,8 +182,8 @@ export class Acceptor implements UpgradeTaker {
       await added;
     } catch (error) {
       this.#report(error);
-      if (connection === undefined) closeSocket(socket, CloseCode.InternalError);
-      else void coreOf(connection).closeReported(CloseCode.InternalError, '');
+      if (connection !== undefined) void coreOf(connection).closeReported(CloseCode.InternalError, '');
+      else this.#closeUnused(socket, tcp);
     }
   }
 
@@ -188,9 +193,7 @@ export class Acceptor implements UpgradeTaker {
       ? createConnection(identity as never, socket, request)
       : new Connection(identity.id, identity.namespace, socket);
     if (!(connection instanceof Connection)) {
-      // A promise would be too late, and may reject.
-      Promise.resolve(connection).catch((error: unknown) => this.#report(error));
-      throw new TypeError(expected('createConnection to return a Connection', connection));
+      throw this.#wrong('createConnection to return a Connection', connection);
     }
     const { data, rooms } = identity;
     if (data !== undefined && connection.data === undefined) connection.data = data;
@@ -198,53 +201,25 @@ export class Acceptor implements UpgradeTaker {
     return connection as AnyConnection;
   }
 
+  #closeUnused(socket: object, tcp: Duplex): void {
+    try {
+      closeSocket(socket, CloseCode.InternalError);
+    } catch {
+      // The `WebSocketServer` has handed out something that is no socket, which was reported.
+      tcp.destroy();
+    }
+  }
+
+  #wrong(what: string, answer: unknown): TypeError {
+    return wrongAnswer(what, answer, (error) => this.#report(error));
+  }
+
   #report(error: unknown): void {
     this.#options.pool[captureRejectionSymbol](toError(error), 'upgrade');
   }
 }
 
-/** What `maxPer.key` answered. A promise, or an object, would be a key of its own for every client. */
-function keyFrom(key: unknown): unknown {
-  if (key === undefined || ['string', 'number', 'bigint'].includes(typeof key)) return key;
-  throw new TypeError(expected('maxPer.key to answer a string, a number, a bigint or undefined', key));
-}
-
 /** Closes a socket that is in no connection of the user's, and ends it if the client does not answer. */
 function closeSocket(socket: object, code: number, reason = ''): void {
   coreOf(new Connection('', '', socket)).closeWithin(code, reason, REFUSED_CLOSE_MS);
-}
-
-/** @see RFC 6455 §7.4.2: codes from 4000 on are for applications */
-function closeCodeOf(status: number): number {
-  if (status >= 400 && status < 500) return 4000 + status;
-  return status === 503 ? CloseCode.TryAgainLater : CloseCode.InternalError;
-}
-
-function isThenable(answer: unknown): answer is PromiseLike<unknown> {
-  return typeof (answer as PromiseLike<unknown> | null | undefined)?.then === 'function';
-}
-
-function isIdentity(answer: Identity | Refusal): answer is Identity {
-  return (answer as Partial<Identity>).id !== undefined;
-}
-
-/** What `authenticate` answered, checked before the client gets a 101. @throws {TypeError | RangeError} */
-function checked(answer: unknown): Identity | Refusal {
-  if (answer === undefined || answer === null || answer === false) return UNAUTHORIZED;
-  const given = answer as Identity | Refusal;
-  if (isIdentity(given)) return hasExpired(given) ? UNAUTHORIZED : given;
-  const { status, headers, closeCode = CloseCode.Normal, reason = '' } = given;
-  if ((status as unknown) === undefined) {
-    throw new TypeError(expected('authenticate to answer { id, namespace }, { status } or false', answer));
-  }
-  assertRefusal(status, headers ?? {});
-  assertCloseArguments(closeCode, reason);
-  return given;
-}
-
-function hasExpired({ id, namespace, expiresAt = Infinity }: Identity): boolean {
-  assertId(id);
-  assertNamespace(namespace);
-  if (typeof expiresAt === 'number' && !Number.isNaN(expiresAt)) return expiresAt <= Date.now();
-  throw new TypeError(expected('expiresAt to be a number of ms since the epoch', expiresAt));
 }

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { expected } from '../errors.js';
 
+const AS_SENT =
+  "as browsers send them, such as 'https://app.example' (small letters, no path, no default port)";
 /** What a browser sends in `Origin`: a scheme and a host, in small letters, without a path. */
 const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
 
@@ -12,12 +14,24 @@ const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
  * WebSockets know no same-origin policy: without this check any site could use the server as whoever visits it
  * (cross-site WebSocket hijacking).
  *
- * @param origins such as `https://app.example`; `'*'` allows all
+ * @param origins as browsers send them, such as `https://app.example`: in small letters, without a path and without the
+ * port that the scheme has by default; `'*'` allows all
+ * @throws {TypeError} `origins` is no array of these
  * @see RFC 6455 §10.2
  */
 export function isOriginAllowed(
-  { headers }: Pick<IncomingMessage, 'headers'>,
+  request: Pick<IncomingMessage, 'headers'>,
   origins: readonly string[] = [],
+): boolean {
+  // A string has `includes` too: each part of it would be allowed.
+  assertOrigins(origins);
+  return isFromAllowed(request, origins);
+}
+
+/** The same with a list that was checked before. */
+export function isFromAllowed(
+  { headers }: Pick<IncomingMessage, 'headers'>,
+  origins: readonly string[],
 ): boolean {
   const { origin, host } = headers;
   if (origin === undefined || origins.includes(origin) || origins.includes('*')) return true;
@@ -33,7 +47,7 @@ export function assertOrigins(origins: unknown): asserts origins is readonly str
   if (!Array.isArray(origins)) throw new TypeError(expected('origins to be an array', origins));
   for (const origin of origins as unknown[]) {
     if (origin === '*' || isOrigin(origin)) continue;
-    throw new TypeError(expected("origins to be such as 'https://app.example', or '*'", origin));
+    throw new TypeError(expected(`origins to be ${AS_SENT}, or '*'`, origin));
   }
 }
 

@@ -85,7 +85,10 @@ export interface ClusterAdapter {
 export interface ClusterTraits {
   /** A node receives what it publishes on channels that it is subscribed to. */
   readonly echo: boolean;
-  /** All nodes receive the messages of one channel in the same order, whoever published them. */
+  /**
+   * All nodes receive the messages of one channel in the same order, whoever published them. Where they do not,
+   * `onDuplicate: 'replace'` compares when connections joined, by the clocks of their hosts.
+   */
   readonly totalOrder: boolean;
   /** `publish` resolves with the exact number of receivers. */
   readonly countsReceivers: boolean;

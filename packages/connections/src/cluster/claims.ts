@@ -46,6 +46,9 @@ export interface ClaimsOwner {
  * last claim wins: a node that has seen its own claim come back gives way to every claim that follows. Claims that are
  * late (made again because one may have been lost), and all claims where there is no such order, are decided by the
  * time of joining. A node that loses such a comparison gives way; one that wins says so, so that the other hears it.
+ *
+ * The limits of the comparison: it believes the clocks of the hosts, so a connection on a host that is behind loses to one
+ * that joined up to that much earlier. In the same millisecond the node with the higher id wins. In any case one stays.
  */
 export class Claims {
   readonly #owner: ClaimsOwner;

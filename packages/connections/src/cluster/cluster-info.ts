@@ -21,10 +21,20 @@ export interface NodeInfo {
   readonly connections: number;
   /** Namespaces that it has connections in. */
   readonly namespaces: number;
-  /** It sends its clients away: a drain has begun. */
+  /** It takes no newcomers: a drain has begun. It stays so when the drain is done. */
   readonly draining: boolean;
+  /** What it is about to close; `undefined` if that is nobody. */
+  readonly drain: NodeDrain | undefined;
   /** How long ago it was last heard, in ms; 0 for this node. */
   readonly lastSeenMs: number;
+}
+
+/** A drain that goes on. */
+export interface NodeDrain {
+  /** Connections that the node had not closed yet when it was last heard. */
+  readonly remaining: number;
+  /** Its own rate; nodes that drain at the same time share the lowest one. `undefined` if a deadline sets the pace. */
+  readonly maxPerSecond: number | undefined;
 }
 
 /** How a node came or went: it said goodbye (`left`), or it was silent for `nodeTimeout` (`lost`). */

@@ -89,10 +89,10 @@ export class ClusterNode {
       link: this.#link,
       nodes: this.#nodes,
       requests: this.#requests,
+      heartbeats: this.#heartbeats,
     };
     this.#claims = parts.isExclusive ? new Claims(shared) : undefined;
-    const onHello = (): void => this.#heartbeats.beatSoon();
-    this.#incoming = new Incoming({ ...shared, claims: this.#claims, onHello });
+    this.#incoming = new Incoming({ ...shared, claims: this.#claims });
     this.outgoing = new Outgoing(shared);
     this.#start();
   }
@@ -180,7 +180,6 @@ export class ClusterNode {
   #start(): void {
     this.#subscriptions.want(ALL);
     this.#subscriptions.want(channelOfNode(this.id));
-    this.#heartbeats.start();
     const untilEnd = (action: () => void): void => (this.#isEnded ? undefined : action());
     this.#parts.adapter.start({
       receive: (channel, message) => untilEnd(() => this.#receiver.receive(channel, message)),
@@ -188,6 +187,8 @@ export class ClusterNode {
       down: (error) => untilEnd(() => this.#onDown(error)),
       warn: (error) => this.#report(error),
     });
+    // Last: an adapter that throws must not leave a timer that holds on to this node.
+    this.#heartbeats.start();
   }
 
   #onUp(): void {

@@ -6,6 +6,7 @@ import type { ClusterCount, ClusterState, NodeInfo } from './cluster-info.js';
 import type { ClusterNode } from './cluster-node.js';
 import { newClusterCounters, type ClusterStats } from './cluster-stats.js';
 import type { LocalNode } from './local-node.js';
+import { drainOf } from './nodes.js';
 import { VERSION } from './wire.js';
 
 /** The other nodes of a pool. It is always there: a pool without adapter is a cluster of one node. */
@@ -98,6 +99,7 @@ export class Cluster {
       connections,
       namespaces,
       draining: draining !== undefined,
+      drain: drainOf(draining),
       lastSeenMs: 0,
     };
   }

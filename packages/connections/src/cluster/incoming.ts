@@ -1,6 +1,7 @@
 import { toError } from '../errors.js';
 import { ALL, channelOfNode, namespaceOf } from './channels.js';
 import type { Claims } from './claims.js';
+import type { Heartbeats } from './heartbeats.js';
 import type { Identity } from './identity.js';
 import type { ClusterCounters } from './cluster-stats.js';
 import type { LocalNode } from './local-node.js';
@@ -20,8 +21,7 @@ export interface IncomingOwner {
   readonly claims: Claims | undefined;
   readonly relay: Relay;
   readonly counters: ClusterCounters;
-  /** Another node has come: it wants to know who is here. */
-  onHello(): void;
+  readonly heartbeats: Heartbeats;
 }
 
 /** A batch, and when its sender had been heard before, by the clock of the host. */
@@ -98,7 +98,8 @@ export class Incoming {
     }
     switch (record.kind) {
       case 'hello':
-        this.#owner.onHello();
+        // It wants to know who is here.
+        this.#owner.heartbeats.beatSoon();
         if (record.presence.isBack) claims?.onReturn(seenAtMs ?? 0);
         return true;
       case 'beat':

@@ -9,7 +9,7 @@ import type { Closing, Target } from './wire.js';
 export interface LocalNode {
   readonly connections: number;
   readonly namespaces: number;
-  /** `undefined` while the pool is not draining. */
+  /** Connections still to be closed, and at which rate: 0 for none. `undefined` while the pool takes newcomers. */
   readonly draining: { readonly remaining: number; readonly maxPerSecond: number } | undefined;
   /** Broadcasts frames to the members of this node, and then closes them if the target says so. */
   deliver(namespace: string, target: Target, frames: readonly Frame[]): void;

@@ -1,5 +1,6 @@
 import { wheel } from '../liveness/timing-wheel.js';
-import type { NodeChange, NodeInfo } from './cluster-info.js';
+import type { NodeChange, NodeDrain, NodeInfo } from './cluster-info.js';
+import { Drainers } from './drainers.js';
 import type { Presence, WireRecord } from './wire.js';
 
 /** All nodes have answered a hello by then. */
@@ -23,6 +24,8 @@ export class Nodes {
   readonly #owner: NodesOwner;
   readonly #nodeTimeoutMs: number;
   readonly #nodes = new Map<string, Node>();
+  /** Those that drain. */
+  readonly drainers: Drainers;
   /** Until then nobody is declared lost: we have not heard anybody for a while, through no fault of theirs. */
   #graceUntilMs = 0;
   #settledAtMs = 0;
@@ -30,6 +33,7 @@ export class Nodes {
   constructor(nodeTimeoutMs: number, owner: NodesOwner) {
     this.#nodeTimeoutMs = nodeTimeoutMs;
     this.#owner = owner;
+    this.drainers = new Drainers(nodeTimeoutMs);
   }
 
   /** Nodes that are there, apart from this one. */
@@ -69,6 +73,7 @@ export class Nodes {
       if (record.kind !== 'hello' && record.kind !== 'beat') continue;
       const isNew = node.presence === undefined;
       node.presence = record.presence;
+      this.drainers.onPresence(id, record.presence.draining);
       if (isNew) this.#owner.changed(infoOf(id, record.presence, 0), 'joined');
     }
   }
@@ -95,12 +100,14 @@ export class Nodes {
   clear(): void {
     for (const id of [...this.#nodes.keys()]) this.#owner.forgotten(id);
     this.#nodes.clear();
+    this.drainers.clear();
   }
 
   #remove(id: string, change: NodeChange): void {
     const node = this.#nodes.get(id);
     if (node === undefined) return;
     this.#nodes.delete(id);
+    this.drainers.onGone(id);
     if (node.presence !== undefined) {
       this.#owner.changed(infoOf(id, node.presence, wheel.nowMs - node.seenAtMs), change);
     }
@@ -117,6 +124,12 @@ export function infoOf(id: string, presence: Presence, lastSeenMs: number): Node
     connections,
     namespaces,
     draining: draining !== undefined,
+    drain: drainOf(draining),
     lastSeenMs,
   };
+}
+
+export function drainOf(draining: Presence['draining']): NodeDrain | undefined {
+  if (draining === undefined || draining.remaining === 0) return undefined;
+  return { remaining: draining.remaining, maxPerSecond: draining.maxPerSecond || undefined };
 }

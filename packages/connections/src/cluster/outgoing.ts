@@ -2,6 +2,9 @@ import type { Frame } from '../wire/frame.js';
 import { ALL, channelOf } from './channels.js';
 import type { ClusterAdapter } from './adapter.js';
 import type { ClusterCount } from './cluster-info.js';
+import type { Company } from './drainers.js';
+import type { Heartbeats } from './heartbeats.js';
+import type { Identity } from './identity.js';
 import type { Link } from './link.js';
 import type { LocalNode } from './local-node.js';
 import type { Nodes } from './nodes.js';
@@ -19,6 +22,8 @@ import {
 
 /** What the calls of this node act on. */
 export interface OutgoingOwner {
+  readonly identity: Identity;
+  readonly heartbeats: Heartbeats;
   readonly relay: Relay;
   readonly requests: Requests;
   readonly nodes: Nodes;
@@ -75,6 +80,17 @@ export class Outgoing {
     await this.#owner.requests.tell((request) => {
       this.#ask(channelOf(namespace), request, { kind: 'closeAll', ask: this.#askOf(request), target });
     });
+  }
+
+  /** The pool begins or ends to drain: the others are to know it now, not with the next heartbeat. */
+  announceDrain(): void {
+    this.#owner.heartbeats.beat();
+  }
+
+  /** The others, as a drain of this node sees them. */
+  companyAt(nowMs: number): Company {
+    const { identity, link, nodes } = this.#owner;
+    return { id: identity.id, isPossible: link.isConnected && nodes.mayHold, ...nodes.drainers.at(nowMs) };
   }
 
   /** Calls of one turn that count the same share one request. */

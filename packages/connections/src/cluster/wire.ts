@@ -53,7 +53,7 @@ export interface Presence {
   readonly isBack: boolean;
   readonly connections: number;
   readonly namespaces: number;
-  /** `undefined` while it is not draining. */
+  /** Connections still to be closed, and at which rate: 0 for none. `undefined` while it takes newcomers. */
   readonly draining: { readonly remaining: number; readonly maxPerSecond: number } | undefined;
 }
 

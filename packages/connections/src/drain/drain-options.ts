@@ -1,4 +1,4 @@
-import { assertFunction, assertKeys, assertCount, assertMs } from '../arguments.js';
+import { assertFunction, assertKeys, assertCount, assertMs, isIterable } from '../arguments.js';
 import { assertCloseArguments, CloseCode } from '../close-codes.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { DrainProgress } from '../drain-report.js';
@@ -12,7 +12,9 @@ const DEFAULT_INTERVAL_MS = 100;
 /** How to drain. `maxPerSecond` or `deadline`, not both. */
 export interface DrainOptions {
   /**
-   * Connections closed in any one second, over all namespaces. Range: an integer of at least 1.
+   * Connections closed in any one second, over all namespaces. Nodes of a cluster that drain at the same time share the
+   * lowest of their rates; each waits 250 ms before its first close, and 1,250 ms if another one drains already, so that
+   * they hear of each other. Range: an integer of at least 1.
    *
    * @default 1000
    */
@@ -21,7 +23,8 @@ export interface DrainOptions {
   /**
    * Empties the pool within this many ms: the pace follows from the number of connections, and slows down as some
    * leave by themselves. Connections that are still open then are terminated. The last `grace` ms, at most half of the
-   * time, are left for answers to the close frames. Range: 1 or more.
+   * time, are left for answers to the close frames. A deadline goes before the rate that nodes of a cluster share: see
+   * `beyondShare` in the report. Range: 1 or more.
    */
   readonly deadline?: number | undefined;
 
@@ -47,7 +50,8 @@ export interface DrainOptions {
   readonly reason?: string | undefined;
 
   /**
-   * How long a peer may take to answer its close frame before it is terminated, in ms. Range: 1 or more.
+   * How long a peer may take to answer its close frame before it is terminated, in ms. Range: 1 to
+   * 2147483647.
    *
    * @default the pool's `closeTimeout`
    */
@@ -99,7 +103,11 @@ export function planFrom(
   closeTimeoutMs: number,
 ): DrainPlan {
   const isOptions = typeof rateOrOptions === 'object' && (rateOrOptions as DrainOptions | null) !== null;
-  if (isOptions) return planDrain(rateOrOptions, closeTimeoutMs);
+  if (isOptions) {
+    const plan = planDrain(rateOrOptions, closeTimeoutMs);
+    // Some iterables can be read only once, and a drain that goes on in the place of an aborted one reads them again.
+    return { ...plan, sockets: [...plan.sockets] };
+  }
   return planBatches(rateOrOptions as number, reason, code, closeTimeoutMs);
 }
 
@@ -137,6 +145,7 @@ export function planDrain(options: DrainOptions, closeTimeoutMs: number): DrainP
   assertCloseArguments(code, reason);
   assertSignal(signal);
   assertFunction('onProgress', onProgress);
+  assertSockets(sockets);
   const common = { jitter, code, reason, graceMs: grace, signal, onProgress, sockets };
   if (deadline !== undefined) {
     if (maxPerSecond !== undefined) throw new TypeError('Expected maxPerSecond or deadline, got both');
@@ -157,4 +166,8 @@ function assertJitter(jitter: unknown): void {
 function assertSignal(signal: unknown): void {
   if (signal === undefined || signal instanceof AbortSignal) return;
   throw new TypeError(expected('signal to be an AbortSignal', signal));
+}
+
+function assertSockets(sockets: unknown): void {
+  if (!isIterable(sockets)) throw new TypeError(expected('sockets to be an iterable of sockets', sockets));
 }

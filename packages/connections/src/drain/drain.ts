@@ -1,6 +1,7 @@
 import { Connection, coreOf, type AnyConnection } from '../connection.js';
 import { coreOfSocket } from '../connection-core.js';
 import { inOwnContext } from '../own-context.js';
+import type { Company } from '../cluster/drainers.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { DrainPlan } from './drain-options.js';
 import {
@@ -10,10 +11,19 @@ import {
   type DrainReport,
   type MutableCounts,
 } from '../drain-report.js';
-import { RateLimiter } from './rate-limiter.js';
+import { SharedRate } from './shared-rate.js';
 
 /** Ending thousands of sockets at once would hold up the event loop. */
 const TERMINATIONS_PER_TURN = 200;
+
+/** The pool that is drained. */
+export interface DrainOwner {
+  /** The nodes that may drain at the same time. */
+  companyAt(nowMs: number): Company;
+  all(): readonly AnyConnection[];
+  /** It begins, or ends; or the turn of all has come, or there are some again whose turn has not. */
+  changed(): void;
+}
 
 /**
  * Closes connections at a controlled pace.
@@ -25,7 +35,8 @@ const TERMINATIONS_PER_TURN = 200;
 export class Drain {
   readonly #plan: DrainPlan;
   /** Keeps the rate over this drain and the one before it. */
-  readonly limiter: RateLimiter;
+  readonly rate: SharedRate;
+  readonly #owner: DrainOwner;
   /** Not gone yet. */
   readonly #open: Set<AnyConnection>;
   /** Connections of sockets that are in no pool. They do not appear in the report. */
@@ -41,21 +52,38 @@ export class Drain {
   readonly #startedAtMs = performance.now();
   /** A fraction of a connection that is still to be closed, if a deadline sets the pace. */
   #owed = 0;
+  #beyondShare = 0;
+  /** The owner knows that the turn of some has not come yet. */
+  #isKnownToClose: boolean;
   #wake: () => void = () => undefined;
 
-  constructor(connections: readonly AnyConnection[], plan: DrainPlan, earlier?: RateLimiter) {
+  constructor(plan: DrainPlan, owner: DrainOwner, earlier?: SharedRate) {
     this.#plan = plan;
-    this.limiter = new RateLimiter(plan.maxPerSecond, earlier);
+    this.#owner = owner;
+    this.rate = new SharedRate(plan.maxPerSecond, (nowMs) => owner.companyAt(nowMs), earlier);
+    const connections = owner.all();
     for (const { namespace } of connections) this.#namespaces.set(namespace, newCounts());
     this.#open = new Set(connections);
     this.#queue = connections.toReversed();
     this.addSockets(plan.sockets);
     if (plan.jitter > 0) shuffle(this.#queue);
+    this.#isKnownToClose = this.waiting > 0;
+  }
+
+  /** Connections whose turn has not come. */
+  get waiting(): number {
+    return this.#open.size - this.#passed.size;
+  }
+
+  /** As in the plan; `undefined` where a deadline sets the pace. */
+  get maxPerSecond(): number | undefined {
+    return this.#plan.deadlineMs === undefined ? this.#plan.maxPerSecond : undefined;
   }
 
   /** Adds sockets that are in no pool; they come last. */
   addSockets(sockets: Iterable<NativeWebsocket>): void {
     for (const socket of sockets) this.#addSocket(socket);
+    this.#tell();
   }
 
   #addSocket(socket: NativeWebsocket): void {
@@ -81,6 +109,7 @@ export class Drain {
       (this.#namespaces.get(connection.namespace) as MutableCounts)[outcome]++;
     }
     if (this.#open.size === 0) this.#wake();
+    this.#tell();
   }
 
   /** @throws the reason of the plan's signal, once it aborts */
@@ -98,7 +127,8 @@ export class Drain {
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
-    return { ...this.#counts, tookMs: this.#elapsedMs, namespaces: this.#namespaces };
+    const namespaces = this.#namespaces;
+    return { ...this.#counts, beyondShare: this.#beyondShare, tookMs: this.#elapsedMs, namespaces };
   }
 
   get #elapsedMs(): number {
@@ -111,6 +141,8 @@ export class Drain {
 
   /** Does what is due. @returns how long there is nothing to do, in ms */
   #step(nowMs: number): number {
+    // A socket that its owner has taken back says nothing about it.
+    for (const connection of this.#strangers) if (coreOf(connection).isGone) this.onGone(connection);
     const untilDeadlineMs = this.#startedAtMs + (this.#plan.deadlineMs ?? Infinity) - nowMs;
     if (untilDeadlineMs > 0) return Math.min(this.#closeSlice(nowMs), untilDeadlineMs);
     this.#queue.length = 0;
@@ -121,22 +153,29 @@ export class Drain {
     const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
     const untilNextMs = this.#plan.intervalMs * jitter;
     if (this.#queue.length === 0) return untilNextMs;
-    const blockedMs = this.limiter.waitMs(nowMs);
+    const { deadlineMs } = this.#plan;
+    const blockedMs = deadlineMs === undefined ? this.rate.waitMs(nowMs) : 0;
     if (blockedMs > 0) return blockedMs;
-    const wanted = this.#sliceAt(nowMs);
-    const count = this.#closeSome(Math.min(wanted, this.limiter.allowed(nowMs)));
+    const count = this.#closeSome(
+      deadlineMs === undefined ? this.#sliceAt(nowMs) : this.#sliceBy(deadlineMs, nowMs),
+    );
     // Recorded after the slice, so that the time it took does not shorten the pause.
-    this.limiter.record(performance.now(), count);
+    this.#beyondShare += this.rate.record(performance.now(), count);
+    this.#tell();
     return untilNextMs;
   }
 
-  /** How many to close now, so that all have been asked in time for their answers. */
+  /** How many to close now at the rate. */
   #sliceAt(nowMs: number): number {
-    const { deadlineMs, slice, intervalMs, graceMs } = this.#plan;
-    if (deadlineMs === undefined) return slice;
+    return Math.min(this.rate.sliceAt(this.#plan.slice, nowMs), this.rate.allowed(nowMs));
+  }
+
+  /** How many to close now, so that all have been asked in time for their answers. */
+  #sliceBy(deadlineMs: number, nowMs: number): number {
+    const { intervalMs, graceMs } = this.#plan;
     const askedByMs = this.#startedAtMs + deadlineMs - Math.min(graceMs, deadlineMs / 2);
     const slices = Math.floor((askedByMs - nowMs) / intervalMs) + 1;
-    const waiting = this.#waiting;
+    const { waiting } = this;
     if (slices <= 1) return waiting;
     // The fraction is kept for the next slice: few connections in a long time are spread over all of it.
     this.#owed += waiting / slices;
@@ -145,9 +184,11 @@ export class Drain {
     return count;
   }
 
-  /** Connections whose turn has not come. */
-  get #waiting(): number {
-    return this.#open.size - this.#passed.size;
+  /** Tells the owner when the last turn has come, or there are new ones. */
+  #tell(): void {
+    if (this.#isKnownToClose === this.waiting > 0) return;
+    this.#isKnownToClose = !this.#isKnownToClose;
+    this.#owner.changed();
   }
 
   #closeSome(limit: number): number {

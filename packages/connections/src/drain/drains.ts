@@ -1,13 +1,12 @@
 import type { AnyConnection } from '../connection.js';
 import { toError } from '../errors.js';
-import { Drain } from './drain.js';
+import { Drain, type DrainOwner } from './drain.js';
 import type { DrainPlan } from './drain-options.js';
 import type { DrainReport } from '../drain-report.js';
-import type { RateLimiter } from './rate-limiter.js';
+import type { SharedRate } from './shared-rate.js';
 
 /** The pool that is drained. */
-export interface DrainsOwner {
-  all(): readonly AnyConnection[];
+export interface DrainsOwner extends DrainOwner {
   /** A drain begins: no newcomers are taken. */
   began(): void;
   ended(report: DrainReport): void;
@@ -20,11 +19,17 @@ export interface DrainsOwner {
 export class Drains {
   readonly #owner: DrainsOwner;
   /** Of the last drain: one that goes on in the place of an aborted one keeps the rate. */
-  #limiter: RateLimiter | undefined;
+  #rate: SharedRate | undefined;
   #running: { readonly drain: Drain; readonly report: Promise<DrainReport> } | undefined;
 
   constructor(owner: DrainsOwner) {
     this.#owner = owner;
+  }
+
+  /** The running drain: how many connections it has not closed yet, and its rate unless a deadline sets the pace. */
+  get running(): { readonly remaining: number; readonly maxPerSecond: number | undefined } | undefined {
+    const drain = this.#running?.drain;
+    return drain && { remaining: drain.waiting, maxPerSecond: drain.maxPerSecond };
   }
 
   /** A connection is gone; it does not matter which side closed it. */
@@ -42,8 +47,8 @@ export class Drains {
       // The running drain was aborted by its own caller: this one goes on in its place.
     }
     const onProgress = plan.onProgress && this.#guarded(plan.onProgress);
-    const drain = new Drain(this.#owner.all(), { ...plan, onProgress }, this.#limiter);
-    this.#limiter = drain.limiter;
+    const drain = new Drain({ ...plan, onProgress }, this.#owner, this.#rate);
+    this.#rate = drain.rate;
     let settle!: (report: Promise<DrainReport>) => void;
     // Set first: what the drain calls at once finds it running.
     const shared = new Promise<DrainReport>((resolve) => (settle = resolve));
@@ -51,6 +56,7 @@ export class Drains {
     shared.catch(() => undefined);
     this.#running = { drain, report: shared };
     this.#owner.began();
+    this.#owner.changed();
     const report = this.#finish(drain);
     settle(report);
     return report;
@@ -65,6 +71,7 @@ export class Drains {
     } catch (error) {
       this.#running = undefined;
       this.#owner.aborted();
+      this.#owner.changed();
       throw error;
     }
   }

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { assertFunction, assertKeys, assertMethod, assertMs } from '../arguments.js';
 import { expected } from '../errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
+import { drainWithOthers } from './draining-servers.js';
 import type { DrainReport } from '../drain-report.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
@@ -33,7 +34,10 @@ type Client = NativeWebsocket & { terminate(): void };
 
 /** What to shut down, and how. */
 export interface GracefulShutdownOptions {
-  /** The HTTP or HTTPS server that takes the upgrades. Make one shutdown per server, before it listens. */
+  /**
+   * The HTTP or HTTPS server that takes the upgrades. Make the shutdown before it listens, and one for each pool if its
+   * clients are in several: it closes when all that have begun are drained.
+   */
   readonly server: Server;
   /** The pool to drain. Several servers may share one: it is drained once. */
   readonly pool: {
@@ -186,21 +190,19 @@ async function run(
   drain: DrainOptions,
   sockets: ReadonlySet<Socket>,
 ): Promise<DrainReport> {
-  const { server, pool, webSocketServer, readinessDelay = 0 } = options;
-  if (readinessDelay > 0) {
-    const { signal } = drain;
-    // Rejects only for an abort; its reason is then the same as if the drain had begun.
-    await delay(readinessDelay, undefined, { signal }).catch(() => signal?.throwIfAborted());
-  }
-  const reopen = refuseUpgrades(server, options.retryAfter ?? DEFAULT_RETRY_AFTER_SECONDS);
+  const { server, pool, webSocketServer } = options;
+  let reopen: (() => void) | undefined;
+  const drainPool = async (): Promise<DrainReport> => {
+    await readinessDelayOf(options, drain);
+    reopen = refuseUpgrades(server, options.retryAfter ?? DEFAULT_RETRY_AFTER_SECONDS);
+    const clients = [...socketsIn(drain), ...clientsOf(webSocketServer)];
+    return pool.drainConnections({ ...drain, sockets: clients });
+  };
   let report: DrainReport;
   try {
-    report = await pool.drainConnections({
-      ...drain,
-      sockets: [...socketsIn(drain), ...clientsOf(webSocketServer)],
-    });
+    report = await drainWithOthers(server, drainPool, drain.signal);
   } catch (error) {
-    if (drain.signal?.aborted) reopen();
+    if (drain.signal?.aborted) reopen?.();
     throw error;
   }
   // Sockets that the drain did not know of, such as those of a handshake that ended meanwhile.
@@ -208,6 +210,15 @@ async function run(
   webSocketServer?.close();
   await Promise.all([pool.cluster?.leave(), closeServer(server, sockets)]);
   return report;
+}
+
+async function readinessDelayOf(
+  { readinessDelay = 0 }: GracefulShutdownOptions,
+  { signal }: DrainOptions,
+): Promise<void> {
+  if (readinessDelay === 0) return;
+  // Rejects only for an abort; its reason is then the same as if the drain had begun.
+  await delay(readinessDelay, undefined, { signal }).catch(() => signal?.throwIfAborted());
 }
 
 function clientsOf(webSocketServer: ClosableWebSocketServer | undefined): Iterable<Client> {
@@ -232,13 +243,13 @@ function refuseUpgrades(server: Server, retryAfter: number): () => void {
   };
 }
 
-/** Closes the server and waits for its sockets, also if its owner is closing it already. */
+/** Closes the server and waits until it is, even if its owner is closing it already. */
 async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   // `listen()` may still be looking up its host.
   server.once('listening', () => server.close());
-  // Not `size`: a destroyed socket may emit `close` after the server itself does.
-  if (!server.listening && [...sockets].every(({ destroyed }) => destroyed)) return;
   const closed = new Promise((resolve) => server.once('close', resolve));
+  // It may be about to emit `close`, or may never do: its owner passes sockets to it that another server has accepted.
+  const closedOrIdle = server.listening ? closed : Promise.race([closed, allGone(sockets)]);
   if (server.listening) server.close();
   const overdue = setTimeout(() => {
     server.closeAllConnections();
@@ -247,19 +258,34 @@ async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promis
   }, REQUEST_GRACE_MS);
   // Connections whose request was running become idle later.
   const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  await closed;
+  await closedOrIdle;
   clearInterval(idle);
   clearTimeout(overdue);
 }
+
+async function allGone(sockets: ReadonlySet<Socket>): Promise<void> {
+  // Not `size`: a destroyed socket may emit `close` after the server itself does.
+  for (let open = openOf(sockets); open.length > 0; open = openOf(sockets))
+    await Promise.all(open.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  // If the server is being closed, it says so now.
+  await delay(0);
+}
+
+const openOf = (sockets: ReadonlySet<Socket>): Socket[] => [...sockets].filter(({ destroyed }) => !destroyed);
+
+/** Shutdowns that a signal has started and that are not done. */
+let shuttingDown = 0;
 
 function listenTo(options: GracefulShutdownOptions, shutdown: () => Promise<unknown>): void {
   let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
   const begin = async (): Promise<void> => {
     const { signal } = drainOf(options);
+    shuttingDown++;
     try {
-      await shutdown();
-      // The signal handler has replaced the default end of the process, and only this channel keeps it alive.
-      if (cluster.isWorker && process.connected) process.disconnect();
+      await shutdown().finally(() => shuttingDown--);
+      // The signal handler has replaced the default end of the process, and only this channel keeps it alive. Without it
+      // a worker ends at once, also if another server of it is still drained.
+      if (cluster.isWorker && process.connected && shuttingDown === 0) process.disconnect();
     } catch (error) {
       // The next signal is a first one again.
       if (signal?.aborted) first = undefined;

@@ -2,18 +2,19 @@
  * Length of the window in which a rate is kept, in ms. A little over a second: timers and the network are exact only to
  * some milliseconds, and clients must not see more than the rate within any one second.
  */
-const WINDOW_MS = 1_020;
+export const WINDOW_MS = 1_020;
 
 /** A sliding window: never more than `maxPerSecond` within any one second, however unevenly they come. */
 export class RateLimiter {
-  readonly #maxPerSecond: number;
+  /** May change at any time: a lower rate lets nobody pass until enough of those that passed have left the window. */
+  maxPerSecond: number;
   /** What passed within the window, oldest first. */
   readonly #recent: { readonly atMs: number; readonly count: number }[] = [];
   #inWindow = 0;
 
   /** @param earlier its window goes on: what passed there counts here */
   constructor(maxPerSecond: number, earlier?: RateLimiter) {
-    this.#maxPerSecond = maxPerSecond;
+    this.maxPerSecond = maxPerSecond;
     if (earlier === undefined) return;
     this.#recent.push(...earlier.#recent);
     this.#inWindow = earlier.#inWindow;
@@ -25,7 +26,7 @@ export class RateLimiter {
       this.#inWindow -= oldest.count;
       this.#recent.shift();
     }
-    return this.#maxPerSecond - this.#inWindow;
+    return this.maxPerSecond - this.#inWindow;
   }
 
   /** How long until some may pass, in ms; 0 when some may pass now. */

@@ -1,18 +1,8 @@
 import cluster from 'node:cluster';
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from '../cluster/adapter.js';
-import { Pending } from './pending.js';
-import {
-  carriesBytes,
-  isOurs,
-  isPacked,
-  KIND,
-  pack,
-  PROBE,
-  unpack,
-  type Change,
-  type FromPrimary,
-  type FromWorker,
-} from './protocol.js';
+import { assertKeys } from '../arguments.js';
+import { Primary, type PrimaryChannel } from './primary.js';
+import { carriesBytes, isPacked, KIND, pack, PROBE, unpack, type FromPrimary } from './protocol.js';
 
 /** Options of {@link ipcAdapter}. */
 export interface IpcAdapterOptions {
@@ -22,19 +12,6 @@ export interface IpcAdapterOptions {
    * @default 'soketi'
    */
   readonly prefix?: string;
-}
-
-/** The side of a worker: `process`, as far as it is used here. */
-export interface PrimaryChannel {
-  readonly connected: boolean;
-  send(
-    message: FromWorker,
-    handle: undefined,
-    options: undefined,
-    sent: (error: Error | null) => void,
-  ): unknown;
-  on(event: 'message' | 'disconnect', listener: (message: unknown) => void): unknown;
-  off(event: 'message' | 'disconnect', listener: (message: unknown) => void): unknown;
 }
 
 const TRAITS: ClusterTraits = {
@@ -48,9 +25,6 @@ const TRAITS: ClusterTraits = {
 
 /** After this long without an answer, in ms, the primary is said not to relay. */
 const WELCOME_TIMEOUT_MS = 1_000;
-
-/** Requests of all adapters of this process: they hear each other's answers. */
-let lastRequest = 0;
 
 /**
  * Makes the pools of the workers of `node:cluster` one cluster, on one machine and without a broker. The primary has to
@@ -67,9 +41,12 @@ let lastRequest = 0;
  * }
  * ```
  *
+ * @throws {TypeError} an option is unknown, or the prefix is no string
  * @throws {Error} this process is not a worker of `node:cluster`
  */
-export function ipcAdapter({ prefix = 'soketi' }: IpcAdapterOptions = {}): ClusterAdapter {
+export function ipcAdapter(options: IpcAdapterOptions = {}): ClusterAdapter {
+  assertKeys('the options of ipcAdapter', options, ['prefix']);
+  const { prefix = 'soketi' } = options;
   if (typeof prefix !== 'string') throw new TypeError('Expected a prefix that is a string');
   if (!cluster.isWorker) throw new Error('Expected to be in a worker of node:cluster');
   return new IpcAdapter(process as PrimaryChannel, prefix);
@@ -78,11 +55,10 @@ export function ipcAdapter({ prefix = 'soketi' }: IpcAdapterOptions = {}): Clust
 /** @internal */
 export class IpcAdapter implements ClusterAdapter {
   readonly traits = TRAITS;
-  readonly #channel: PrimaryChannel;
+  readonly #primary: Primary;
   readonly #prefix: string;
-  readonly #pending = new Pending();
-  readonly #answers = new Map<number, () => void>();
   #link: ClusterLink | undefined;
+  /** Counts the greetings: only the last one is answered. */
   #session = 0;
   #isUp = false;
   #isClosed = false;
@@ -90,7 +66,7 @@ export class IpcAdapter implements ClusterAdapter {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(channel: PrimaryChannel, prefix: string) {
-    this.#channel = channel;
+    this.#primary = new Primary(channel);
     this.#prefix = prefix;
   }
 
@@ -98,24 +74,27 @@ export class IpcAdapter implements ClusterAdapter {
     if (this.#link !== undefined)
       throw new Error('This adapter serves a pool already: make one adapter for each');
     this.#link = link;
-    this.#channel.on('message', this.#onMessage);
-    this.#channel.on('disconnect', this.#onDisconnect);
+    this.#primary.listen(
+      (message) => this.#onMessage(message),
+      () => this.#onDown(new Error('The primary has disconnected')),
+    );
     this.#greet();
   }
 
-  subscribe(channels: readonly string[]): Promise<void> {
-    return this.#change('subscribe', channels);
+  async subscribe(channels: readonly string[]): Promise<void> {
+    this.#assertUp();
+    await this.#primary.change('subscribe', this.#prefix, channels);
   }
 
-  unsubscribe(channels: readonly string[]): Promise<void> {
-    return this.#change('unsubscribe', channels);
+  async unsubscribe(channels: readonly string[]): Promise<void> {
+    this.#assertUp();
+    await this.#primary.change('unsubscribe', this.#prefix, channels);
   }
 
   async publish(channel: string, message: Buffer): Promise<undefined> {
     this.#assertUp();
     const data = pack(message, this.#carriesBytes);
-    // Written to the pipe: a primary that is too busy to read delays it.
-    await this.#pending.settle(this.#send({ [KIND]: 'message', prefix: this.#prefix, channel, data }));
+    await this.#primary.write({ [KIND]: 'message', prefix: this.#prefix, channel, data });
   }
 
   resubscribe(): void {
@@ -128,41 +107,15 @@ export class IpcAdapter implements ClusterAdapter {
     if (this.#isClosed) return Promise.resolve();
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#channel.off('message', this.#onMessage);
-    this.#channel.off('disconnect', this.#onDisconnect);
-    this.#pending.fail(new Error('The adapter is closed'));
-    if (this.#isUp) void this.#send({ [KIND]: 'bye', prefix: this.#prefix }).catch(() => undefined);
+    this.#primary.ignore();
+    this.#primary.fail(new Error('The adapter is closed'));
+    if (this.#isUp) this.#primary.tell({ [KIND]: 'bye', prefix: this.#prefix });
     this.#isUp = false;
     return Promise.resolve();
   }
 
   #assertUp(): void {
-    if (!this.#isUp || !this.#channel.connected) throw new Error('The primary is not connected');
-  }
-
-  /** Resolves when the message is written. */
-  #send(message: FromWorker): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#channel.send(message, undefined, undefined, (error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
-  }
-
-  async #change(kind: Change[typeof KIND], channels: readonly string[]): Promise<void> {
-    this.#assertUp();
-    const request = ++lastRequest;
-    try {
-      await this.#pending.settle(
-        new Promise<void>((resolve, reject) => {
-          this.#answers.set(request, resolve);
-          this.#send({ [KIND]: kind, prefix: this.#prefix, request, channels }).catch(reject);
-        }),
-      );
-    } finally {
-      this.#answers.delete(request);
-    }
+    if (!this.#isUp || !this.#primary.isConnected) throw new Error('The primary is not connected');
   }
 
   #greet(): void {
@@ -170,22 +123,16 @@ export class IpcAdapter implements ClusterAdapter {
     this.#timer = setTimeout(() => {
       this.#onDown(new Error('The primary does not relay: it has to call relayWorkers()'));
     }, WELCOME_TIMEOUT_MS).unref();
-    const hello = { [KIND]: 'hello', prefix: this.#prefix, session: ++this.#session, probe: PROBE } as const;
-    // Where there is no channel, `disconnect` has told or the time limit will.
-    this.#send(hello).catch(() => undefined);
+    this.#primary.tell({ [KIND]: 'hello', prefix: this.#prefix, session: ++this.#session, probe: PROBE });
   }
 
   #onDown(error: Error): void {
     this.#isUp = false;
-    this.#pending.fail(error);
+    this.#primary.fail(error);
     this.#link?.down(error);
   }
 
-  readonly #onDisconnect = (): void => this.#onDown(new Error('The primary has disconnected'));
-
-  readonly #onMessage = (received: unknown): void => {
-    if (!isOurs(received)) return;
-    const message = received as FromPrimary;
+  #onMessage(message: FromPrimary): void {
     switch (message[KIND]) {
       case 'started':
         this.#greet();
@@ -197,13 +144,10 @@ export class IpcAdapter implements ClusterAdapter {
         if (message.prefix === this.#prefix && message.session === this.#session)
           this.#onWelcome(message.probe);
         break;
-      case 'done':
-        this.#answers.get(message.request)?.();
-        break;
       case 'message':
         if (message.prefix === this.#prefix) this.#receive(message.channel, message.data);
     }
-  };
+  }
 
   #onWelcome(probe: unknown): void {
     clearTimeout(this.#timer);

@@ -1,11 +1,14 @@
 import cluster from 'node:cluster';
+import { assertKeys } from '../arguments.js';
+import { expected } from '../errors.js';
+import { Peers, type RelayedWorker } from './peers.js';
 import { carriesBytes, isOurs, isPacked, KIND, pack, PROBE, type FromPrimary } from './protocol.js';
 
 /** Options of {@link relayWorkers}. */
 export interface WorkerRelayOptions {
   /**
    * Messages that one worker has not read yet may take this much memory of the primary, in bytes. Further messages for
-   * this worker are dropped; the others still get them.
+   * this worker are dropped; the others still get them. Range: above 0.
    *
    * @default 33_554_432 (32 MiB)
    */
@@ -20,13 +23,6 @@ export interface WorkerRelay {
   close(): void;
 }
 
-/** A worker of `node:cluster`, as far as it is used here. */
-export interface RelayedWorker {
-  readonly id: number;
-  isConnected(): boolean;
-  send(message: FromPrimary, handle: undefined, options: undefined, sent: () => void): unknown;
-}
-
 /** The primary side of `node:cluster`, as far as it is used here. */
 export interface Workers {
   readonly workers?: Readonly<Record<string, RelayedWorker | undefined>>;
@@ -39,25 +35,28 @@ export interface Workers {
 /** What a short message takes besides its bytes, about. */
 const MESSAGE_OVERHEAD_BYTES = 512;
 
-/**
- * Has the primary of `node:cluster` carry the messages between the workers that use `ipcAdapter()`. Call it before the
- * first fork or later; once.
- *
- * @throws {Error} this process is not a primary
- */
-export function relayWorkers({ maxUnsentBytes = 32 * 1024 * 1024 }: WorkerRelayOptions = {}): WorkerRelay {
-  if (!(maxUnsentBytes > 0)) throw new RangeError('Expected maxUnsentBytes to be a number above 0');
-  if (!cluster.isPrimary) throw new Error('Expected to be in the primary of node:cluster');
-  return new Relay(cluster, maxUnsentBytes);
-}
+/** Has the primary of this process relay: a second relay would deliver everything twice. */
+let current: Relay | undefined;
 
-/** One worker that has said hello. */
-interface Peer {
-  readonly worker: RelayedWorker;
-  readonly carriesBytes: boolean;
-  /** Keys of the channels that it has subscribed to. */
-  readonly keys: Map<string, Set<string>>;
-  unsentBytes: number;
+/**
+ * Has the primary of `node:cluster` carry the messages between the workers that use `ipcAdapter()`. Call it once, before
+ * the first fork or later. Listeners of your own for the `message` event of `cluster` see these messages too: each has
+ * the field `soketi:relay`.
+ *
+ * @throws {TypeError | RangeError} an option is unknown, of the wrong type or out of range
+ * @throws {Error} this process is not a primary, or it relays already
+ */
+export function relayWorkers(options: WorkerRelayOptions = {}): WorkerRelay {
+  assertKeys('the options of relayWorkers', options, ['maxUnsentBytes']);
+  const { maxUnsentBytes = 32 * 1024 * 1024 } = options;
+  if (typeof maxUnsentBytes !== 'number')
+    throw new TypeError(expected('maxUnsentBytes to be a number of bytes', maxUnsentBytes));
+  if (!(maxUnsentBytes > 0)) throw new RangeError(expected('maxUnsentBytes to be above 0', maxUnsentBytes));
+  if (!cluster.isPrimary) throw new Error('Expected to be in the primary of node:cluster');
+  if (current !== undefined) throw new Error('This process relays already: call relayWorkers() once');
+  const relay = new Relay(cluster, maxUnsentBytes, () => (current = undefined));
+  current = relay;
+  return relay;
 }
 
 /** @internal */
@@ -65,13 +64,13 @@ export class Relay implements WorkerRelay {
   dropped = 0;
   readonly #cluster: Workers;
   readonly #maxUnsentBytes: number;
-  readonly #peers = new Map<number, Peer>();
-  /** Those who have subscribed, by prefix and channel. */
-  readonly #subscribers = new Map<string, Set<Peer>>();
+  readonly #onClosed: () => void;
+  readonly #peers = new Peers();
 
-  constructor(workers: Workers, maxUnsentBytes: number) {
+  constructor(workers: Workers, maxUnsentBytes: number, onClosed: () => void = () => undefined) {
     this.#cluster = workers;
     this.#maxUnsentBytes = maxUnsentBytes;
+    this.#onClosed = onClosed;
     workers.on('message', this.#onMessage);
     workers.on('disconnect', this.#onGone);
     workers.on('exit', this.#onGone);
@@ -84,7 +83,7 @@ export class Relay implements WorkerRelay {
     this.#cluster.off('exit', this.#onGone);
     this.#announce('stopped');
     this.#peers.clear();
-    this.#subscribers.clear();
+    this.#onClosed();
   }
 
   #announce(kind: 'started' | 'stopped'): void {
@@ -93,12 +92,7 @@ export class Relay implements WorkerRelay {
     }
   }
 
-  readonly #onGone = ({ id }: RelayedWorker): void => {
-    const peer = this.#peers.get(id);
-    if (peer === undefined) return;
-    this.#peers.delete(id);
-    for (const prefix of peer.keys.keys()) this.#forget(peer, prefix);
-  };
+  readonly #onGone = ({ id }: RelayedWorker): void => this.#peers.delete(id);
 
   /** Believes nothing: it ends the primary if it throws, and all workers with it. */
   readonly #onMessage = (worker: RelayedWorker, message: unknown): void => {
@@ -106,59 +100,23 @@ export class Relay implements WorkerRelay {
     const { [KIND]: kind, prefix, channel, channels, data, request, session, probe } = message as Untrusted;
     if (typeof prefix !== 'string') return;
     if (kind === 'hello') {
-      this.#onHello(worker, prefix, probe);
+      this.#peers.greet(worker, prefix, carriesBytes(probe));
       send(worker, { [KIND]: 'welcome', prefix, session: numberOf(session), probe: PROBE });
       return;
     }
     const peer = this.#peers.get(worker.id);
     if (peer === undefined) return;
-    if (kind === 'bye') this.#forget(peer, prefix);
+    if (kind === 'bye') this.#peers.forget(peer, prefix);
     else if (kind === 'message') this.#onPublished(prefix, channel, data);
     else if ((kind === 'subscribe' || kind === 'unsubscribe') && Array.isArray(channels)) {
-      for (const each of channels) this.#change(peer, prefix, stringOf(each), kind === 'subscribe');
+      for (const each of channels) this.#peers[kind](peer, prefix, stringOf(each));
       send(worker, { [KIND]: 'done', prefix, request: numberOf(request) });
     }
   };
 
-  #onHello(worker: RelayedWorker, prefix: string, probe: unknown): void {
-    const known = this.#peers.get(worker.id);
-    if (known !== undefined) this.#forget(known, prefix);
-    else
-      this.#peers.set(worker.id, {
-        worker,
-        carriesBytes: carriesBytes(probe),
-        keys: new Map(),
-        unsentBytes: 0,
-      });
-  }
-
-  #change(peer: Peer, prefix: string, channel: string, isSubscribed: boolean): void {
-    const key = keyOf(prefix, channel);
-    if (!isSubscribed) {
-      peer.keys.get(prefix)?.delete(key);
-      this.#leave(peer, key);
-      return;
-    }
-    const keys = peer.keys.get(prefix) ?? new Set();
-    peer.keys.set(prefix, keys.add(key));
-    const subscribers = this.#subscribers.get(key) ?? new Set();
-    this.#subscribers.set(key, subscribers.add(peer));
-  }
-
-  #forget(peer: Peer, prefix: string): void {
-    for (const key of peer.keys.get(prefix) ?? []) this.#leave(peer, key);
-    peer.keys.delete(prefix);
-  }
-
-  #leave(peer: Peer, key: string): void {
-    const subscribers = this.#subscribers.get(key);
-    subscribers?.delete(peer);
-    if (subscribers?.size === 0) this.#subscribers.delete(key);
-  }
-
   #onPublished(prefix: string, channel: unknown, data: unknown): void {
     if (typeof channel !== 'string' || !isPacked(data)) return;
-    for (const peer of this.#subscribers.get(keyOf(prefix, channel)) ?? []) {
+    for (const peer of this.#peers.subscribersOf(prefix, channel)) {
       const bytes = data.length + channel.length + MESSAGE_OVERHEAD_BYTES;
       if (peer.unsentBytes + bytes > this.#maxUnsentBytes) {
         this.dropped++;
@@ -179,9 +137,6 @@ type Untrusted = Readonly<
 // Not by conversion: what a worker sends can be made so that it throws.
 const numberOf = (value: unknown): number => (typeof value === 'number' ? value : 0);
 const stringOf = (value: unknown): string => (typeof value === 'string' ? value : '');
-
-/** Its length tells the prefix from the channel, whatever characters they hold. */
-const keyOf = (prefix: string, channel: string): string => `${prefix.length}:${prefix}${channel}`;
 
 /** With a callback, a worker that is gone is no `error` event, which would end the primary. */
 function send(worker: RelayedWorker, message: FromPrimary, sent: () => void = () => undefined): void {

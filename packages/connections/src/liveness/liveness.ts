@@ -4,14 +4,14 @@ import { Heartbeat, nextMoment } from './heartbeat.js';
 import { SignsOfLife } from './signs-of-life.js';
 import { wheel } from './timing-wheel.js';
 
-/** The connection whose liveness it is. None of this throws. */
+/** The connection that a `Liveness` belongs to. None of this throws. */
 export interface LivenessOwner {
   /** Closing has begun. */
   readonly isClosed: boolean;
   /** We do not read from the socket at present. */
   readonly isPaused: boolean;
   readonly counters: Counters | undefined;
-  /** Has `Liveness.onDeadline` called about that time. */
+  /** Schedules a call of `Liveness.onDeadline` for about that time. */
   schedule(atMs: number): void;
   /** The socket failed. */
   failed(error: unknown): void;

@@ -37,7 +37,7 @@ export class TimingWheel {
   }
 
   /**
-   * Has the entry called about that time. An entry that waits for an earlier slot stays there: when it is called too
+   * Calls the entry at about that time. An entry that waits for an earlier slot stays there: when it is called too
    * early, it schedules itself again.
    */
   schedule(entry: Timed, atMs: number): void {
@@ -106,10 +106,10 @@ export class TimingWheel {
       if (entry.dueSlot === 0 || entry.dueSlot > this.#passedSlot) continue;
       entry.dueSlot = 0;
       try {
-        // Not the time of the tick: those before it may have taken long.
+        // Not the time of the tick: the entries before it may have taken long.
         entry.onDeadline(this.nowMs);
       } catch (error) {
-        // The process hears of it, but the other entries get their turn all the same.
+        // It becomes an uncaught exception, but the other entries are still called.
         queueMicrotask(() => {
           throw error;
         });

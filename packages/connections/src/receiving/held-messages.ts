@@ -57,10 +57,15 @@ export class HeldMessages {
   #bytesAfterPause = 0;
   #isPaused = false;
   #isReleasing = false;
+  #isDropped = false;
 
   constructor(owner: HeldMessagesOwner, untilMs: number) {
     this.#owner = owner;
     this.untilMs = untilMs;
+  }
+
+  get length(): number {
+    return this.#queue.length - this.#first;
   }
 
   /** Some of them wait for the rate limit, and so has everything that arrives after them to. */
@@ -102,7 +107,7 @@ export class HeldMessages {
       this.#bytesAfterPause += byteLength + MESSAGE_BYTES;
       return this.#bytesAfterPause <= MAX_BYTES_AFTER_PAUSE;
     }
-    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.#length >= MAX_HELD_MESSAGES;
+    const isFull = this.#bytes + byteLength > MAX_HELD_BYTES || this.length >= MAX_HELD_MESSAGES;
     if (!isFull && !isLimited) return true;
     this.#bytesAfterPause = 0;
     return (this.#isPaused = this.#owner.pause());
@@ -123,10 +128,6 @@ export class HeldMessages {
     this.#bytes -= held.byteLength;
     if (held.isLimited) this.#limited--;
     return held;
-  }
-
-  get #length(): number {
-    return this.#queue.length - this.#first;
   }
 
   #read(blob: Blob, held: Held): void {
@@ -153,7 +154,8 @@ export class HeldMessages {
 
   /** Delivers what can be delivered now. */
   release(): void {
-    if (this.#isReleasing) return;
+    // A Blob may have been read too late: others are held by now.
+    if (this.#isReleasing || this.#isDropped) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
       const head = this.#queue[this.#first];
@@ -163,19 +165,18 @@ export class HeldMessages {
       this.#owner.deliver(head.message, head.isBinary, head.byteLength);
     }
     this.#isReleasing = false;
-    if (this.#length > 0) return;
+    if (this.length > 0) return;
     this.#resume();
     this.#owner.emptied();
   }
 
-  /** Nobody wants them. @returns how many are dropped */
-  drop(): number {
-    const length = this.#length;
+  /** Nobody wants them. */
+  drop(): void {
+    this.#isDropped = true;
     this.#queue = [];
     this.#first = 0;
     this.#bytes = this.#limited = 0;
     this.#resume();
-    return length;
   }
 
   #resume(): void {

@@ -130,9 +130,8 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     // A function that decides may have closed or released the connection.
     if (this.isGone || this.#mode === 'silent') return 'drop';
     if (decision !== 'close') return decision;
-    this.#mode = 'silent';
     this.#isFlooding = true;
-    this.dropHeld();
+    this.stopReceiving();
     this.closeFlooding();
     return 'drop';
   }
@@ -173,10 +172,17 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     if (this.#mode === 'silent' || !this.wantsMessages) this.dropHeld();
   }
 
+  /** The connection is ended at once: nothing is delivered any more, not even what waits. */
+  protected stopReceiving(): void {
+    this.#mode = 'silent';
+    this.dropHeld();
+  }
+
   /** What is held is not wanted any more. */
   protected dropHeld(): void {
     if (this.#held === undefined) return;
-    this.#ignore(this.#held.drop());
+    this.#ignore(this.#held.length);
+    this.#held.drop();
     this.emptied();
   }
 

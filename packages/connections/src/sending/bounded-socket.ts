@@ -7,7 +7,7 @@ import { WsDriver, type WsSocket } from '../sockets/ws.js';
 import type { PrivateMessage } from './delivery.js';
 import type { LatestValues } from './latest-values.js';
 import { WaitingWrites } from './waiting-writes.js';
-import { POLL_MS, SlowReader, type SlowReaderOwner } from './slow-reader.js';
+import { SlowReader, type SlowReaderOwner } from './slow-reader.js';
 
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
 const WAITING_WRITE_BYTES = 320;
@@ -190,9 +190,9 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return this.ws !== undefined && this.frames !== undefined && this.frames.onceDrained(this.ws, listener);
   }
 
-  /** Calls back once when the socket may have room again. */
-  protected onceRoom(listener: () => void): void {
-    if (!this.onceDrained(listener)) inOwnContext(() => setTimeout(listener, POLL_MS).unref());
+  /** Calls back once when the socket may have room again; after that time if it does not tell. */
+  protected onceRoom(listener: () => void, waitMs: number): void {
+    if (!this.onceDrained(listener)) inOwnContext(() => setTimeout(listener, waitMs).unref());
   }
 
   /** For the owner of a socket that tells through `handleDrain`. */

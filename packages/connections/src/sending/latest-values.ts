@@ -64,6 +64,21 @@ export class LatestValues {
     return replaced !== undefined;
   }
 
+  /** Gives up what is held under this key. @returns whether there was something */
+  discard(key: string): boolean {
+    const held = this.#held.get(key);
+    if (held === undefined) return false;
+    this.#remove(key, held.message);
+    held.message.count('conflated');
+    return true;
+  }
+
+  #remove(key: string, { byteLength }: PrivateMessage): void {
+    this.#held.delete(key);
+    this.#byteLength -= byteLength;
+    this.#cost -= byteLength + entryCost(key);
+  }
+
   /**
    * Takes the first ones, to be sent now.
    *
@@ -77,12 +92,10 @@ export class LatestValues {
       const { message } = held;
       if (held.position > position || (taken.length > 0 && bytes + message.byteLength > maxBytes)) break;
       bytes += message.byteLength;
-      this.#cost -= message.byteLength + entryCost(key);
+      this.#remove(key, message);
       message.conflate = undefined;
       taken.push(message);
-      this.#held.delete(key);
     }
-    this.#byteLength -= bytes;
     return taken;
   }
 }

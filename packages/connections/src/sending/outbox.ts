@@ -7,6 +7,7 @@ import { LatestValues } from './latest-values.js';
 import { Override } from './override.js';
 import type { Picks } from './picks.js';
 import { Slice } from './slice.js';
+import { nextPollMs } from './slow-reader.js';
 import { Writer, type Piece } from './writer.js';
 
 /** What an outbox knows of its namespace's fan-out. */
@@ -43,8 +44,8 @@ export class Outbox extends Writer {
   /** Bytes of these pieces, and of those that the running flush has taken and not handed over yet. */
   #ownBytes = 0;
   #isFlushing = false;
-  /** Looks now and then whether a reader that is behind has room again. */
-  #isWatching = false;
+  /** Looks after that time whether a reader that is behind has room again, in ms; 0 while it does not look. */
+  #watchMs = 0;
   #onEnd: (() => void) | undefined;
 
   /** Bytes that wait in the socket and in the current turn. */
@@ -142,12 +143,16 @@ export class Outbox extends Writer {
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
     const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
     if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope, key);
-    if (!this.fits(envelope.byteLength, this.bufferedBytes)) {
+    const cost = this.costOf(envelope.byteLength, key);
+    if (!this.fits(cost, this.bufferedBytes)) {
       // What can leave leaves before anything is refused.
       this.cut();
       this.flush();
       if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope, key);
-      if (!this.admits(envelope.byteLength, this.bufferedBytes)) return false;
+      if (!this.admits(cost, this.bufferedBytes)) {
+        this.outdate(key);
+        return false;
+      }
     }
     this.cut();
     const waiting = new PrivateMessage(envelope, key);
@@ -176,20 +181,24 @@ export class Outbox extends Writer {
     return this.latest;
   }
 
-  #watch(): void {
-    if (this.#isWatching || this.latest === undefined) return;
-    this.#isWatching = true;
-    this.onceRoom(this.#look);
+  #watch(waitMs = nextPollMs(0)): void {
+    if (this.#watchMs > 0 || this.latest === undefined) return;
+    this.#watchMs = waitMs;
+    this.onceRoom(this.#look, waitMs);
   }
 
   readonly #look = (): void => {
-    this.#isWatching = false;
+    const waitedMs = this.#watchMs;
+    this.#watchMs = 0;
+    const held = this.latest?.size;
     this.#release();
+    this.#watch(this.latest?.size === held ? nextPollMs(waitedMs) : undefined);
   };
 
   override hasDrained(): void {
     super.hasDrained();
     this.#release();
+    this.#watch();
   }
 
   /** Sends what is held back while the reader has room, and then what else waits. */
@@ -197,7 +206,6 @@ export class Outbox extends Writer {
     if (this.latest === undefined) return;
     this.cut();
     this.flush();
-    this.#watch();
   }
 
   /** Puts what is held back and may leave before everything else that waits. */

@@ -2,8 +2,15 @@ import type { Counters } from '../counters.js';
 import type { SlowDecision } from '../options.js';
 import { inOwnContext } from '../own-context.js';
 
-/** How often a socket is looked at that does not tell when it has room again, in ms. */
-export const POLL_MS = 10;
+/** A socket that does not tell when it has room again is looked at after this time, in ms. */
+const MIN_POLL_MS = 10;
+/** A reader that has waited long can wait longer: each look that finds no room doubles the wait up to this, in ms. */
+const MAX_POLL_MS = 100;
+
+/** When to look again, in ms. @param waitedMs how long the last look has waited; 0 for the first look */
+export function nextPollMs(waitedMs: number): number {
+  return Math.min(Math.max(2 * waitedMs, MIN_POLL_MS), MAX_POLL_MS);
+}
 
 /** What a slow reader needs to know of its connection. */
 export interface SlowReaderOwner {
@@ -32,6 +39,7 @@ export class SlowReader {
   #isDeciding = false;
   #hasClosed = false;
   #timer: NodeJS.Timeout | undefined;
+  #pollMs = 0;
 
   constructor(owner: SlowReaderOwner) {
     this.#owner = owner;
@@ -64,6 +72,7 @@ export class SlowReader {
     this.#counters = counters;
     counters.slowReaders++;
     counters.slowNow++;
+    this.#pollMs = 0;
     if (!this.#owner.onceDrained(this.#look)) this.#poll();
   }
 
@@ -90,7 +99,8 @@ export class SlowReader {
   }
 
   #poll(): void {
-    this.#timer = inOwnContext(() => setTimeout(this.#look, POLL_MS).unref());
+    this.#pollMs = nextPollMs(this.#pollMs);
+    this.#timer = inOwnContext(() => setTimeout(this.#look, this.#pollMs).unref());
   }
 
   /** Also when the stream is empty: `ws` may still hold messages that it compresses. */

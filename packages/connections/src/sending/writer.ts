@@ -236,7 +236,7 @@ export abstract class Writer extends BoundedSocket {
     try {
       const { byteLength } = envelope;
       if (!this.#isSendable(envelope)) tally.count('failed');
-      else if (!this.admits(this.#costOf(byteLength, key), this.waitingBytes)) tally.count('dropped');
+      else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.#drop(tally, key);
       // The policy may have closed the connection, or sent something.
       else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
       else if (this.writeOne(envelope)) tally.count('sent');
@@ -247,8 +247,18 @@ export abstract class Writer extends BoundedSocket {
     }
   }
 
+  #drop(tally: Tally, key: string | undefined): void {
+    tally.count('dropped');
+    this.outdate(key);
+  }
+
+  /** A newer value could not be kept: the older one must not arrive as if it were the latest. */
+  protected outdate(key: string | undefined): void {
+    if (key !== undefined && this.latest?.discard(key)) this.context.counters.superseded++;
+  }
+
   /** What it adds to what waits. */
-  #costOf(byteLength: number, key: string | undefined): number {
+  protected costOf(byteLength: number, key: string | undefined): number {
     if (key === undefined || !this.mustHold(key)) return byteLength;
     return (this.latest ?? NOTHING_HELD).costOf(key, byteLength);
   }

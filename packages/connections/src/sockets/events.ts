@@ -12,9 +12,12 @@ export interface SocketListener {
 /** Marks the socket with its listener. */
 const kListener = Symbol('soketi.connections.listener');
 
-/** What listeners are called on: the socket itself, or a stand-in that they are bound to. */
+/**
+ * What listeners are called on: the socket itself, or a stand-in that they are bound to. `undefined`: an earlier listener
+ * of the same event has released the connection, and the emitter goes through the list that it had before.
+ */
 interface Target {
-  [kListener]: SocketListener;
+  [kListener]?: SocketListener | undefined;
 }
 
 type Listener = (this: Target, ...args: never[]) => void;
@@ -32,11 +35,11 @@ interface EventTargetLike {
 }
 
 /** A message in a form that cannot be read must not throw into the socket: that would end the process. */
-function hand(listener: SocketListener, data: unknown, isBinary?: boolean): void {
+function hand(listener: SocketListener | undefined, data: unknown, isBinary?: boolean): void {
   try {
-    listener.handleMessage(data, isBinary);
+    listener?.handleMessage(data, isBinary);
   } catch (error) {
-    listener.failed(error);
+    listener?.failed(error);
   }
 }
 
@@ -49,16 +52,16 @@ const emitterListeners = {
     hand(this[kListener], data, isBinary);
   },
   close(this: Target, code?: number, reason?: unknown): void {
-    this[kListener].handleClose(code, reason);
+    this[kListener]?.handleClose(code, reason);
   },
   error(this: Target, error: unknown): void {
-    this[kListener].failed(error);
+    this[kListener]?.failed(error);
   },
   ping(this: Target): void {
-    this[kListener].handlePing();
+    this[kListener]?.handlePing();
   },
   pong(this: Target): void {
-    this[kListener].handlePong();
+    this[kListener]?.handlePong();
   },
 } satisfies Record<string, Listener>;
 
@@ -69,21 +72,26 @@ const eventTargetListeners = {
     hand(this[kListener], data instanceof ArrayBuffer ? new Uint8Array(data) : data);
   },
   close(this: Target, event: { readonly code?: number; readonly reason?: string }): void {
-    this[kListener].handleClose(event.code, event.reason);
+    this[kListener]?.handleClose(event.code, event.reason);
   },
   // Ping and pong events are not in the standard, but Bun has them.
   ping(this: Target): void {
-    this[kListener].handlePing();
+    this[kListener]?.handlePing();
   },
   pong(this: Target): void {
-    this[kListener].handlePong();
+    this[kListener]?.handlePong();
   },
   error(this: Target, event: { readonly error?: unknown; readonly message?: string }): void {
-    this[kListener].failed(event.error ?? new Error(event.message || 'The socket failed'));
+    this[kListener]?.failed(event.error ?? new Error(event.message || 'The socket failed'));
   },
 } satisfies Record<string, Listener>;
 
-type Bound = readonly (readonly [event: string, listener: Listener])[];
+type Listeners = readonly (readonly [event: string, listener: Listener])[];
+
+interface Bound {
+  readonly listeners: Listeners;
+  readonly standIn: Target;
+}
 
 /** The bound functions of listeners that have a stand-in, and how many of these a socket has. */
 const boundListeners = new WeakMap<SocketListener, Bound>();
@@ -93,18 +101,18 @@ function addStandIns(socket: object, count: number): void {
   standIns.set(socket, (standIns.get(socket) ?? 0) + count);
 }
 
-/** Has the socket tell the listener what happens on it. */
+/** Subscribes the listener to the events of the socket. */
 export function listen(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
   if (capabilities.events === 'owner') return;
   const shared = Object.entries<Listener>(
     capabilities.events === 'emitter' ? emitterListeners : eventTargetListeners,
   );
-  let listeners: Bound = shared;
+  let listeners: Listeners = shared;
   if (kListener in (socket as object) || !Object.isExtensible(socket)) {
     // A further connection over the same socket, or a sealed socket.
     const standIn: Target = { [kListener]: listener };
     listeners = shared.map(([event, fn]) => [event, fn.bind(standIn)] as const);
-    boundListeners.set(listener, listeners);
+    boundListeners.set(listener, { listeners, standIn });
     addStandIns(socket as object, 1);
   } else {
     (socket as Target)[kListener] = listener;
@@ -124,18 +132,22 @@ export function unlisten(socket: unknown, { capabilities }: Driver, listener: So
   if (capabilities.events === 'owner') return;
   const isEmitter = capabilities.events === 'emitter';
   const bound = boundListeners.get(listener);
-  const listeners = bound ?? Object.entries<Listener>(isEmitter ? emitterListeners : eventTargetListeners);
+  const listeners =
+    bound?.listeners ?? Object.entries<Listener>(isEmitter ? emitterListeners : eventTargetListeners);
   if (bound === undefined && (socket as Partial<Target>)[kListener] !== listener) return;
   for (const [event, fn] of listeners) {
     if (isEmitter) (socket as Emitter).off?.(event, fn);
     else (socket as EventTargetLike).removeEventListener?.(event, fn);
   }
   if (bound === undefined) Reflect.deleteProperty(socket as object, kListener);
-  else addStandIns(socket as object, -1);
+  else {
+    bound.standIn[kListener] = undefined;
+    addStandIns(socket as object, -1);
+  }
   boundListeners.delete(listener);
 }
 
-/** Whether somebody else listens for messages of the socket too; `false` if it does not tell. */
+/** Whether other code listens for messages of the socket, too; `false` if that cannot be known. */
 export function hasOtherListeners(socket: unknown): boolean {
   const { listenerCount } = socket as { listenerCount?: unknown };
   if (typeof listenerCount !== 'function') return false;
@@ -143,7 +155,7 @@ export function hasOtherListeners(socket: unknown): boolean {
   return (listenerCount.call(socket, 'message') as number) > ownListeners;
 }
 
-/** Who listens to the socket on the library's behalf; of several, the first. */
+/** The library's listener on the socket; the first one if there are several. */
 export function listenerOf(socket: unknown): SocketListener | undefined {
   return (socket as Partial<Target>)[kListener];
 }

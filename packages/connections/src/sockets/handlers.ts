@@ -17,7 +17,7 @@ export class HandlersDriver implements Driver {
     return this.#handlers.send(message as never);
   }
 
-  /** By its promise a handler says that the socket is closed. */
+  /** The promise of the handler reports that the socket has closed. */
   async close(_socket: unknown, code: number, reason: string): Promise<void> {
     await this.#handlers.close(code, reason);
   }

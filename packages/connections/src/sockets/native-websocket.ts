@@ -15,8 +15,8 @@ export interface NativeWebsocket {
  * Replaces the socket's own `send` and `close`.
  *
  * `send` gets the message exactly as the caller passed it (`sendJson` passes the JSON text). A promise that it
- * returns is waited for before the close; one that rejects is a message that was not sent. `close` SHOULD settle
- * when the socket is closed: where the socket itself tells of its closing that event counts instead.
+ * returns is waited for before the close; if it rejects, the message was not sent. `close` SHOULD settle
+ * when the socket is closed: if the socket emits its own close event, that counts instead.
  */
 export interface NativeConnectionHandlers<Message = unknown> {
   send<M extends Message = Message>(message: M): unknown;

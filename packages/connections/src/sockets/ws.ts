@@ -129,7 +129,7 @@ export class WsDriver extends StandardDriver {
     return (socket._writableState?.bufferedRequestCount ?? 0) + sender._queue.length;
   }
 
-  /** Calls back once when the socket has written all it holds. @returns `false` if it will not tell */
+  /** Calls back once when the socket has written all it holds. @returns `false` if it cannot */
   onceDrained({ _socket: socket }: WsSocket, listener: () => void): boolean {
     if (!socket.writableNeedDrain) return false;
     socket.once('drain', listener);
@@ -157,7 +157,7 @@ export class WsDriver extends StandardDriver {
   }
 
   /**
-   * Takes the deflate context of a socket over, so that somebody else may compress for it too. From now on `ws` begins
+   * Takes the deflate context of a socket over, so that the library may compress for it too. From now on `ws` begins
    * each message that it compresses with an empty window (RFC 7692 §7.1.1.1 lets the sender choose), and the window
    * tells when it has done so. Returns the same window when called again.
    */
@@ -174,13 +174,13 @@ export class WsDriver extends StandardDriver {
   }
 }
 
-/** Stands in front of the method of `ws`: the client's window ends with its bytes afterwards. */
+/** Wraps the method of `ws`: afterwards the client's window ends with the bytes of `ws`. */
 function compressAlone(this: WsPerMessageDeflate, data: unknown, isFinal: boolean, callback: unknown): void {
   (this[kWindow] as DeflateWindow).owner = undefined;
   (Object.getPrototypeOf(this) as WsPerMessageDeflate).compress.call(this, data, isFinal, callback);
 }
 
-/** Whether `isBusy` and `progressOf` can be asked: any `ws` socket, whoever sends on it. */
+/** Whether `isBusy` and `progressOf` can be asked: any `ws` socket, even if others send on it. */
 export function isReadableWs(socket: unknown): socket is WsSocket {
   const { _isServer, _socket } = socket as { [Name in keyof WsSocket]?: unknown };
   return typeof _isServer === 'boolean' && isStream(_socket);

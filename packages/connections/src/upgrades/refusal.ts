@@ -3,9 +3,14 @@ import type { Duplex } from 'node:stream';
 import { assertObject } from '../arguments.js';
 import { expected } from '../errors.js';
 
-/** Headers of a refusal; a list is one header line per value. */
+/**
+ * Headers of a refusal; a list is one header line per value. `Connection`, `Content-Length` and `Transfer-Encoding` are
+ * ignored: a refusal has no body, and its connection ends.
+ */
 export type RefusalHeaders = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
+/** Headers that say where the answer ends: a second one of them would contradict ours. */
+const FRAMING = new Set(['connection', 'content-length', 'transfer-encoding', 'keep-alive']);
 /** `Retry-After` of refused upgrades, in seconds (RFC 9110 §10.2.3). */
 export const DEFAULT_RETRY_AFTER_SECONDS = 5;
 /** How long we read on after a refusal, in ms: until then the client may still be sending. */
@@ -53,7 +58,9 @@ function answerOf(status: number, headers: RefusalHeaders): string {
 
 function linesOf(headers: RefusalHeaders): [name: string, value: string][] {
   return Object.entries(headers).flatMap(([name, value]) =>
-    value === undefined ? [] : [value].flat().map((one): [string, string] => [name, String(one)]),
+    value === undefined || FRAMING.has(name.toLowerCase())
+      ? []
+      : [value].flat().map((one): [string, string] => [name, String(one)]),
   );
 }
 

@@ -43,7 +43,7 @@ export class Frame {
     return this.chunks.length === 1;
   }
 
-  /** Its payload has its length still: the caller has not transferred or shrunk it. */
+  /** Its payload still has its length: the caller has not transferred or shrunk it. */
   get isIntact(): boolean {
     return this.isOwned || (this.chunks[1] as Buffer).length === this.payloadLength;
   }

@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected, toError } from '../errors.js';
 
 /** A message that a WebSocket takes: a `string` leaves as a text frame, everything else as a binary one. */
 export type WebSocketMessage = string | ArrayBuffer | ArrayBufferView | Blob;
@@ -42,12 +42,12 @@ export function toBuffer(message: ArrayBuffer | ArrayBufferView): Buffer {
  * @throws {TypeError} JSON cannot express the value: `undefined`, a function, a symbol, a cycle, a BigInt
  */
 export function encodeJson(value: unknown): string {
-  // Its type is wrong: for values that JSON leaves out it returns `undefined`.
+  // Its declared type is wrong: it returns `undefined` for values that JSON leaves out.
   let text: unknown;
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    throw new TypeError(`${expected('a value that JSON can express', value)}: ${(cause as Error).message}`, {
+    throw new TypeError(`${expected('a value that JSON can express', value)}: ${toError(cause).message}`, {
       cause,
     });
   }
@@ -61,7 +61,7 @@ export function likeMessage(
   bytes: Buffer,
 ): ArrayBuffer | ArrayBufferView {
   if (Buffer.isBuffer(message)) return bytes;
-  // A copy, as the bytes stand anywhere in a buffer, and most views need them aligned.
+  // A copy: the bytes may start anywhere in their buffer, and most views need them aligned.
   const copy = new Uint8Array(bytes).buffer;
   if (!ArrayBuffer.isView(message)) return copy;
   const View = message.constructor as new (buffer: ArrayBuffer) => ArrayBufferView;
@@ -75,7 +75,7 @@ export function encodeError(error: unknown): WebSocketMessage {
 
 /** An incoming message: text as a `string`, binary as bytes. */
 export function decodeMessage(data: unknown, isBinary: boolean): ReceivedMessage {
-  // What `ws` gives: a view of it would cost more than all the rest.
+  // What `ws` delivers: a view of it would cost more than the rest of this function.
   if (Buffer.isBuffer(data)) return isBinary ? data : data.toString();
   if (typeof data === 'string') return isBinary ? Buffer.from(data) : data;
   const bytes = toBytes(data);
@@ -101,7 +101,7 @@ export function decodeReason(reason: unknown): string {
 
 function toBytes(data: unknown): Uint8Array | undefined {
   if (data instanceof Uint8Array) return data;
-  // Lent for the time of a callback by uWebSockets.js.
+  // uWebSockets.js lends it for the time of a callback.
   if (data instanceof ArrayBuffer) return Buffer.from(data.slice(0));
   if (ArrayBuffer.isView(data)) return toBuffer(data);
   // `ws` with binaryType 'fragments'.

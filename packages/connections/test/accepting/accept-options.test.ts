@@ -36,6 +36,7 @@ test.each<[string, object, new () => Error, string]>([
   ['a path that is none', { path: 5 }, TypeError, 'path to be a function, or a string'],
   ['a path without a slash', { path: 'ws' }, TypeError, "'/socket'"],
   ['a path with a query', { path: '/ws?a=1' }, TypeError, "'/socket'"],
+  ['a path with a fragment, which no client sends', { path: '/ws#a' }, TypeError, "'/socket'"],
   ['one origin without a list', { origins: 'https://a.example' }, TypeError, 'origins to be an array'],
   ['an origin with a path', { origins: ['https://a.example/'] }, TypeError, "'https://app.example'"],
   ['a timeout of 0', { timeout: 0 }, RangeError, 'timeout to be at least 1'],

@@ -1,8 +1,14 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
-import { gracefulShutdown, refuseUpgrade, type GracefulShutdownOptions } from '../../src/index.js';
 import {
+  ConnectionsPool,
+  gracefulShutdown,
+  refuseUpgrade,
+  type GracefulShutdownOptions,
+} from '../../src/index.js';
+import {
+  acceptAny,
   anybody,
   openClient,
   pending,
@@ -12,6 +18,9 @@ import {
   type AcceptingOptions,
 } from '../support/accepting.js';
 import { SLOW, upgradeRaw } from '../support/shutdown.js';
+
+/** For what a loaded machine may take long for: one second is the default. */
+const PATIENCE = { timeout: 10_000 };
 
 /** A server with an acceptor on /ws, two clients and a shutdown that takes a second. */
 async function startShutdown(
@@ -28,6 +37,43 @@ async function startShutdown(
 const connectTwo = async ({ url }: Pick<Accepting, 'url'>) => [await openClient(url), await openClient(url)];
 
 // These wait for drains, which they may do at the same time.
+/** A server whose path /admin has a pool and a shutdown of its own, which takes longer than the other. */
+async function startTwoPools(signal?: AbortSignal) {
+  const main = await startShutdown({}, { drain: { signal } });
+  const { server, webSocketServer } = main;
+  const pool = new ConnectionsPool();
+  const accept = { server, webSocketServer, pool, authenticate: anybody, path: '/admin' };
+  const acceptor = acceptAny(accept);
+  const shutdown = gracefulShutdown({ server, webSocketServer, pool, drain: { ...SLOW.drain, signal } });
+  const admin = { ...main, pool, acceptor, shutdown, url: `${main.root}/admin` };
+  return { main, admin, clients: [...(await connectTwo(main)), ...(await connectTwo(admin))] };
+}
+
+describe.concurrent('two pools of one server, with a shutdown each,', () => {
+  test('close all their clients with 1012, and the server when both are drained', async () => {
+    // The shutdown that was done first closed the server, and cut off the clients of the other pool with 1006.
+    const { main, admin, clients } = await startTwoPools();
+    const done = main.shutdown.shutdown();
+    const adminDone = admin.shutdown.shutdown();
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
+    expect(await done).toMatchObject({ closed: 2, left: 0 });
+    expect(await adminDone).toMatchObject({ closed: 2, left: 0 });
+    expect(main.server.listening).toBe(false);
+  });
+
+  test('keep the server open if both are aborted, also the one that was drained already', async () => {
+    const abort = new AbortController();
+    const { main, admin, clients } = await startTwoPools(abort.signal);
+    const failed = Promise.allSettled([main.shutdown.shutdown(), admin.shutdown.shutdown()]);
+    for (const client of clients.slice(0, 3)) expect((await client.closed).code).toBe(1012);
+    abort.abort(new Error('stay'));
+    expect(await failed).toMatchObject([{ reason: { message: 'stay' } }, { reason: { message: 'stay' } }]);
+    expect(main.server.listening).toBe(true);
+    await vi.waitFor(() => expect(admin.pool.stats().connections).toBe(1), PATIENCE);
+    await openClient(admin.url);
+  });
+});
+
 describe.concurrent('a pool that is drained without a shutdown', () => {
   test('refuses with 503 before the lookup', async () => {
     let lookups = 0;
@@ -50,7 +96,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
       accept: { authenticate: () => lookup.promise },
     });
     const refused = refusalOf(url);
-    await vi.waitFor(() => expect(acceptor.pending).toBe(1));
+    await vi.waitFor(() => expect(acceptor.pending).toBe(1), PATIENCE);
     await pool.drainConnections();
     lookup.resolve(anybody());
     expect((await refused).status).toBe(503);
@@ -63,7 +109,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
       accept: { authenticate: () => lookup.promise, refuseWith: 'close' },
     });
     const opened = openClient(url);
-    await vi.waitFor(() => expect(acceptor.pending).toBe(1));
+    await vi.waitFor(() => expect(acceptor.pending).toBe(1), PATIENCE);
     await pool.drainConnections();
     lookup.resolve(anybody());
     for (const client of [await opened, await openClient(url)])
@@ -127,7 +173,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     };
     const accepting = await startShutdown({ authenticate }, { readinessDelay: 3_000, drain: {} });
     const opened = openClient(accepting.url);
-    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1), PATIENCE);
     const done = accepting.shutdown.shutdown();
     expect(accepting.shutdown.isReady).toBe(false);
     const late = await openClient(accepting.url);
@@ -145,9 +191,9 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
       { readinessDelay: 50, drain: {} },
     );
     const refused = refusalOf(accepting.url);
-    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1), PATIENCE);
     const done = accepting.shutdown.shutdown();
-    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true));
+    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true), PATIENCE);
     lookup.resolve(anybody());
     expect((await refused).status).toBe(503);
     await done;
@@ -180,7 +226,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     const accepting = await startShutdown({}, { drain: { maxPerSecond: 1, signal: abort.signal } });
     await connectTwo(accepting);
     const done = accepting.shutdown.shutdown();
-    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true));
+    await vi.waitFor(() => expect(accepting.pool.draining).toBe(true), PATIENCE);
     accepting.acceptor.detach();
     expect((await refusalOf(accepting.url)).status).toBe(503);
     abort.abort('stay');
@@ -191,9 +237,9 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
   test('ends in spite of a lookup that never answers', { timeout: 20_000 }, async () => {
     const accepting = await startShutdown({ authenticate: () => pending().promise }, { drain: {} });
     const refused = refusalOf(accepting.url).catch(() => 'cut off');
-    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1));
+    await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1), PATIENCE);
     await accepting.shutdown.shutdown();
     expect(await refused).toBe('cut off');
-    await vi.waitFor(() => expect(accepting.acceptor.clients).toBe(0));
+    await vi.waitFor(() => expect(accepting.acceptor.clients).toBe(0), PATIENCE);
   });
 });

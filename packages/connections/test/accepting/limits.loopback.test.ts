@@ -83,6 +83,17 @@ describe('maxPer', () => {
       .toBe(101);
   });
 
+  test('reports what an async key rejects with, and the process does not end', async () => {
+    const key = (): never => Promise.reject(new Error('lost')) as never;
+    const { url, errors, acceptor } = await startAccepting({ accept: { maxPer: { key, limit: 1 } } });
+    expect((await refusalOf(url)).status).toBe(500);
+    expect(errors.map(({ message }) => message)).toEqual([
+      'Expected maxPer.key to answer a string, a number, a bigint or undefined, got `Promise` (object)',
+      'lost',
+    ]);
+    await expect.poll(() => acceptor.clients).toBe(0);
+  });
+
   test('knows no limit where the key is undefined twice', async () => {
     const { url } = await startAccepting({ accept: { maxPer: { key: () => undefined, limit: 1 } } });
     for (let client = 0; client < 3; client++) await openClient(url);

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Limits, Seat } from '../../src/accepting/limits.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
+
+const LIVES = runs({ quick: 2_000, ci: 10_000 });
 
 const unlimited = {
   maxConnections: Infinity,
@@ -50,11 +53,11 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([0, 1, 0, 0]);
   });
 
-  test('are all free again after 10,000 random lives', () => {
+  test('are all free again after thousands of random lives', () => {
     const random = new Random(7);
     const limits = new Limits({ maxConnections: 40, maxPerNamespace: 12, maxPending: 9, maxPerKey: 5 });
     const ends: (() => void)[] = [];
-    for (let life = 0; life < 10_000; life++) {
+    for (let life = 0; life < LIVES; life++) {
       const seat = new Seat(limits);
       seat.takePlace();
       if (random.chance(0.7)) seat.takeKey(random.below(10));

@@ -148,6 +148,7 @@ describe('authenticate', () => {
     ['an expiry that is no number', { ...anybody(), expiresAt: new Date() }, 'expiresAt'],
     ['NaN as expiry', { ...anybody(), expiresAt: NaN }, 'expiresAt'],
     ['a status that is no refusal', { status: 200 }, 'status'],
+    ['an identity and a refusal in one', { ...anybody(), status: 403 }, 'both'],
     ['a header that would be two', { status: 401, headers: { 'X-A': 'a\r\nX-B: b' } }, 'header'],
     ['a header name that is none', { status: 401, headers: { 'X A': 'a' } }, 'eader name'],
     ['a reason that is too long', { status: 401, reason: 'x'.repeat(124) }, 'close reason'],
@@ -173,6 +174,15 @@ describe('authenticate', () => {
       'returns a thenable that throws',
       () => ({
         then: () => {
+          throw new Error('broken');
+        },
+      }),
+    ],
+    [
+      // The lookup counted as running for ever.
+      'returns an object whose `then` cannot be read',
+      () => ({
+        get then(): unknown {
           throw new Error('broken');
         },
       }),

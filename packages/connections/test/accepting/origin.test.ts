@@ -44,6 +44,16 @@ describe('isOriginAllowed', () => {
     expect(isOriginAllowed(request)).toBe(false);
   });
 
+  test.each(['https://app.example', ['https://app.example/'], ['app.example'], [5], null])(
+    'throws for %o, which is no list of origins',
+    (origins) => {
+      // A string has `includes` too: `https://app.ex` was allowed by 'https://app.example'.
+      const call = () => isOriginAllowed(asked('https://app.ex'), origins as never);
+      expect(call).toThrow(TypeError);
+      expect(call).toThrow('Expected origins to be');
+    },
+  );
+
   test('allows those of the list exactly, and all with *', () => {
     expect(isOriginAllowed(asked('https://a.example'), ['https://a.example'])).toBe(true);
     expect(isOriginAllowed(asked('http://a.example'), ['https://a.example'])).toBe(false);

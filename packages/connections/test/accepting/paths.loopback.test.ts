@@ -54,6 +54,16 @@ describe('an acceptor with a path', () => {
     expect((await refusalOf(url)).status).toBe(500);
     expect(errors).toMatchObject([{ message: expect.stringContaining('path') as unknown }]);
   });
+
+  test('reports what an async function rejects with, and the process does not end', async () => {
+    const path = (): never => Promise.reject(new Error('lost')) as never;
+    const { url, errors } = await startAccepting({ accept: { path } });
+    expect((await refusalOf(url)).status).toBe(500);
+    expect(errors).toMatchObject([
+      { message: 'Expected path to answer true or false, got `Promise` (object)' },
+      { message: 'lost' },
+    ]);
+  });
 });
 
 describe('two acceptors of one server', () => {

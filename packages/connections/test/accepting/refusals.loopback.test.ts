@@ -124,6 +124,19 @@ describe('the pool emits an error and the client is closed with 1011', () => {
   });
 });
 
+test('a client is cut off, and the error emitted, when the WebSocketServer hands out something that is no socket', async () => {
+  const { port, errors, acceptor } = await startAccepting({
+    accept: {
+      webSocketServer: { handleUpgrade: (_request, _socket, _head, onOpen) => onOpen({} as never, _request) },
+    },
+  });
+  const client = await openTcp(port);
+  client.write(upgradeRequest());
+  expect(await answerTo(client)).toBe('');
+  expect(errors).toMatchObject([{ message: expect.stringContaining('Expected a socket') as unknown }]);
+  await expect.poll(() => acceptor.clients).toBe(0);
+});
+
 test('a verifyClient that throws breaks nothing', async () => {
   const { port, errors, acceptor } = await startAccepting({ webSocketServer: { verifyClient: broken } });
   const client = await openTcp(port);
@@ -157,6 +170,27 @@ describe('refuseUpgrade', () => {
     expect(() => refuseUpgrade(socket, status as number, headers as RefusalHeaders)).toThrow(type);
     expect(socket.read()).toBeNull();
     expect(socket.destroyed).toBe(false);
+  });
+
+  test('ignores headers that contradict where its answer ends', async () => {
+    // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
+    const headers = {
+      'content-length': 500,
+      'Transfer-Encoding': 'chunked',
+      Connection: 'keep-alive',
+      'X-A': 1,
+    };
+    const { port } = await startAccepting({ accept: { authenticate: () => ({ status: 401, headers }) } });
+    const client = await openTcp(port);
+    client.write(upgradeRequest());
+    expect((await answerTo(client)).split('\r\n')).toEqual([
+      'HTTP/1.1 401 Unauthorized',
+      'X-A: 1',
+      'Connection: close',
+      'Content-Length: 0',
+      '',
+      '',
+    ]);
   });
 
   test('ends a client that keeps its side open after a second', async () => {

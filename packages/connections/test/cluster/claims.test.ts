@@ -1,108 +1,183 @@
 import { describe, expect, test, vi } from 'vitest';
-import { decodeHeader, decodeRecords, type BatchHeader } from '../../src/cluster/batch.js';
-import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cluster-nodes.js';
+import { Reader } from '../../src/cluster/bytes.js';
+import { Claims, type ClaimsOwner } from '../../src/cluster/claims.js';
+import { decodeRecord } from '../../src/cluster/wire.js';
+import type { OutgoingRecord } from '../../src/cluster/relay.js';
+import { Random } from '../support/random.js';
 
-const HOUR_MS = 3_600_000;
-const isHolder = (node: FakeNode): boolean => node.member('x', '1') !== undefined;
+/*
+ * One connection for each id, over a broker that keeps no order between the messages of two nodes, such as NATS.
+ */
 
-/** Sets the clock of the host, which is that of the node that is called next. */
-function clockOfHost(): { set: (ms: number) => void } {
-  let nowMs = Date.now();
-  vi.spyOn(Date, 'now').mockImplementation(() => nowMs);
-  return { set: (ms) => (nowMs = ms) };
-}
+/** A node that holds a connection with the id, or not. */
+class Holder {
+  readonly id: string;
+  readonly joinedAtMs: number;
+  readonly claims: Claims;
+  hasJoined = false;
+  holds = false;
+  isScheduled = false;
 
-async function startNodes(bus = {}, bootIds: readonly (number | undefined)[] = [undefined, undefined]) {
-  const cluster = new FakeCluster(bus, {}, { isExclusive: true });
-  const [a, b] = bootIds.map((byte) => {
-    const bootId = byte === undefined ? undefined : Buffer.alloc(8, byte);
-    return cluster.add({}, { isExclusive: true, bootId });
-  }) as [FakeNode, FakeNode];
-  await pass(500);
-  return { cluster, a, b };
-}
-
-describe('one connection for each id', () => {
-  useFakeClusters();
-
-  test('Where the broker has one order for all, the last to join wins, even by clocks that are an hour apart.', async () => {
-    const clock = clockOfHost();
-    const startMs = Date.now();
-    const { a, b } = await startNodes();
-    clock.set(startMs + HOUR_MS);
-    await Promise.all([a.join('x', '1'), pass(50)]);
-    clock.set(startMs);
-    await Promise.all([b.join('x', '1'), pass(50)]);
-    expect([isHolder(a), isHolder(b)]).toEqual([false, true]);
-    clock.set(startMs - HOUR_MS);
-    await Promise.all([a.join('x', '1'), pass(50)]);
-    expect([isHolder(a), isHolder(b)]).toEqual([true, false]);
-  });
-
-  test('Without such an order the later time of joining wins; clocks that are wrong still leave one.', async () => {
-    const clock = clockOfHost();
-    const startMs = Date.now();
-    const { a, b } = await startNodes({ totalOrder: false });
-    await Promise.all([a.join('x', '1'), pass(50)]);
-    clock.set(startMs + 1);
-    await Promise.all([b.join('x', '1'), pass(50)]);
-    expect([isHolder(a), isHolder(b)]).toEqual([false, true]);
-    clock.set(startMs - HOUR_MS);
-    await Promise.all([a.join('x', '1'), pass(50)]);
-    expect([isHolder(a), isHolder(b)]).toEqual([false, true]);
-  });
-
-  test.each([
-    [1, 2],
-    [2, 1],
-  ])(
-    'At the same time by both clocks, both nodes find the same winner (ids %i and %i).',
-    async (one, other) => {
-      clockOfHost();
-      const { a, b } = await startNodes({ totalOrder: false }, [one, other]);
-      await Promise.all([a.join('x', '1'), b.join('x', '1'), pass(50)]);
-      expect([isHolder(a), isHolder(b)]).toEqual([one > other, other > one]);
-    },
-  );
-
-  test.each([true, false])(
-    'A connection that joined during an outage wins if it is the newer one, and only then (%s).',
-    async (isNewer) => {
-      const clock = clockOfHost();
-      const startMs = Date.now();
-      const { cluster, a, b } = await startNodes();
-      cluster.bus.cut(b.adapter);
-      await pass(10);
-      await Promise.all([a.join('x', '1'), pass(50)]);
-      clock.set(startMs + (isNewer ? 1_000 : -1_000));
-      await Promise.all([b.join('x', '1'), pass(50)]);
-      expect([isHolder(a), isHolder(b)]).toEqual([true, true]);
-      cluster.bus.mend(b.adapter);
-      await pass(1_000);
-      expect([isHolder(a), isHolder(b)]).toEqual([!isNewer, isNewer]);
-    },
-  );
-
-  test('A node whose clock tells that it was asleep says hello again.', async () => {
-    const clock = clockOfHost();
-    const startMs = Date.now();
-    const { a } = await startNodes();
-    await pass(10_000);
-    const kinds: string[] = [];
-    const publish = a.adapter.publish.bind(a.adapter);
-    a.adapter.publish = (channel, message) => {
-      if (channel === 'a') {
-        for (const record of decodeRecords(message, decodeHeader(message) as BatchHeader).records) {
-          kinds.push(record.kind === 'hello' && record.presence.isBack ? 'back' : record.kind);
-        }
-      }
-      return publish(channel, message);
+  constructor(id: string, joinedAtMs: number, publish: (from: Holder, head: Buffer) => void) {
+    this.id = id;
+    this.joinedAtMs = joinedAtMs;
+    const owner = {
+      identity: { id },
+      adapter: { traits: { totalOrder: false, echo: true } },
+      relay: {
+        add: (_channel: string, { head, onSequence, onPublished }: OutgoingRecord) => {
+          onSequence?.(0);
+          publish(this, head);
+          onPublished?.(undefined, 0);
+        },
+      },
+      local: {
+        replace: () => {
+          this.holds = false;
+        },
+      },
+      schedule: () => {
+        this.isScheduled = true;
+      },
     };
-    clock.set(startMs + HOUR_MS);
-    await pass(3_700);
-    expect(kinds).toContain('back');
-    kinds.length = 0;
-    await pass(10_000);
-    expect(new Set(kinds)).toEqual(new Set(['beat']));
+    this.claims = new Claims(owner as unknown as ClaimsOwner);
+  }
+
+  join(): void {
+    this.hasJoined = this.holds = true;
+    vi.spyOn(Date, 'now').mockReturnValue(this.joinedAtMs);
+    this.claims.joined('x', 'id');
+  }
+
+  leave(): void {
+    this.holds = false;
+    this.claims.left('x', 'id');
+  }
+}
+
+/** Nodes, and what is on its way from each of them to each other one: in its order. */
+class Unordered {
+  readonly holders: readonly Holder[];
+  readonly #underWay = new Map<string, { readonly from: Holder; readonly to: Holder; heads: Buffer[] }>();
+
+  /** @param joinedAtMs when each of them joins, by its own clock */
+  constructor(joinedAtMs: readonly number[]) {
+    this.holders = joinedAtMs.map(
+      (atMs, index) => new Holder(`node ${index}`, atMs, (from, head) => this.#publish(from, head)),
+    );
+    for (const from of this.holders)
+      for (const to of this.holders)
+        if (from !== to) this.#underWay.set(`${from.id} ${to.id}`, { from, to, heads: [] });
+  }
+
+  /** Everything that can happen next. */
+  get steps(): (() => void)[] {
+    const joins = this.holders.filter(({ hasJoined }) => !hasJoined).map((holder) => () => holder.join());
+    const arrivals = [...this.#underWay.values()]
+      .filter(({ heads }) => heads.length > 0)
+      .map(
+        ({ from, to, heads }) =>
+          () =>
+            this.#arrive(from, to, heads.shift()!),
+      );
+    return [...joins, ...arrivals].map((step) => () => {
+      step();
+      this.#endTurn();
+    });
+  }
+
+  get holding(): string[] {
+    return this.holders.filter(({ holds }) => holds).map(({ id }) => id);
+  }
+
+  #publish(from: Holder, head: Buffer): void {
+    for (const { from: sender, heads } of this.#underWay.values()) if (sender === from) heads.push(head);
+  }
+
+  #arrive(from: Holder, to: Holder, head: Buffer): void {
+    const record = decodeRecord(new Reader(head));
+    if (record?.kind !== 'claim') throw new Error('Expected a claim.');
+    to.claims.onClaim('x', from.id, record);
+  }
+
+  #endTurn(): void {
+    for (const holder of this.holders) {
+      if (!holder.isScheduled) continue;
+      holder.isScheduled = false;
+      holder.claims.pump();
+    }
+  }
+}
+
+/** Runs every order in which things can happen. @returns how many there are */
+function inEveryOrder(make: () => Unordered, check: (nodes: Unordered) => void): number {
+  let orders = 0;
+  const run = (path: readonly number[]): void => {
+    const nodes = make();
+    for (const choice of path) nodes.steps[choice]!();
+    const { length } = nodes.steps;
+    if (length === 0) {
+      orders++;
+      check(nodes);
+    }
+    for (let choice = 0; choice < length; choice++) run([...path, choice]);
+  };
+  run([]);
+  return orders;
+}
+
+/** Times of joining by the clocks of the hosts, which may go wrong, and the node that is to have the id in the end. */
+const cases: readonly [string, readonly number[], string][] = [
+  ['the first joined later', [2_000, 1_000], 'node 0'],
+  ['the second joined later', [1_000, 2_000], 'node 1'],
+  ['both joined in the same millisecond, and the higher id decides', [1_000, 1_000], 'node 1'],
+];
+
+describe('one connection for each id without an order of the broker', () => {
+  test.each(cases)('In every order of two nodes the newest stays alone: %s.', (_, joinedAtMs, winner) => {
+    const orders = inEveryOrder(
+      () => new Unordered(joinedAtMs),
+      ({ holding }) => expect(holding).toEqual([winner]),
+    );
+    // The orders of two joins and two arrivals at the least.
+    expect(orders).toBeGreaterThanOrEqual(6);
+  });
+
+  test.each(Array.from({ length: 10 }, (_, seed) => seed))(
+    'In whichever order three or four nodes hear of each other, the newest stays alone (seed %i).',
+    (seed) => {
+      const random = new Random(seed);
+      for (let round = 0; round < 100; round++) {
+        const joinedAtMs = Array.from({ length: 3 + random.below(2) }, () => random.below(3));
+        const nodes = new Unordered(joinedAtMs);
+        for (let { steps } = nodes; steps.length > 0; { steps } = nodes) random.pick(steps)();
+        expect(nodes.holding).toEqual([`node ${joinedAtMs.lastIndexOf(Math.max(...joinedAtMs))}`]);
+      }
+    },
+  );
+
+  test.each(Array.from({ length: 10 }, (_, seed) => seed))(
+    'With connections that leave meanwhile, never two stay (seed %i).',
+    (seed) => {
+      const random = new Random(seed);
+      for (let round = 0; round < 100; round++) {
+        const nodes = new Unordered(Array.from({ length: 3 }, () => random.below(3)));
+        for (let { steps } = nodes; steps.length > 0; { steps } = nodes) {
+          random.pick(steps)();
+          const joined = nodes.holders.filter(({ holds }) => holds);
+          if (joined.length > 0 && random.chance(0.1)) random.pick(joined).leave();
+        }
+        expect(nodes.holding.length).toBeLessThanOrEqual(1);
+      }
+    },
+  );
+
+  test('A clock that is behind makes its connections lose, although they joined last: the limit of the comparison.', () => {
+    const nodes = new Unordered([10_000, 5_000]);
+    nodes.holders[0]!.join();
+    while (nodes.steps.length > 1) nodes.steps.at(-1)!();
+    nodes.holders[1]!.join();
+    while (nodes.steps.length > 0) nodes.steps[0]!();
+    expect(nodes.holding).toEqual(['node 0']);
   });
 });

@@ -2,9 +2,10 @@ import { describe, test } from 'vitest';
 import { useFakeClusters } from '../support/cluster-nodes.js';
 import { ClusterModel } from '../support/cluster-model.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
-/** Steps of all runs of a kind together. Set it to 20000 for a long run. */
-const STEPS = Number(process.env['CLUSTER_MODEL_STEPS'] ?? 1_000);
+/** Steps of all runs of a kind together. */
+const STEPS = runs({ quick: 500, ci: 1_000 }, 'CLUSTER_MODEL_STEPS');
 const STEPS_OF_A_RUN = 250;
 const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_OF_A_RUN) }, (_, index) => index + 1);
 /** A run takes as long as its fake time, which is that of many heartbeats. */
@@ -28,5 +29,21 @@ describe('a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {
 
   test.each(seeds)('That holds where messages are lost and doubled (seed %i).', (seed) =>
     new ClusterModel(new Random(seed), { isExclusive: true, isLossy: true }).run(STEPS_OF_A_RUN),
+  );
+
+  test.each(seeds)(
+    'One connection has each id in the end where the broker keeps no order between nodes (seed %i).',
+    (seed) => {
+      const faults = { isExclusive: true, isLossy: false, isUnordered: true };
+      return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
+    },
+  );
+
+  test.each(seeds)(
+    'That holds where messages are lost, doubled and in no common order (seed %i).',
+    (seed) => {
+      const faults = { isExclusive: true, isLossy: true, isUnordered: true };
+      return new ClusterModel(new Random(seed), faults).run(STEPS_OF_A_RUN);
+    },
   );
 });

@@ -101,3 +101,11 @@ test('an option that does not exist is refused, and the error names those that d
   );
   await expectUndisturbed(timed);
 });
+
+test.each([5, 'sockets', null, {}])('the sockets of a drain must be an iterable, not %o', async (sockets) => {
+  const running = timedPool(2);
+  const error = await refusalOf(running.pool, { sockets });
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error.message).toContain('Expected sockets to be an iterable of sockets, got');
+  await expectUndisturbed(running);
+});

@@ -29,7 +29,7 @@ async function runWithDepartures(
   return report;
 }
 
-test.each(Array.from({ length: runs({ quick: 6, ci: 60 }) }, (_, seed) => seed))(
+test.each(Array.from({ length: runs({ quick: 3, ci: 60 }) }, (_, seed) => seed))(
   'a random drain keeps to its rate in every second and ends, and its report adds up (seed %i)',
   async (seed) => {
     const random = new Random(seed);
@@ -62,7 +62,7 @@ test.each(Array.from({ length: runs({ quick: 6, ci: 60 }) }, (_, seed) => seed))
   },
 );
 
-test.each(Array.from({ length: runs({ quick: 4, ci: 30 }) }, (_, seed) => seed))(
+test.each(Array.from({ length: runs({ quick: 2, ci: 30 }) }, (_, seed) => seed))(
   'a random drain is over at its deadline (seed %i)',
   async (seed) => {
     const random = new Random(1_000 + seed);

@@ -4,6 +4,7 @@ import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type DrainReport } from '../../src/index.js';
 import { noteClosing } from '../support/closing-time.js';
 import { Loopback } from '../support/loopback.js';
+import { poolOf } from '../support/pool-of.js';
 import { connectMute } from '../support/raw-client.js';
 import { busiestSecond, expectToAddUp, totalOf } from '../support/timed-pool.js';
 import { watchUnhandled } from '../support/unhandled.js';
@@ -200,18 +201,9 @@ describe.concurrent('drains', () => {
 
 const READY_STATE_CLOSED = 3;
 
-async function connectMany(loopback: Loopback, ids: readonly string[], namespace = 'default') {
-  const pairs = [];
-  for (const id of ids) pairs.push(await loopback.connect(id, namespace));
-  return pairs;
-}
-
 test('a drain closes nobody within a second of the batch before', async () => {
   // The original closed everybody in one loop, whatever the rate: all clients came back at the same instant.
-  const loopback = await Loopback.start();
-  const pool = new ConnectionsPool();
-  const pairs = await connectMany(loopback, ['1', '2', '3']);
-  for (const { connection } of pairs) await pool.newConnection(connection);
+  const { pool, members: pairs } = await poolOf(3);
   const closingTimes = pairs.map(({ socket }) => noteClosing(socket));
 
   await pool.drainConnections(2);
@@ -227,10 +219,7 @@ test('a drain closes nobody within a second of the batch before', async () => {
 
 test('a drain resolves when the last socket is closed', async () => {
   // The original resolved as soon as it had asked: `await drain(); process.exit()` cut every closing handshake off.
-  const loopback = await Loopback.start();
-  const pool = new ConnectionsPool();
-  const pairs = await connectMany(loopback, ['1', '2', '3']);
-  for (const { connection } of pairs) await pool.newConnection(connection);
+  const { pool, members: pairs } = await poolOf(3);
 
   const report = await pool.drainConnections(10, 'Restart');
   expect(pairs.map(({ socket }) => socket.readyState)).toEqual([3, 3, 3]);

@@ -211,3 +211,30 @@ test('an onProgress that rejects causes an error event of the pool, and the drai
   expect(pool.stats().errors).toBe(2);
   expect(reasons).toEqual([]);
 });
+
+test.each([{}, { deadline: 500 }])(
+  'a drain does not wait for a socket that its owner takes back (%o)',
+  async (options) => {
+    // Such a connection emits no `close`: the drain never ended.
+    const { pool } = timedPool(0);
+    const connections = ['1', '2'].map((id) => new Connection(id, 'n0', new TimedSocket(false)));
+    const sockets = connections.map(({ connection }) => connection);
+    const drained = pool.drainConnections({ sockets, grace: 10_000, ...options });
+    await vi.advanceTimersByTimeAsync(50);
+    for (const connection of connections) connection.release();
+    expect(await runDrain(drained, 1_000)).toMatchObject({ closed: 0, terminated: 0 });
+  },
+);
+
+test('a drain that goes on in the place of an aborted one closes the sockets of a list that can be read only once', async () => {
+  const { pool } = timedPool(1, { newSocket: () => new TimedSocket(false) });
+  const controller = new AbortController();
+  const aborted = pool.drainConnections({ signal: controller.signal });
+  const socket = new TimedSocket();
+  const list = [socket].values();
+  const drained = pool.drainConnections({ sockets: list, grace: 100 });
+  controller.abort('stay');
+  await expect(aborted).rejects.toBe('stay');
+  await runDrain(drained, 1_000);
+  expect(socket.closedAtMs).toBeDefined();
+});

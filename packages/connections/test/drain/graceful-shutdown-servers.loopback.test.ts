@@ -18,6 +18,24 @@ describe.concurrent('a server that is shut down', () => {
     await shutdown.shutdown();
   });
 
+  test(
+    'a server that never listens and gets its sockets from another one can be shut down',
+    { timeout: 15_000 },
+    async () => {
+      // The primary of a cluster with sticky sessions does that. Such a server has no `close` event to wait for.
+      const worker = createServer((_request, response) => response.end('hello'));
+      const shutdown = gracefulShutdown({ server: worker, pool: new ConnectionsPool() });
+      const primary = net
+        .createServer((socket) => void worker.emit('connection', socket))
+        .listen(0, '127.0.0.1');
+      onTestFinished(() => primary.close());
+      await once(primary, 'listening');
+      const { port } = primary.address() as AddressInfo;
+      expect(await get(port, keepAliveAgent())).toEqual({ status: 200, body: 'hello' });
+      expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
+    },
+  );
+
   test('a request that is running when a shutdown begins may finish', async () => {
     const running = await start(1);
     const { server, shutdown } = running;

@@ -68,13 +68,25 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
 
   test('a node:cluster worker drains on SIGTERM, and then its process ends with status 0', async () => {
     // The worker drained rightly and then stayed for ever, held by its channel to the primary.
-    const program = new Program('cluster-server');
-    const { pid, port } = (await program.message()) as { pid: number; port: number };
-    const client = await connect(port);
+    const program = new Program('cluster-server', '1000');
+    const { pid, ports } = (await program.message()) as { pid: number; ports: number[] };
+    const client = await connect(ports[0]!);
     const ended = program.message();
     process.kill(pid, 'SIGTERM');
     expect(await client.closed).toEqual({ code: 1012, reason: '' });
     expect(await ended).toEqual({ status: 0, signal: null });
     expect(await program.exited).toEqual({ status: 0, signal: null });
+  });
+
+  test('a node:cluster worker with two servers ends when the clients of both are drained', async () => {
+    // The shutdown that was done first disconnected the worker, which ends the process: 1006 for the others.
+    const program = new Program('cluster-server', '1000', '2');
+    const { pid, ports } = (await program.message()) as { pid: number; ports: number[] };
+    const clients: Client[] = [];
+    for (let n = 0; n < 4; n++) for (const port of ports) clients.push(await connect(port));
+    const ended = program.message();
+    process.kill(pid, 'SIGTERM');
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
+    expect(await ended).toEqual({ status: 0, signal: null });
   });
 });

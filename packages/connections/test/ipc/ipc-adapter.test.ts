@@ -116,4 +116,17 @@ test('both sides say where they have to be called', () => {
   expect(() => ipcAdapter()).toThrow(/worker/);
   expect(() => ipcAdapter({ prefix: 1 as never })).toThrow(TypeError);
   expect(() => relayWorkers({ maxUnsentBytes: 0 })).toThrow(RangeError);
+  expect(() => relayWorkers({ maxUnsentBytes: NaN })).toThrow(RangeError);
+  expect(() => relayWorkers({ maxUnsentBytes: '5' as never })).toThrow(TypeError);
+  // Taken for the default, it let two applications of a machine be one cluster.
+  expect(() => ipcAdapter({ prefx: 'chat' } as never)).toThrow(/prefx/);
+  expect(() => relayWorkers({ maxUnsent: 1 } as never)).toThrow(/maxUnsent/);
+});
+
+test('a process relays once, until it stops to', () => {
+  // A second relay delivered everything twice.
+  const relay = relayWorkers();
+  expect(() => relayWorkers()).toThrow(/already/);
+  relay.close();
+  relayWorkers().close();
 });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { SLOT_MS, TimingWheel, type Timed } from '../../src/liveness/timing-wheel.js';
+import { useFakeClock } from '../support/fake-clock.js';
 import { withhold } from '../support/unhandled.js';
 
 /** Notes when it is called, by the real clock (which is faked here). */
@@ -27,12 +28,7 @@ class Entry implements Timed {
 const LATEST_MS = SLOT_MS * 2;
 
 describe('a timing wheel', () => {
-  beforeEach(() => {
-    vi.useFakeTimers({
-      toFake: ['setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'performance'],
-    });
-  });
-  afterEach(() => vi.useRealTimers());
+  useFakeClock();
 
   test.each([1, 50, 99, 100, 101, 150, 1_000, 1_234, 60_000])(
     'an entry due in %i ms is called once, not early, and at most two slots late',

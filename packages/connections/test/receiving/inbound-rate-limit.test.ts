@@ -6,7 +6,7 @@ import {
   type RateDecision,
 } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
-import { MemorySocket } from '../support/memory-socket.js';
+import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { PausableSocket } from '../support/pausable-socket.js';
 import { record } from '../support/record.js';
 import { watchUnhandled } from '../support/unhandled.js';
@@ -19,7 +19,7 @@ async function join<Socket extends MemorySocket = PausableSocket>(
   socket = new PausableSocket() as MemorySocket as Socket,
 ) {
   const pool = new ConnectionsPool({ rateLimit, ...options });
-  const connection = new Connection('1', 'default', socket);
+  const connection = new Connection('1', 'default', endingWithTest(socket));
   const messages: string[] = [];
   connection.on('message', (message) => void messages.push(Buffer.from(message as string).toString()));
   await pool.newConnection(connection);
@@ -232,8 +232,20 @@ describe('a client that is paused', () => {
     const { pool, socket } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, ...Array(200).keys());
     const drained = pool.drainConnections({ grace: 2_000 });
-    await vi.advanceTimersByTimeAsync(3_500);
+    let isDrained = false;
+    void drained.then(() => (isDrained = true));
+    // Deadlines are noticed within 100 ms. What waited for the rate limit once held the end up for a second more.
+    await vi.advanceTimersByTimeAsync(2_300);
+    expect(isDrained).toBe(true);
     expect(await drained).toMatchObject({ closed: 0, terminated: 1 });
+  });
+
+  test('terminate() during a drain ends the connection at once, and ignores what waits', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    send(socket, 1, 2, 3);
+    void pool.drainConnections();
+    connection.terminate();
+    expect([messages, pool.stats().messagesIgnored, pool.stats().connections]).toEqual([['1'], 2, 0]);
   });
 
   test('what waits is delivered when the connection has left the pool', async () => {

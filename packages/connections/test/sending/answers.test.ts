@@ -58,7 +58,7 @@ test.each<[string, () => PromiseLike<unknown>]>([
   expect(onAnswered).toHaveBeenCalledTimes(1);
 });
 
-test('answers that are open are all settled before anybody is told', async () => {
+test('all open answers are settled before any of them is reported', async () => {
   const { answers, onAnswered, tally } = newAnswers();
   const late = nextTurn();
   answers.await(Promise.resolve(), tally());

@@ -44,7 +44,7 @@ test('a log that is sealed twice keeps the chain', () => {
 
 // A burst had sealed the log, a private message had taken a part of it, and then a part of it had to wait for its
 // compression. The whole still held everything: what waited was sent twice.
-test('a log that is sealed again after a part was taken is as short as it says', () => {
+test('a log that is sealed again after a part was taken has the length it reports', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   log.seal(3);
   expect(textsOf(log.from(1))).toEqual(['b', 'c']);
@@ -57,7 +57,7 @@ test('a log that is sealed again after a part was taken is as short as it says',
   expect(textsOf(rest.from(2))).toEqual(['c']);
 });
 
-test('parts that were handed out before the log was sealed share the bytes of the whole', () => {
+test('parts that were taken before the log was sealed share the bytes of the whole', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   const [tail, all] = [log.from(1), log.from(0)];
   log.seal(3);

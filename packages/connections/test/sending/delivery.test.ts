@@ -35,13 +35,16 @@ test.each([
   ['sent', true],
   ['dropped', false],
   ['failed', false],
-] as const)('one copy that is %s resolves with %s, asked before or after', async (outcome, isSent) => {
-  const [before, after] = [new Pending(), new Pending()];
-  const sent = before.sent;
-  for (const pending of [before, after]) pending.count(outcome);
-  expect([await sent, await after.sent, after.outcome]).toEqual([isSent, isSent, isSent]);
-});
+] as const)(
+  'a delivery of one copy that is %s resolves with %s, whether asked before or after',
+  async (outcome, isSent) => {
+    const [before, after] = [new Pending(), new Pending()];
+    const sent = before.sent;
+    for (const pending of [before, after]) pending.count(outcome);
+    expect([await sent, await after.sent, after.outcome]).toEqual([isSent, isSent, isSent]);
+  },
+);
 
-test('a private message is as long as its frame', () => {
+test('the length of a private message is that of its frame', () => {
   expect(new PrivateMessage(new Envelope('x'.repeat(200))).byteLength).toBe(204);
 });

@@ -8,7 +8,7 @@ import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { slowClock } from '../support/slow-clock.js';
 
-test('the end of a turn is asked for once, however many namespaces and messages the turn has', async () => {
+test('one immediate is scheduled per turn, however many namespaces and messages the turn has', async () => {
   // However slow the machine is, all of it fits one turn.
   const pool = new ConnectionsPool({ maxFlushMs: 60_000 });
   for (let i = 0; i < 10; i++) await pool.newConnection(connectInMemory('1', `n${i}`).connection);
@@ -23,7 +23,7 @@ test('the end of a turn is asked for once, however many namespaces and messages 
 
 // Two requests of two tenants broadcast in one turn. The handler of the second ran in the AsyncLocalStorage context of
 // the first: its traces and its tenant were wrong.
-test("what is handed over at the end of a turn runs in nobody's AsyncLocalStorage context", async () => {
+test('handlers at the end of a turn run outside of every AsyncLocalStorage context', async () => {
   const tenant = new AsyncLocalStorage<string>();
   const pool = new ConnectionsPool();
   const seen: unknown[] = [];
@@ -36,7 +36,7 @@ test("what is handed over at the end of a turn runs in nobody's AsyncLocalStorag
   expect(seen).toEqual([undefined, undefined]);
 });
 
-test('a namespace with more than one turn can take does not starve the others', async () => {
+test('a namespace with more messages than one turn can write does not starve the others', async () => {
   const order: string[] = [];
   const flushable = (name: string, turns: number): Flushable => ({
     flush: () => {
@@ -52,7 +52,7 @@ test('a namespace with more than one turn can take does not starve the others', 
   expect(order).toEqual(['busy', 'other', 'another', 'busy', 'busy']);
 });
 
-test('flush() leaves nothing for the end of the turn, and asks also those that wait', async () => {
+test('flush() leaves nothing for the end of the turn, and also flushes those that wait', async () => {
   const deadlines: number[] = [];
   const endOfTurn = new EndOfTurn(1);
   endOfTurn.add({

@@ -74,7 +74,7 @@ test('a large compressed message keeps its place before small ones, private ones
   expect(zlib.deflateRaw).toHaveBeenCalledTimes(1);
 });
 
-test('a message that is being compressed is counted for members that go meanwhile', async () => {
+test('a message that is being compressed is counted for members that leave meanwhile', async () => {
   isHolding = true;
   const {
     pool,
@@ -140,7 +140,7 @@ function pass(ms: number): void {
 
 // A namespace waited until nothing was being compressed. With a steady stream of large messages that never came: small
 // messages were seconds late, and in the end everybody was closed as a slow reader.
-test('what is ready leaves at the end of the turn while later messages are being compressed', async () => {
+test('messages that are ready leave at the end of the turn while later ones are being compressed', async () => {
   isHolding = true;
   const pool = new ConnectionsPool();
   const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);

@@ -91,7 +91,7 @@ describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) =
 test.each([
   ['plain', {}],
   ['shared compression', SHARED],
-])('those who get a part of a turn are written a part of the one buffer (%s)', async (_, server) => {
+])('members that get a part of a turn are written a part of the one buffer (%s)', async (_, server) => {
   const {
     pool,
     loopback,
@@ -116,7 +116,7 @@ test.each([
 });
 
 test.each(Object.entries(modes).slice(1))(
-  'members who have left are not compressed for (%s)',
+  'nothing is compressed for members that have left (%s)',
   async (_, mode) => {
     const pool = new ConnectionsPool(mode.pool);
     const loopback = await Loopback.start(mode.server);
@@ -136,7 +136,7 @@ test.each(Object.entries(modes).slice(1))(
   },
 );
 
-test('a large message is compressed for those who stay when a member has left', async () => {
+test('a large message is compressed for the remaining members when one has left', async () => {
   const pool = new ConnectionsPool();
   const loopback = await Loopback.start(SHARED);
   const wire = await WireClient.connect(loopback, 'permessage-deflate; server_no_context_takeover');
@@ -147,7 +147,7 @@ test('a large message is compressed for those who stay when a member has left', 
   expect(isCompressed(await wire.frame())).toBe(true);
 });
 
-test('a write that throws fails for that member alone, which hears of it', async () => {
+test('a write that throws fails for that member alone, which emits the error', async () => {
   const {
     pool,
     members: [a, b],

@@ -13,7 +13,7 @@ function veteranRecords(count: number): string[] {
 beforeEach(stopClock);
 
 // If it were taken for received, the next broadcast would refer to it.
-test('what was compressed but not written for a slow reader is not referred to', async () => {
+test('a message that was compressed but not written for a slow reader is not referred to', async () => {
   const room = await Room.open({
     compression: { history: true },
     maxBufferedBytes: 300,
@@ -33,7 +33,7 @@ test('what was compressed but not written for a slow reader is not referred to',
   await expectMessages(a, records(200));
 });
 
-test('what was compressed for a connection that left meanwhile is not referred to when it is back', async () => {
+test('a message that was compressed for a connection that left meanwhile is not referred to when it is back', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
   const large = records(300).join();
@@ -78,7 +78,7 @@ test('a message that a closing connection got plain is compressed for the others
   expect(a.client.tapped[1]!.reachBytes).toBeGreaterThan(0);
 });
 
-test('what was not compressed because flush() did not wait is not referred to', async () => {
+test('a message that flush() sent uncompressed is not referred to', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
   const large = records(300).join();
@@ -149,7 +149,7 @@ test('the histories of two namespaces can be followed by two connections over on
   }
 });
 
-test('a history may be left for a pool without one, and for one with another', async () => {
+test('a connection may leave a history for a pool without one, or with another one', async () => {
   const room = await Room.open();
   const pools = [
     room.pool,
@@ -173,7 +173,7 @@ test('a history may be left for a pool without one, and for one with another', a
   await expectMessages(veteran, veteranRecords(serial));
 });
 
-test('a history may be followed by a new connection over the socket of an old one', async () => {
+test('a new connection over the socket of an old one may follow the history', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   for (const text of records(10)) await room.broadcast(text);

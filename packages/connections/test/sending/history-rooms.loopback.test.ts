@@ -77,7 +77,7 @@ test.each([1_025, 9_000, 70_000])(
   },
 );
 
-test('a large message to a room that ends the turn leaves nothing to refer to', async () => {
+test('a large message to a room at the end of a turn leaves an empty history', async () => {
   const { room, inRed, other } = await twoInStep();
   const large = records(15).join('');
   await Promise.all([

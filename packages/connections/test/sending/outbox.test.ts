@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type BroadcastResult, type WebSocketMessage } from '../../src/index.js';
 import { PrivateMessage } from '../../src/sending/delivery.js';
 import { endTurn } from '../support/engine.js';
-import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { connectInMemory, endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -34,7 +34,7 @@ async function noting(
 ): Promise<unknown[]> {
   const pool = new ConnectionsPool();
   const seen: unknown[] = [];
-  const connection: Connection = new Connection('1', 'default', connectInMemory().socket, {
+  const connection: Connection = new Connection('1', 'default', endingWithTest(new MemorySocket()), {
     send: (message) => {
       seen.push(message);
       if (seen.length === 1) act(connection, pool);
@@ -50,7 +50,7 @@ async function noting(
   return seen;
 }
 
-test('bufferedAmount is what waits for this connection, exceptions left out', async () => {
+test('bufferedAmount counts what waits for this connection, without what it is excepted from', async () => {
   const pool = new ConnectionsPool();
   const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
   for (const connection of [a, b]) await pool.newConnection(connection);
@@ -118,7 +118,7 @@ test('handlers over an object that tells no state get nothing after their close'
 
 test('an overridden send gets nothing after its close', async () => {
   const pool = new ConnectionsPool();
-  const connection = new Overridden('1', 'default', new MemorySocket(false));
+  const connection = new Overridden('1', 'default', endingWithTest(new MemorySocket(false)));
   await pool.newConnection(connection);
   void connection.close();
   expect(await pool.broadcastMessage('default', 'x')).toEqual(NOBODY);
@@ -164,7 +164,7 @@ describe.each([
   });
 });
 
-test('a buffer that is used again goes out as it was through a socket that the library knows nothing of', async () => {
+test('a generic socket gets the bytes of a buffer as they were at the call', async () => {
   const { socket, connection } = connectInMemory();
   const pool = new ConnectionsPool();
   await pool.newConnection(connection);
@@ -235,7 +235,7 @@ test.each<[string, (pool: ConnectionsPool) => void]>([
 
 // While a connection that leaves is emptied, its handler broadcast something. For that connection it was lost, and
 // counted nowhere.
-test('a broadcast that is made while a leaving connection is emptied adds up', async () => {
+test('the counts of a broadcast made while a leaving connection is emptied add up', async () => {
   const pool = new ConnectionsPool();
   let inner: Promise<BroadcastResult> | undefined;
   const leaving: Connection = new Connection(
@@ -260,7 +260,7 @@ test('a broadcast that is made while a leaving connection is emptied adds up', a
 });
 
 // 16,000 private messages after a broadcast took 271 ms, and it grew with their square.
-test('what waits is not added up again for each private message', async () => {
+test('pending bytes are not summed up again for each private message', async () => {
   const {
     pool,
     members: [{ socket, connection }],

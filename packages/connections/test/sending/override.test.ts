@@ -1,5 +1,11 @@
-import { expect, test } from 'vitest';
-import { Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
+import { type BroadcastResult, Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
+import { Answers } from '../../src/sending/answers.js';
+import type { Outcome } from '../../src/sending/delivery.js';
+import { Envelope } from '../../src/sending/envelope.js';
+import { Override } from '../../src/sending/override.js';
+import { useFakeClock } from '../support/fake-clock.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 
 /** Replaces `send` on one instance, as JavaScript can. */
@@ -58,4 +64,176 @@ test('an overridden broadcastMessage gets broadcastJsonMessage and broadcastErro
   await pool.broadcastError('default', { d: 1 }, 4000);
   expect(relayed).toEqual(['a', '{"b":1}', 'c', '{"d":1}']);
   expect(socket.sent).toEqual(relayed);
+});
+
+// A tracer put its own `send` in front of that of connections that had joined. The broadcasts of the turn were then
+// lost when such a connection was closed, and their promises never settled.
+test('a send that is replaced after joining loses no broadcast that is pending when sendThenClose is called', async () => {
+  const pool = new ConnectionsPool();
+  const { connection, socket } = connectInMemory();
+  await pool.newConnection(connection);
+  const broadcast = pool.broadcastMessage('default', 'broadcast');
+  const send = connection.send.bind(connection);
+  Object.assign(connection, { send: (message: string) => send(message) });
+  expect(await connection.sendThenClose('bye')).toBe(true);
+  expect(await broadcast).toEqual({ recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 });
+  expect(socket.sent).toEqual(['broadcast', 'bye']);
+  expect(socket.readyState).toBe(3);
+});
+
+/** An override that is called with what was broadcast. */
+function newOverride(send: (message: unknown) => unknown) {
+  const errors: unknown[] = [];
+  const counted: Outcome[] = [];
+  const owner = { sendOverridden: send, failed: (error: unknown) => void errors.push(error) };
+  const answers = new Answers(owner.failed, () => undefined);
+  const override = new Override(owner, () => answers);
+  const add = (message: string): void =>
+    override.add(new Envelope(message), { count: (outcome) => void counted.push(outcome) });
+  return { override, add, errors, counted };
+}
+
+const never = (): boolean => false;
+
+test('an override gets messages one after the other, and those added meanwhile last', () => {
+  const seen: unknown[] = [];
+  const { override, add, counted } = newOverride((message) => {
+    seen.push(message);
+    if (message !== 'a') return true;
+    add('d');
+    override.run(never);
+    expect(override.isBusy).toBe(true);
+    return true;
+  });
+  for (const text of ['a', 'b', 'c']) add(text);
+  override.run(never);
+  expect(seen).toEqual(['a', 'b', 'c', 'd']);
+  expect(counted).toEqual(['sent', 'sent', 'sent', 'sent']);
+  expect(override.isBusy).toBe(false);
+});
+
+test('an override that throws or answers false has failed that message alone', () => {
+  const { override, add, errors, counted } = newOverride((message) => {
+    if (message === 'b') throw new Error('no');
+    return message !== 'c';
+  });
+  for (const text of ['a', 'b', 'c', 'd']) add(text);
+  override.run(never);
+  expect(counted).toEqual(['sent', 'failed', 'failed', 'sent']);
+  expect(errors).toEqual([new Error('no')]);
+});
+
+test('an override is no longer called when its connection has ended', () => {
+  const seen: unknown[] = [];
+  const { override, add, counted } = newOverride((message) => void seen.push(message));
+  for (const text of ['a', 'b', 'c']) add(text);
+  override.run(() => seen.length === 1);
+  expect([seen, counted]).toEqual([['a'], ['sent', 'failed', 'failed']]);
+});
+
+test('an override that waits before it sends on may still do so once for each call', async () => {
+  const { override } = newOverride(() => nextTurn());
+  override.call('a');
+  override.call('b');
+  expect([override.onReturn(), override.onReturn(), override.onReturn()]).toEqual([true, true, false]);
+  await nextTurn();
+  override.call('c');
+  await nextTurn();
+  await nextTurn();
+  // It has answered without sending anything on.
+  expect(override.onReturn()).toBe(false);
+});
+
+// ---------------------------------------------------------------- sendThenClose
+
+class Waiting extends Connection {
+  gate: PromiseLike<unknown> = Promise.resolve();
+
+  override async send(message: WebSocketMessage): Promise<boolean> {
+    await this.gate;
+    return super.send(message);
+  }
+}
+
+function waiting(gate: PromiseLike<unknown>): { connection: Waiting; socket: MemorySocket } {
+  const socket = new MemorySocket();
+  const connection = new Waiting('1', 'default', socket);
+  connection.gate = gate;
+  return { connection, socket };
+}
+
+// The override was awaited before the close began: what was sent after the call reached the client too.
+test('no message sent after sendThenClose reaches the client, not even with an override that waits', async () => {
+  const { connection, socket } = waiting(nextTurn());
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  const sent = connection.sendThenClose('bye', 4003);
+  const after = connection.send('after');
+  expect(connection.closed).toBe(true);
+  expect(await pool.broadcastMessage('default', 'x')).toMatchObject({ recipients: 0 });
+  expect(await sent).toBe(true);
+  expect(await after).toBe(false);
+  expect(socket.sent).toEqual(['bye']);
+  expect(socket.closes.map(({ code }) => code)).toEqual([4003]);
+});
+
+// A banned client stayed connected because the override that was to tell it so had rejected.
+test('a connection is closed although its override rejects, and the call rejects', async () => {
+  const { connection, socket } = waiting(Promise.reject(new Error('no')));
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  await expect(connection.sendErrorThenClose('banned', 4003, 'Banned')).rejects.toThrow('no');
+  expect(socket.closes).toEqual([{ code: 4003, reason: 'Banned' }]);
+  expect(pool.stats().connections).toBe(0);
+});
+
+describe('with a fake clock', () => {
+  useFakeClock();
+
+  // It was never closed, and no deadline ran.
+  test('a connection is terminated in time although its override never answers', async () => {
+    const { connection } = waiting(new Promise(() => undefined));
+    const pool = new ConnectionsPool({ closeTimeout: 1_000 });
+    await pool.newConnection(connection);
+    const sent = connection.sendThenClose('bye', 4003);
+    void sent.catch(() => undefined);
+    expect(connection.closed).toBe(true);
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1 });
+  });
+});
+
+// ---------------------------------------------------------------- counts
+
+class Busy extends Connection {
+  act: () => void = () => undefined;
+
+  override send(message: WebSocketMessage): Promise<boolean> {
+    if (message === 'x') this.act();
+    return super.send(message);
+  }
+}
+
+// The broadcast that the override was called for resolved before it was counted.
+test.each<[string, (pool: ConnectionsPool) => void]>([
+  ['flushes', (pool) => pool.flush()],
+  [
+    'broadcasts more than a turn may hold',
+    (pool) => void pool.broadcastMessage('default', 'y'.repeat(1_100_000)),
+  ],
+])('the counts of a broadcast add up when an overridden send %s', async (_, act) => {
+  const pool = new ConnectionsPool();
+  const results: Promise<BroadcastResult>[] = [];
+  for (const id of ['1', '2', '3']) {
+    const connection = new Busy(id, 'default', new MemorySocket());
+    connection.act = () => act(pool);
+    await pool.newConnection(connection);
+  }
+  const { socket, connection } = connectInMemory('4');
+  await pool.newConnection(connection);
+  results.push(pool.broadcastMessage('default', 'x'), pool.broadcastMessage('default', 'z'));
+  for (const result of await Promise.all(results))
+    expect(result).toEqual({ recipients: 4, sent: 4, dropped: 0, failed: 0, conflated: 0 });
+  expect(socket.sent[0]).toBe('x');
+  expect(socket.sent.at(-1)).toBe('z');
 });

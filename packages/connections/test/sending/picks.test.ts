@@ -4,7 +4,7 @@ import { Random } from '../support/random.js';
 
 const positions = (picks: Picks | undefined): number[] => picks?.positions() ?? [];
 
-test('all who add the same messages to the same list hold one list', () => {
+test('connections that add the same messages to the same list share one list', () => {
   const none = new Picks();
   const first = none.with(1, 10);
   expect(none.with(1, 10)).toBe(first);

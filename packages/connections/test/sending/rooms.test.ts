@@ -46,12 +46,13 @@ test.each<[title: string, audience: BroadcastOptions<string> | string[] | undefi
   ['a room that does not exist', { rooms: ['green', 'blue'] }, 'b c'],
   ['no room', { rooms: [] }, ''],
   ['a room to leave out', { exceptRooms: 'red' }, 'c d'],
+  ['a room to leave out that does not exist', { exceptRooms: ['green', 'red'] }, 'c d'],
   ['a room, and a room to leave out', { rooms: 'red', exceptRooms: ['blue'] }, 'a'],
   ['a room that is also left out', { rooms: 'red', exceptRooms: 'red' }, ''],
   ['a room, and an id to leave out', { rooms: 'red', exceptions: ['a', 'nobody'] }, 'b'],
   ['ids to leave out', ['a', 'd'], 'b c'],
   ['all of it', { rooms: ['red', 'blue'], exceptRooms: 'blue', exceptions: ['a'] }, ''],
-])('an audience of %s reaches exactly those, each once', async (_, audience, ids) => {
+])('an audience of %s reaches exactly its members, each once', async (_, audience, ids) => {
   const { pool, of } = poolWith({ a: 'red', b: 'red blue', c: 'blue', d: '' });
   const result = pool.broadcastMessage('default', 'x', audience);
   pool.flush();

@@ -5,7 +5,7 @@ import { entriesOf, STATELESS } from '../support/entries.js';
 const bytes = (slice: Slice, mayPin = false): string =>
   Buffer.concat(slice.encoded(undefined, undefined, mayPin).chunks).toString('latin1');
 
-test('a slice is its frames, one after the other, put together once', () => {
+test('a slice puts its frames together once, one after the other', () => {
   const slice = new Slice(entriesOf(['a', 'bb']));
   expect([slice.byteLength, slice.isWritable]).toEqual([7, true]);
   expect(bytes(slice)).toBe('\x81\x01a\x81\x02bb');

@@ -12,7 +12,7 @@ const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 }
 const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0, conflated: 0 };
 const maxBufferedBytes = MORE_THAN_KERNEL / 16;
 
-test('a message over the bound is dropped with onSlow: drop; the readers that keep up get everything', async () => {
+test("onSlow: 'drop' drops a message over the bound, and readers that keep up get everything", async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes, onSlow: 'drop' });
   const loopback = await Loopback.start();
   const slow = await member(pool, loopback, 'slow');
@@ -88,7 +88,7 @@ test('a slow reader that never wakes up is ended after the grace period, and fre
   expect(connection.bufferedAmount).toBe(0);
 });
 
-test('a function decides about each message over the bound', async () => {
+test('onSlow may be a function that decides about each message over the bound', async () => {
   const asked: [string, number][] = [];
   const answers: SlowDecision[] = ['send', 'drop', 'send'];
   const pool = new ConnectionsPool({
@@ -116,7 +116,7 @@ test('a function decides about each message over the bound', async () => {
   expect(client.inbox.slice(1)).toEqual(['1', '333']);
 });
 
-test('a slow reader is closed when the deciding function throws, which is reported', async () => {
+test('a slow reader is closed and an error event emitted when onSlow throws', async () => {
   const pool = new ConnectionsPool({
     maxBufferedBytes: 10,
     onSlow: () => {
@@ -131,7 +131,7 @@ test('a slow reader is closed when the deciding function throws, which is report
   expect(errors).toEqual(['undecided']);
 });
 
-test('the deciding function may close the connection or send to it without disturbing the order', async () => {
+test('onSlow may close the connection or send to it without disturbing the order', async () => {
   const pool: ConnectionsPool = new ConnectionsPool({
     maxBufferedBytes: 1_000,
     onSlow: (connection) => {
@@ -150,7 +150,7 @@ test('the deciding function may close the connection or send to it without distu
 
 // Five broadcasts of 20 KB and five private messages between them: three arrived, and the client was closed as a slow
 // reader, although its socket was empty.
-test('a private message makes nobody slow while what is pending can still leave', async () => {
+test('a private message makes no reader slow while pending messages can still leave', async () => {
   const {
     pool,
     members: [{ client, connection }],
@@ -183,7 +183,7 @@ test('what waits in this turn counts for bufferedAmount, and leaves before anyth
   expect(connection.bufferedAmount).toBe(0);
 });
 
-test('the socket of a ws tells the end of an episode, without a timer', async () => {
+test('the drain event of a ws socket ends an episode, without a timer', async () => {
   const {
     pool,
     members: [{ client, socket, connection }],
@@ -200,7 +200,7 @@ test('the socket of a ws tells the end of an episode, without a timer', async ()
 });
 
 // A stream tells that it has drained only when it was full.
-test('an episode ends also when one message alone was too large', async () => {
+test('an episode also ends when a single message was too large', async () => {
   const {
     members: [{ client, connection }],
   } = await poolOf(1, { pool: { maxBufferedBytes: 1_000, onSlow: 'drop' } });

@@ -1,9 +1,19 @@
+import { once } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
-import { ConnectionsPool } from '../../src/index.js';
+import {
+  Connection,
+  ConnectionsPool,
+  type ConnectionsPoolOptions,
+  type SlowDecision,
+  type WebSocketMessage,
+} from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
-import { connectInMemory } from '../support/memory-socket.js';
+import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
+import { slowMember } from '../support/slow-member.js';
+import { watchUnhandled } from '../support/unhandled.js';
 
 const ALL_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ALL_DROPPED = { recipients: 1, sent: 0, dropped: 1, failed: 0, conflated: 0 };
@@ -38,7 +48,7 @@ test('what a turn still holds counts for the bound of a private message', async 
   expect(await result).toEqual(ALL_SENT);
 });
 
-test('what the deciding function sends itself is dropped, and not decided about', async () => {
+test('onSlow is not asked about what it sends itself, which is dropped', async () => {
   let asked = 0;
   const pool: ConnectionsPool = new ConnectionsPool({
     maxBufferedBytes: 100,
@@ -79,6 +89,27 @@ describe('with a fake clock', () => {
     }
     expect(vi.getTimerCount()).toBe(0);
   });
+
+  test('a socket that does not tell is looked at soon in each episode, and less and less often while it stays slow', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
+    const { socket, connection } = connectInMemory();
+    await pool.newConnection(connection);
+    for (let episode = 1; episode <= 2; episode++) {
+      socket.bufferedAmount = 100;
+      expect(await connection.send('x')).toBe(false);
+      const waits: number[] = [];
+      for (let look = 0; look < 6; look++) {
+        const before = performance.now();
+        vi.advanceTimersToNextTimer();
+        waits.push(performance.now() - before);
+      }
+      expect(waits).toEqual([10, 20, 40, 80, 100, 100]);
+      socket.bufferedAmount = 0;
+      await vi.advanceTimersByTimeAsync(100);
+      expect(vi.getTimerCount()).toBe(0);
+    }
+    expect(pool.stats()).toMatchObject({ slowReaders: 2, slowNow: 0 });
+  });
 });
 
 // It stayed among those that are slow now, and nobody could ever be counted back.
@@ -92,4 +123,129 @@ test('a slow reader that is removed from its pool is no longer slow there', asyn
   expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 1 });
   await pool.removeConnection(connection);
   expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 0 });
+});
+
+describe('the gauge of slow readers', () => {
+  useFakeClock();
+
+  // A slow reader moved from one pool to another, and caught up there. The second one had never counted it as
+  // slow, and counted it out all the same: `slowNow` was -1 for ever.
+  test('slowNow is right in both pools when a slow reader moves from one to the other', async () => {
+    const options: ConnectionsPoolOptions = { maxBufferedBytes: 100, onSlow: 'drop' };
+    const [one, other] = [new ConnectionsPool(options), new ConnectionsPool(options)];
+    const slowNow = (): number[] => [one.stats().slowNow, other.stats().slowNow];
+    const { connection, socket } = slowMember(one);
+    expect(await connection.send('too much')).toBe(false);
+    expect(slowNow()).toEqual([1, 0]);
+    await one.removeConnection(connection);
+    expect(slowNow()).toEqual([0, 0]);
+    await other.newConnection(connection);
+    expect(slowNow()).toEqual([0, 1]);
+    await other.removeConnection(connection);
+    await one.newConnection(connection);
+    expect(slowNow()).toEqual([1, 0]);
+    socket.bufferedAmount = 0;
+    await vi.advanceTimersByTimeAsync(50);
+    expect(slowNow()).toEqual([0, 0]);
+  });
+
+  test('slowNow is right when a slow reader moves to a pool whose bound it does not exceed', async () => {
+    const one = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
+    const other = new ConnectionsPool();
+    const { connection } = slowMember(one);
+    expect(await connection.send('too much')).toBe(false);
+    await one.removeConnection(connection);
+    await other.newConnection(connection);
+    await vi.advanceTimersByTimeAsync(50);
+    expect([one.stats().slowNow, other.stats().slowNow]).toEqual([0, 0]);
+  });
+
+  test('slowNow is right when a slow reader that has moved closes', async () => {
+    const options: ConnectionsPoolOptions = { maxBufferedBytes: 100, onSlow: 'drop' };
+    const [one, other] = [new ConnectionsPool(options), new ConnectionsPool(options)];
+    const { connection } = slowMember(one);
+    expect(await connection.send('too much')).toBe(false);
+    await one.removeConnection(connection);
+    await other.newConnection(connection);
+    connection.terminate();
+    expect([one.stats().slowNow, other.stats().slowNow]).toEqual([0, 0]);
+  });
+});
+
+// An async `onSlow` answers with a promise. Whatever that said, the message was silently dropped, and a promise that
+// rejected ended the process.
+describe('an onSlow that returns a promise', () => {
+  test.each([
+    ['resolves', () => Promise.resolve('drop'), []],
+    ['rejects', () => Promise.reject(new Error('no database')), ['no database']],
+  ])(
+    'an onSlow whose promise %s causes an error event, and the connection is closed',
+    async (_title, onSlow, reasons) => {
+      const { settle } = watchUnhandled();
+      const pool = new ConnectionsPool({
+        maxBufferedBytes: 100,
+        onSlow: onSlow as unknown as () => SlowDecision,
+      });
+      const errors: Error[] = [];
+      pool.on('error', (error) => errors.push(error));
+      const { connection, socket } = slowMember(pool);
+      expect(await connection.send('too much')).toBe(false);
+      expect(await settle()).toEqual([]);
+      expect(errors[0]).toBeInstanceOf(TypeError);
+      expect(errors[0]?.message).toMatch(/onSlow.*'close', 'drop' or 'send'.*Promise/);
+      expect(errors.slice(1).map(({ message }) => message)).toEqual(reasons);
+      expect(socket.sent).toEqual([]);
+      expect(socket.closes).toEqual([{ code: 1013, reason: 'Slow reader' }]);
+    },
+  );
+});
+
+// A subclass whose `close` saves the score first was closed once for each message that a slow reader could not take:
+// 50 broadcasts saved the score 50 times.
+test('an overridden close of a slow reader is called once per episode', async () => {
+  class Player extends Connection<string, WebSocketMessage, MemorySocket> {
+    readonly saves: unknown[][] = [];
+
+    override async close(code?: number, reason?: string): Promise<void> {
+      this.saves.push([code, reason]);
+      await nextTurn();
+    }
+  }
+  const pool = new ConnectionsPool<WebSocketMessage, Player>({ maxBufferedBytes: 100 });
+  const socket = new MemorySocket();
+  const player = new Player('1', 'default', socket);
+  await pool.newConnection(player);
+  socket.bufferedAmount = 1_000;
+  for (let i = 0; i < 50; i++) void pool.broadcastMessage('default', `broadcast ${i}`);
+  for (let i = 0; i < 5; i++) expect(await player.send(`private ${i}`)).toBe(false);
+  expect(player.saves).toEqual([[1013, 'Slow reader']]);
+
+  // It has closed nothing, has room again and becomes slow again: a new episode.
+  socket.bufferedAmount = 0;
+  player.handleDrain();
+  expect(await player.send('taken')).toBe(true);
+  socket.bufferedAmount = 1_000;
+  for (let i = 0; i < 3; i++) await player.send('refused');
+  expect(player.saves).toHaveLength(2);
+});
+
+// A slow reader that was removed counted as `slowNow` for ever.
+test('a slow reader that leaves its pool no longer counts there, and still gets its drain event', async () => {
+  const [pool, next] = [
+    new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' }),
+    new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' }),
+  ];
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket);
+  await pool.newConnection(connection);
+  socket.bufferedAmount = 1_000;
+  expect(await connection.send('x')).toBe(false);
+  await pool.removeConnection(connection);
+  expect(pool.stats().slowNow).toBe(0);
+  await next.newConnection(connection);
+  expect(next.stats()).toMatchObject({ slowNow: 1, slowReaders: 0 });
+  const drained = once(connection, 'drain');
+  socket.bufferedAmount = 0;
+  await drained;
+  expect([pool.stats().slowNow, next.stats().slowNow]).toEqual([0, 0]);
 });

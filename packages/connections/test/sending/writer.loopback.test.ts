@@ -80,7 +80,7 @@ test('a write that throws half-way ends the connection, whose stream is broken',
   expect(pool.stats().connections).toBe(0);
 });
 
-test('what ws is still compressing counts for bufferedAmount', async () => {
+test('messages that ws is still compressing count for bufferedAmount', async () => {
   const loopback = await Loopback.start({ perMessageDeflate: { threshold: 0 } });
   const { socket, connection } = await loopback.connect('1');
   for (let i = 0; i < 3; i++) socket.send('x'.repeat(50_000));
@@ -90,7 +90,7 @@ test('what ws is still compressing counts for bufferedAmount', async () => {
 
 // With context takeover the guard was missing: 'ax' and 'b' arrived.
 test.each(Object.entries(modes))(
-  "what the library sends inside an open fragmented message of the socket's owner fails at once (%s)",
+  "a send inside an open fragmented message of the socket's owner fails at once (%s)",
   async (_, server) => {
     const {
       pool,
@@ -130,7 +130,7 @@ test('an open fragmented message of one socket counts against that connection al
 
 // Broadcasts that were held back for such a message counted as sent. When the connection then closed, they were lost,
 // and nobody knew.
-test('what fails inside an open fragmented message is not counted as sent when the connection closes', async () => {
+test('a message that failed inside an open fragmented message is not counted as sent when the connection closes', async () => {
   const {
     pool,
     members: [{ client, socket, connection }],

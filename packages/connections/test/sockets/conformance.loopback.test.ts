@@ -81,7 +81,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', Buffer.from('c'), Buffer.from('d'), '{"e":1}', '"f"', 'g']);
   });
 
-  test('what its rooms are sent arrives among the rest, in the order of the calls', async () => {
+  test('messages to its rooms arrive among the others, in the order of the calls', async () => {
     const { connection, pool, arrived } = await join();
     connection.join(['red', 'blue']);
     const results = [
@@ -230,7 +230,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await connection.send('x')).toBe(true);
   });
 
-  test.runIf(kind.hearsPongs)('a pong is a pong event', async () => {
+  test.runIf(kind.hearsPongs)('a pong emits a pong event', async () => {
     const { connection, pong } = await kind.connect();
     const heard = once(connection, 'pong');
     pong();

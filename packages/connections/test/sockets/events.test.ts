@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection } from '../../src/index.js';
 import { connectInMemory } from '../support/memory-socket.js';
 import { record } from '../support/record.js';
@@ -83,6 +83,29 @@ describe('listeners of a released socket', () => {
     socket.emit('close', 4000, Buffer.from('bye'));
     expect(ofReleased).toEqual([]);
     expect(ofOther).toEqual([['message', 'x', false], ['pong'], ['close', 4000, 'bye']]);
+  });
+
+  const events = [
+    ['message', Buffer.from('x'), false],
+    ['ping'],
+    ['pong'],
+    ['error', new Error('the application handles it')],
+    ['close', 4000, Buffer.from('bye')],
+  ] as const;
+
+  // An emitter goes through the list that it had when the event began: it still calls a listener that was removed since.
+  test.each(events)('an earlier listener of the %s event may release the connection', (event, ...args) => {
+    const socket = emitter();
+    const release = vi.fn(() => {
+      for (const connection of connections) connection.release();
+    });
+    socket.on(event, release);
+    const connections = ['1', '2'].map((id) => new Connection(id, 'default', socket));
+    const heard = connections.map(record);
+    socket.emit(event, ...args);
+    expect(release).toHaveBeenCalledOnce();
+    expect(heard).toEqual([[], []]);
+    expect(connections.map(({ closed }) => closed)).toEqual([true, true]);
   });
 
   test('a socket without removeEventListener() can be released', () => {

@@ -45,7 +45,7 @@ describe('a plain object as a socket', () => {
     expect(events).toEqual([['close', 4000, 'bye']]);
   });
 
-  test('handleClose() without arguments is a close without a code', () => {
+  test('handleClose() without arguments reports a close without a code', () => {
     const { connection, events } = wrap();
     connection.handleClose();
     expect(events).toEqual([['close', 1005, '']]);
@@ -178,7 +178,7 @@ describe('a standard socket that cannot be terminated', () => {
 
 // The global WebSocket of Bun can ping and emits an event for the pong. Nobody listened to it: the heartbeat pinged, heard
 // nothing and terminated every client that sent nothing else.
-test('the pong event of an event target that can ping is a pong', () => {
+test('the pong event of an event target that can ping counts as a pong', () => {
   class PingingSocket extends EventTarget {
     send(): void {
       // Nothing is sent here.

@@ -152,7 +152,7 @@ describe('a socket of uWebSockets.js', () => {
     expect(events).toEqual([['drain']]);
   });
 
-  test('handlePong() of uWebSockets.js is a pong event', () => {
+  test('handlePong() of a uWebSockets.js socket emits a pong event', () => {
     const { connection, events } = wrap();
     connection.handlePong();
     expect(events).toEqual([['pong']]);

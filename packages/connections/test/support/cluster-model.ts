@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { ClusterAdapter } from '../../src/cluster/adapter.js';
 import { FakeCluster, pass, type FakeNode } from './cluster-nodes.js';
 import type { Random } from './random.js';
+import { unordered } from './unordered-adapter.js';
 
 const NAMESPACES = ['x', 'y', 'z'];
 const IDS = ['1', '2', '3', '4', '5', '6'];
@@ -20,6 +21,8 @@ export interface ModelFaults {
   readonly isExclusive: boolean;
   /** Messages are lost or doubled on their way. */
   readonly isLossy: boolean;
+  /** Nodes see the messages of different nodes in different orders, as over NATS. */
+  readonly isUnordered?: boolean;
 }
 
 /**
@@ -47,7 +50,10 @@ export class ClusterModel {
         [2, 2],
       ])[0];
     };
-    this.#cluster = new FakeCluster({ copies }, {}, { isExclusive: faults.isExclusive });
+    const { isExclusive, isUnordered = false } = faults;
+    const wrap = isUnordered ? (adapter: ClusterAdapter) => unordered(adapter, random) : undefined;
+    const traits = { totalOrder: !isUnordered };
+    this.#cluster = new FakeCluster({ copies, ...traits }, {}, { isExclusive, ...(wrap && { wrap }) });
   }
 
   async run(steps: number): Promise<void> {

@@ -26,6 +26,13 @@ export type ClusterEvent =
   | readonly ['recovered', Recovery]
   | readonly ['error', Error];
 
+export interface FakeNodeKind {
+  readonly isExclusive?: boolean;
+  readonly bootId?: Buffer;
+  /** What the node gets in the place of an adapter of the bus. */
+  readonly wrap?: (adapter: ClusterAdapter) => ClusterAdapter;
+}
+
 /** One node with a pool that only remembers: members and rooms in maps, text messages in arrays. */
 export class FakeNode implements LocalNode {
   readonly node: ClusterNode;
@@ -38,12 +45,19 @@ export class FakeNode implements LocalNode {
   constructor(
     adapter: ClusterAdapter,
     options: ClusterOptions = {},
-    { isExclusive = false, bootId = undefined as Buffer | undefined } = {},
+    { isExclusive = false, bootId, wrap = (inner) => inner }: FakeNodeKind = {},
   ) {
     this.adapter = adapter;
     const settings = resolveClusterOptions(options);
     const schedule = (): void => this.#schedule();
-    this.node = new ClusterNode({ adapter, settings, local: this, isExclusive, schedule, bootId });
+    this.node = new ClusterNode({
+      adapter: wrap(adapter),
+      settings,
+      local: this,
+      isExclusive,
+      schedule,
+      bootId,
+    });
   }
 
   get connections(): number {
@@ -162,6 +176,11 @@ function isMeant(id: string, member: FakeMember, { rooms, exceptRooms, exception
 
 const clusters: { leave(): Promise<void> }[] = [];
 
+/** To be used with `useFakeClusters`. */
+export function leavesAfterTest(cluster: { leave(): Promise<void> }): void {
+  clusters.push(cluster);
+}
+
 /** Has all tests of the surrounding `describe` run by a fake clock, and all their clusters end with them. */
 export function useFakeClusters(): void {
   useFakeClock();
@@ -175,17 +194,13 @@ export class FakeCluster {
   readonly bus: MemoryBus;
   readonly nodes: FakeNode[] = [];
   readonly #options: ClusterOptions;
-  readonly #kind: ConstructorParameters<typeof FakeNode>[2];
+  readonly #kind: FakeNodeKind;
 
-  constructor(
-    bus: MemoryBusOptions = {},
-    options: ClusterOptions = {},
-    kind: ConstructorParameters<typeof FakeNode>[2] = {},
-  ) {
+  constructor(bus: MemoryBusOptions = {}, options: ClusterOptions = {}, kind: FakeNodeKind = {}) {
     this.bus = memoryBus(bus);
     this.#options = options;
     this.#kind = kind;
-    clusters.push(this);
+    leavesAfterTest(this);
   }
 
   add(options: ClusterOptions = {}, kind = this.#kind): FakeNode {
@@ -221,7 +236,7 @@ interface Tuple {
 }
 
 /** Pools of one bus that know each other. To be used with `useFakeClusters`. */
-export async function poolsOn<Length extends 1 | 2 | 3>(
+export async function poolsOn<Length extends number>(
   bus: MemoryBus,
   length: Length,
   options: ConnectionsPoolOptions = {},
@@ -235,7 +250,7 @@ export async function poolsOn<Length extends 1 | 2 | 3>(
         cluster: { nodeName: `node ${index}`, ...options.cluster },
       }),
   );
-  clusters.push({
+  leavesAfterTest({
     leave: async () => {
       const left = Promise.all(pools.map((pool) => pool.cluster.leave()));
       await pass(6_000);

@@ -89,6 +89,18 @@ export function describePools(title: string, harness: PoolsHarness): void {
       await expect.poll(() => first.closes.map(({ code }) => code), WAIT).toEqual([4409]);
     });
 
+    test('of the same ids that join two nodes at the same moment one connection each stays', async () => {
+      const nodes = await startNodes();
+      const sockets = await Promise.all(
+        Array.from({ length: 30 }, (_, id) => Promise.all(nodes.map((node) => node.join(`${id}`)))),
+      );
+      const open = () => sockets.map((both) => both.filter(({ closes }) => closes.length === 0).length);
+      await expect.poll(open, WAIT).toEqual(sockets.map(() => 1));
+      for (const { pool } of nodes)
+        await expect.poll(() => pool.namespace('default').size).toBeLessThanOrEqual(30);
+      expect(await nodes[0].pool.cluster.count('default')).toMatchObject({ total: 30, missing: [] });
+    });
+
     test('a node that leaves is gone at once for the others', async () => {
       const [one, other] = await startNodes();
       await other.pool.cluster.leave();
@@ -98,7 +110,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
 
     const { broker } = harness;
     if (broker === undefined) return;
-    test('an outage delays no local delivery, and ends by itself: one degraded, one recovered', async () => {
+    test('an outage delays no local delivery, and each node emits one degraded and one recovered', async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await broker.kill();

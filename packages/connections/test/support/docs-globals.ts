@@ -29,6 +29,7 @@ declare global {
   var ipcAdapter: typeof import('@soketi/connections/ipc').ipcAdapter;
   var relayWorkers: typeof import('@soketi/connections/ipc').relayWorkers;
   var adapter: library.ClusterAdapter;
+  var schema: import('graphql').GraphQLSchema;
   var id: string;
   var user: string;
   var senderId: string;

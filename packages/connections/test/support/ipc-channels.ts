@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { deserialize, serialize } from 'node:v8';
-import type { PrimaryChannel } from '../../src/ipc/ipc-adapter.js';
-import type { RelayedWorker, Workers } from '../../src/ipc/relay-workers.js';
+import type { PrimaryChannel } from '../../src/ipc/primary.js';
+import type { RelayedWorker } from '../../src/ipc/peers.js';
+import type { Workers } from '../../src/ipc/relay-workers.js';
 
 export type Serialization = 'advanced' | 'json';
 

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { Connection } from '../../src/index.js';
+import { onTestFinished } from './on-test-finished.js';
 
 /** A socket in memory, for pure logic: it keeps what it is given, and closes when and how the test wants. */
 export class MemorySocket extends EventEmitter {
@@ -35,6 +36,12 @@ export class MemorySocket extends EventEmitter {
     this.readyState = 3;
     this.emit('close', code, Buffer.from(reason));
   }
+}
+
+/** Ends the socket with the running test, for a connection whose deadline would outlive it. */
+export function endingWithTest<Socket extends MemorySocket>(socket: Socket): Socket {
+  onTestFinished(() => socket.end());
+  return socket;
 }
 
 /** A connection on a socket in memory. */

@@ -1,12 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { aroundEach, type TestContext } from 'vitest';
+import type { TestContext } from 'vitest';
 
 type OnTestFinished = TestContext['onTestFinished'];
 
-const ofTest = new AsyncLocalStorage<OnTestFinished>();
-
-// That of Vitest is of the test that was started last: not the one that asks, where tests run beside each other.
-aroundEach((runTest, context) => ofTest.run(context.onTestFinished, runTest));
+/**
+ * That of the running test. The one that Vitest exports belongs to the test that was started last: not the one that asks,
+ * where tests run beside each other. `each-test.ts` sets it.
+ */
+export const ofTest = new AsyncLocalStorage<OnTestFinished>();
 
 /** Has the running test end what it has started, also when it fails; the latest first. */
 export const onTestFinished: OnTestFinished = (end, timeout) => {

@@ -13,41 +13,48 @@ type Tuple<Item, Length extends number, Items extends Item[] = []> = number exte
     : Tuple<Item, Length, [...Items, Item]>;
 
 export interface PoolOfOptions {
-  readonly pool?: ConnectionsPoolOptions;
+  /** The pool, or options for a new one. */
+  readonly pool?: ConnectionsPool | ConnectionsPoolOptions;
+  /** Ids are '1', '2', '3', … instead of 'a', 'b', 'c', … */
+  readonly isNumbered?: boolean;
   readonly server?: ServerOptions;
   /** What each client offers. */
   readonly client?: Parameters<Loopback['pair']>[0];
 }
 
-/** Ids of the members: 'a', 'b', 'c', … */
-function idsOf(count: number): string[] {
-  return Array.from({ length: count }, (_, index) =>
-    index < 26 ? String.fromCharCode(97 + index) : `m${index}`,
-  );
+function idsOf(count: number, isNumbered = false): string[] {
+  const letter = (index: number): string => (index < 26 ? String.fromCharCode(97 + index) : `m${index}`);
+  return Array.from({ length: count }, (_, index) => (isNumbered ? `${index + 1}` : letter(index)));
 }
 
-/** A pool with that many clients on real sockets, in the namespace 'default'. */
+const toPool = (pool: ConnectionsPool | ConnectionsPoolOptions | undefined): ConnectionsPool =>
+  pool instanceof ConnectionsPool ? pool : new ConnectionsPool(pool);
+
+/** A pool with that many clients on real sockets, in the namespace 'default', and a way to have more join. */
 export async function poolOf<Length extends number>(
   count: Length,
-  { pool: options, server, client }: PoolOfOptions = {},
+  { pool: poolOrOptions, isNumbered, server, client }: PoolOfOptions = {},
 ): Promise<{
   readonly pool: ConnectionsPool;
   readonly loopback: Loopback;
   readonly members: Tuple<Member, Length>;
+  readonly join: (id: string, namespace?: string) => Promise<Member>;
 }> {
-  const pool = new ConnectionsPool(options);
+  const pool = toPool(poolOrOptions);
   const loopback = await Loopback.start(server);
+  const join = (id: string, namespace = 'default'): Promise<Member> =>
+    member(pool, loopback, id, { namespace, ...client });
   const members: Member[] = [];
-  for (const id of idsOf(count)) members.push(await member(pool, loopback, id, client));
-  return { pool, loopback, members: members as Tuple<Member, Length> };
+  for (const id of idsOf(count, isNumbered)) members.push(await join(id));
+  return { pool, loopback, members: members as Tuple<Member, Length>, join };
 }
 
 /** The same with sockets in memory. */
 export function poolInMemory<Length extends number>(
   count: Length,
-  options?: ConnectionsPoolOptions,
+  poolOrOptions?: ConnectionsPool | ConnectionsPoolOptions,
 ): { readonly pool: ConnectionsPool; readonly members: Tuple<MemoryMember, Length> } {
-  const pool = new ConnectionsPool(options);
+  const pool = toPool(poolOrOptions);
   const members = idsOf(count).map((id) => connectInMemory(id));
   for (const { connection } of members) void pool.newConnection(connection);
   return { pool, members: members as Tuple<MemoryMember, Length> };

@@ -1,5 +1,5 @@
 /** `.ci/run` and GitHub Actions take their time; who edits and tests does not want to wait. */
-const isCi = process.env['CI'] !== undefined || process.env['SOKETI_REQUIRE_ALL'] === '1';
+export const isCi = process.env['CI'] !== undefined || process.env['SOKETI_REQUIRE_ALL'] === '1';
 
 /**
  * How often a random test runs: few times by default, many in CI.

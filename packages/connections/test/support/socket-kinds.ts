@@ -1,6 +1,7 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import type { ServerOptions, WebSocket } from 'ws';
 import { Connection, type WebSocketMessage } from '../../src/index.js';
+import { socketPair } from '../../src/testing.js';
 import { BunSocket, UwsSocket, type Sent } from './callback-sockets.js';
 import { tcpOf } from './engine.js';
 import { EventTargetSocket } from './event-target-socket.js';
@@ -281,6 +282,31 @@ async function connectEventTarget(): Promise<Link> {
   };
 }
 
+function connectPair(): Link {
+  const { server, client } = socketPair();
+  const all: Arrived[] = [];
+  client.on('message', (data: Buffer, isBinary) => all.push(isBinary ? data : data.toString()));
+  const end = later<Ending>();
+  client.on('close', (code: number, reason: Buffer) => end.resolve({ code, reason: reason.toString() }));
+  return {
+    connection: new Connection('1', 'default', server),
+    arrived: async () => {
+      if (client.readyState === client.OPEN) {
+        client.ping();
+        await once(client, 'pong');
+      }
+      return all;
+    },
+    ended: () => end.promise,
+    say: (message) => client.send(message),
+    hangUp: (code, reason) => client.close(code, reason),
+    refuse: () => server.terminate(),
+    stall: () => client.pause(),
+    resume: () => client.resume(),
+    pong: () => client.pong(),
+  };
+}
+
 function connectHandlers(): Promise<Link> {
   let isRefusing = false;
   const connect = (socket: WebSocket): AnySocketConnection =>
@@ -353,4 +379,5 @@ export const socketKinds: Readonly<Record<string, SocketKind>> = {
     connect: () => Promise.resolve(connectPlain()),
   },
   handlers: { ...ALL, connect: connectHandlers },
+  'a pair in memory': { ...ALL, connect: () => Promise.resolve(connectPair()) },
 };

@@ -9,7 +9,7 @@ const agreed = (windowBits: number, level?: number, thresholdBytes = 0) => ({
   memLevel: undefined,
 });
 
-test('windows are rounded down to three sizes, and one of 8 bits stays as it is', () => {
+test('windows are rounded down to three sizes, except a window of 8 bits', () => {
   const bits = [8, 9, 10, 11, 12, 13, 14, 15].map((size) => internAgreement(agreed(size)).windowBits);
   expect(bits).toEqual([8, 9, 9, 9, 12, 12, 12, 15]);
 });
@@ -20,7 +20,7 @@ test('agreements that are served with the same frames are one object', () => {
   expect(internAgreement(agreed(15, 1))).not.toBe(internAgreement(agreed(15, 2)));
 });
 
-test('nothing is compressed for a window of 8 bits, below the threshold, or if it is empty', () => {
+test('a message is not compressed for a window of 8 bits, below the threshold, or if it is empty', () => {
   expect([8, 9, 15].map((bits) => canCompress(agreed(bits), 100))).toEqual([false, true, true]);
   expect([99, 100].map((bytes) => canCompress(agreed(15, 1, 100), bytes))).toEqual([false, true]);
   expect([0, 1].map((bytes) => canCompress(agreed(15), bytes))).toEqual([false, true]);

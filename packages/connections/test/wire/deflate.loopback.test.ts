@@ -64,7 +64,7 @@ test.each([
   ['a message that fits every window is compressed once', 200, 1, 0],
   ['a message of 5 KB is compressed three times', 5_000, 3, 0],
   ['a message that the thread pool compresses is compressed three times', 50_000, 0, 3],
-] as const)('for all window sizes together, %s', async (_, length, sync, pooled) => {
+] as const)('%s for all window sizes together', async (_, length, sync, pooled) => {
   const pool = new ConnectionsPool();
   const loopback = await Loopback.start(SHARED);
   const clients = [];

@@ -59,7 +59,7 @@ test.each<[string, WebSocketMessage, string | Buffer]>([
   ['a view of shared memory', new Uint8Array(new SharedArrayBuffer(2)).fill(7), Buffer.from([7, 7])],
   ['a Blob', new Blob(['blob']), Buffer.from('blob')],
   ['an empty Blob', new Blob([]), Buffer.alloc(0)],
-])('%s goes out, alone and to all, as text or as binary', async (_, message, arrives) => {
+])('%s is sent privately and as a broadcast, as text or as binary', async (_, message, arrives) => {
   const { client, connection, pool } = await connectMember();
   expect(await connection.send(message)).toBe(true);
   expect(await pool.broadcastMessage('default', message)).toMatchObject({ sent: 1 });
@@ -118,7 +118,7 @@ test.each<[unknown, string]>([
   [new Map([[1, 2]]), '{}'],
   ['\ud800', '"\\ud800"'],
   [JSON.parse('{"__proto__":1}'), '{"__proto__":1}'],
-])('%j goes out as the JSON text %s', async (value, text) => {
+])('%j is sent as the JSON text %s', async (value, text) => {
   const { client, connection, pool } = await connectMember();
   expect(await connection.sendJson(value)).toBe(true);
   expect(await pool.sendJson('default', 'a', value)).toBe(true);
@@ -135,7 +135,7 @@ test.each<[string, unknown]>([
   ['a BigInt inside', { amount: 1n }],
   ['a toJSON that throws', failing],
   ['a toJSON that gives undefined', { toJSON: () => undefined }],
-])('%s has no JSON: it is a TypeError, and nothing is sent', async (_, value) => {
+])('%s cannot be JSON: it is a TypeError, and nothing is sent', async (_, value) => {
   const { client, connection, pool } = await connectMember();
   for (const call of [
     () => connection.sendJson(value),

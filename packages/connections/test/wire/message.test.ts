@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { poolInMemory } from '../support/pool-of.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ascending = Uint8Array.from({ length: 16 }, (_, index) => index);
@@ -24,7 +25,7 @@ test.each<[string, unknown]>([
   ['a Uint16Array with an offset', new Uint16Array(ascending.buffer, 2, 2)],
   ['a DataView with an offset', new DataView(ascending.buffer, 2, 4)],
   ['fragments', [Buffer.from([2, 3]), Buffer.from([4, 5])]],
-])('%s that arrives is the bytes of a message, as binary or as text', (_, data) => {
+])('the bytes of %s arrive as a message, as binary or as text', (_, data) => {
   const { connection, received } = connectRecorded();
   connection.handleMessage(data, true);
   connection.handleMessage(data, false);
@@ -34,7 +35,7 @@ test.each<[string, unknown]>([
   ]);
 });
 
-test('bytes that arrive are handed on as they are', () => {
+test('bytes that arrive are handed on unchanged', () => {
   const { connection, received } = connectRecorded();
   const bytes = Uint8Array.of(1, 2);
   connection.handleMessage(bytes);
@@ -71,6 +72,21 @@ test('the error for a value without JSON keeps what JSON.stringify threw as its 
   });
 });
 
+test('the error for a value whose toJSON throws something that is not an Error tells what it was', async () => {
+  const { connection } = connectInMemory();
+  const value = {
+    toJSON: () => {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is the point
+      throw null;
+    },
+  };
+  await expect(connection.sendJson(value)).rejects.toThrow(
+    new TypeError(
+      'Expected a value that JSON can express, got `Object` (object): Something that is not an Error was thrown: null',
+    ),
+  );
+});
+
 test('a value is encoded once, however many connections get it', async () => {
   let encodings = 0;
   const value = {
@@ -79,15 +95,13 @@ test('a value is encoded once, however many connections get it', async () => {
       return 'once';
     },
   };
-  const pool = new ConnectionsPool();
-  const members = ['1', '2', '3'].map((id) => connectInMemory(id));
-  for (const { connection } of members) await pool.newConnection(connection);
+  const { pool, members } = poolInMemory(3);
   expect(await pool.broadcastJsonMessage('default', value)).toMatchObject({ sent: 3 });
   expect(encodings).toBe(1);
   expect(members.map(({ socket }) => socket.sent)).toEqual([['"once"'], ['"once"'], ['"once"']]);
 });
 
-test('handlers get what a socket would not take', async () => {
+test('handlers get messages that a socket would refuse', async () => {
   const received: unknown[] = [];
   const connection = new Connection<string, unknown>(
     '1',
@@ -136,7 +150,7 @@ test.each<WebSocketMessage>([
   BigInt64Array.of(1n),
   new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
   Uint8Array.of(1, 2, 3, 4).buffer,
-])('a copy for handlers is of the type of the message (%o)', (message) => {
+])('a copy for handlers has the type of the message (%o)', (message) => {
   const binary = message as ArrayBuffer | ArrayBufferView;
   const { byteLength } = binary;
   const bytes = ArrayBuffer.isView(binary)

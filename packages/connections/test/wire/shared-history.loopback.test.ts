@@ -45,7 +45,7 @@ test.each([9, 10, 11, 12, 13, 14, 15])(
   },
 );
 
-test('windows of all sizes cost three compressions, or one if the message and its history fit them all', async () => {
+test('windows of all sizes cost three compressions, or one if the message and its history fit all of them', async () => {
   const room = await Room.open({ compression: { history: { bytes: 32_768 } } });
   const members: Member[] = [];
   for (const bits of [9, 10, 11, 12, 13, 14, 15, 9, 15]) {
@@ -109,7 +109,7 @@ test.each([9, 15])(
   },
 );
 
-test('empty and tiny messages go out plain, and set nobody back', async () => {
+test('empty and tiny messages are sent plain, and keep everybody in step', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   const messages = ['', record(1), Buffer.alloc(0), '', record(2), 'x', Buffer.from('y'), record(3)];
@@ -193,7 +193,7 @@ test('nothing overtakes what is compressed in the thread pool', async () => {
 
 // A secret that is compressed together with what an attacker can have broadcast could be guessed from the size of its
 // frame.
-test('private messages have RSV1 unset, whatever they are and however they are sent, and set nobody back', async () => {
+test('private messages never have RSV1 set, and keep everybody in step', async () => {
   const room = await Room.open();
   const { pool } = room;
   const a = await room.member('a');

@@ -16,7 +16,7 @@ test.each([511, 32_769, 1.5, NaN])('a history of %d bytes is a RangeError', (byt
 });
 
 test.each([null, 8_192, { history: 8_192 }, { history: { bytes: '8192' } }, { history: null }])(
-  'a compression option that is no object is a TypeError (%j)',
+  'a compression option that is not an object is a TypeError (%j)',
   (compression) => {
     expect(() => new ConnectionsPool({ compression: compression as never })).toThrow(TypeError);
   },
@@ -37,7 +37,7 @@ test('a segment knows its place and the bytes before it, as far back as the hist
   ]);
 });
 
-test('a payload larger than the history leaves its end to the next', () => {
+test('a payload larger than the history leaves only its end in it', () => {
   const history = new SharedHistory(40);
   history.append(Buffer.from(`${'x'.repeat(60)}${'y'.repeat(40)}`));
   expect(history.append(Buffer.alloc(20))!.dictionary.toString()).toBe('y'.repeat(40));
@@ -67,7 +67,7 @@ test('a dictionary never reaches beyond the window', () => {
   ]);
 });
 
-test('a dictionary holds what the recipient holds; for a large message it is all or nothing', () => {
+test('a dictionary holds what the recipient has, and for a large message the whole history or nothing', () => {
   const history = new SharedHistory(2_000);
   history.append(Buffer.alloc(1_000));
   const segment = history.append(Buffer.alloc(20))!;

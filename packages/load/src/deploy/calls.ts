@@ -1,5 +1,8 @@
-/** How a node gets rid of its clients: this library, or `ws` alone and every client at the same moment. */
-export type Way = 'drain' | 'all-at-once';
+/**
+ * How a node gets rid of its clients: this library, with or without a cluster, or `ws` alone and every client at the same
+ * moment.
+ */
+export type Way = 'drain' | 'drain-in-cluster' | 'all-at-once';
 
 /** Clients that are behind the balancer. */
 export const CLIENTS = 2_000;
@@ -38,6 +41,8 @@ export interface NodeCalls {
   /** @returns the port */
   listen(): Promise<number>;
   pid(): number;
+  /** Of a node in a cluster: resolves when it knows that many nodes with connections, itself included. */
+  company(nodes: number): Promise<void>;
   /** Resolves when the signal has been obeyed and the server is closed. */
   stopped(): Promise<void>;
   report(): NodeReport;
@@ -70,6 +75,6 @@ export interface ClientsReport {
 /** Calls that the clients process answers. */
 export interface ClientsCalls {
   connect(port: number): Promise<void>;
-  /** Call it just before the signal. Resolves when each has been closed and is back, or the time is up. */
-  untilBack(maxMs: number): Promise<ClientsReport>;
+  /** Call it just before the signal. Resolves when that many were closed and are back, or the time is up. */
+  untilBack(clients: number, maxMs: number): Promise<ClientsReport>;
 }

@@ -5,6 +5,14 @@ export interface Series {
   readonly points: readonly { readonly atMs: number; readonly count: number }[];
 }
 
+/** What the chart says around its lines. */
+export interface Labels {
+  readonly title: string;
+  readonly time: string;
+  readonly limit: number;
+  readonly limitText: string;
+}
+
 const WIDTH = 760;
 const HEIGHT = 340;
 const PLOT = { left: 64, right: 736, top: 56, bottom: 288 };
@@ -15,7 +23,7 @@ const Y_STEP = 500;
 const X_STEP_MS = 1_000;
 
 /** A line chart of counts over time, as SVG without a background. */
-export function lineChart(title: string, limit: number, series: readonly Series[]): string {
+export function lineChart({ title, time, limit, limitText }: Labels, series: readonly Series[]): string {
   const points = series.flatMap((line) => line.points);
   const maxMs = Math.max(...points.map(({ atMs }) => atMs));
   const top = Math.ceil(Math.max(limit, ...points.map(({ count }) => count)) / Y_STEP) * Y_STEP;
@@ -27,9 +35,9 @@ export function lineChart(title: string, limit: number, series: readonly Series[
     text(PLOT.left, 22, title, 'font-weight="600" font-size="14"'),
     ...ticks(top, Y_STEP).map((count) => row(y(count), count.toLocaleString('en-US'))),
     ...ticks(maxMs, X_STEP_MS).map((atMs) => text(x(atMs), PLOT.bottom + 18, `${atMs / 1000} s`, MIDDLE)),
-    text((PLOT.left + PLOT.right) / 2, HEIGHT - 10, 'seconds since node A was told to stop', MIDDLE),
+    text((PLOT.left + PLOT.right) / 2, HEIGHT - 10, time, MIDDLE),
     `<path d="M${PLOT.left} ${fixed(y(limit))}H${PLOT.right}" stroke="${INK}" stroke-dasharray="5 4"/>`,
-    text(PLOT.right, y(limit) - 6, `what node B is to see at most: ${limit}`, 'text-anchor="end"'),
+    text(PLOT.right, y(limit) - 6, limitText, 'text-anchor="end"'),
     ...series.map((line, index) => legend(line, index)),
     '</g>',
     ...series.map((line) => path(line, x, y)),

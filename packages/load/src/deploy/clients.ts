@@ -76,9 +76,9 @@ answer({
       await Promise.all(Array.from({ length }, connectFirst));
     }
   },
-  async untilBack(maxMs) {
+  async untilBack(clients, maxMs) {
     stalls.restart();
-    await settled(() => back, CLIENTS, maxMs);
+    await settled(() => back, clients, maxMs);
     return report();
   },
 } satisfies ClientsCalls);

@@ -48,7 +48,7 @@ function deploy(way: Way): Promise<Deploy> {
     const b = started(new Remote<NodeCalls>(new URL('node.js', import.meta.url), { args: [way] }));
     await balancer.call('add', await b.call('listen'));
     const pid = await a.call('pid');
-    const back = clients.call('untilBack', MAX_BACK_MS);
+    const back = clients.call('untilBack', CLIENTS, MAX_BACK_MS);
     process.kill(pid, 'SIGTERM');
     const seen = await back;
     await a.call('stopped');
@@ -127,10 +127,18 @@ function draw(drained: Deploy, atOnce: Deploy): void {
       toMs: stopAtMs + durationMs,
       stepMs: CHART_STEP_MS,
     });
-  const chart = lineChart('Reconnects that node B has accepted within the last second', LIMIT_PER_SECOND, [
-    { name: `drained at ${DRAIN_PER_SECOND} per second`, color: '#2f81f7', points: points(drained) },
-    { name: 'ws, all closed at once', color: '#d9822b', points: points(atOnce) },
-  ]);
+  const chart = lineChart(
+    {
+      title: 'Reconnects that node B has accepted within the last second',
+      time: 'seconds since node A was told to stop',
+      limit: LIMIT_PER_SECOND,
+      limitText: `what node B is to see at most: ${LIMIT_PER_SECOND}`,
+    },
+    [
+      { name: `drained at ${DRAIN_PER_SECOND} per second`, color: '#2f81f7', points: points(drained) },
+      { name: 'ws, all closed at once', color: '#d9822b', points: points(atOnce) },
+    ],
+  );
   mkdirSync(new URL('.', CHART), { recursive: true });
   writeFileSync(CHART, chart);
 }

@@ -1,14 +1,25 @@
-import { Connection, ConnectionsPool, gracefulShutdown, type WebSocketMessage } from '@soketi/connections';
+import {
+  Connection,
+  ConnectionsPool,
+  gracefulShutdown,
+  type ClusterAdapter,
+  type WebSocketMessage,
+} from '@soketi/connections';
+import { redisAdapter } from '@soketi/connections-redis';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { answer, nowMs } from '../harness/index.js';
+import { createClient } from 'redis';
+import { answer, nowMs, settled } from '../harness/index.js';
 import { watchStalls } from '../run.js';
 import { DRAIN_PER_SECOND, type NodeCalls, type NodeReport, type Way } from './calls.js';
 
-/** A server process behind the balancer: `node node.js WAY`. SIGTERM stops it. */
-const way = process.argv[2] as Way;
+/** How long the nodes may take to know each other, in ms. */
+const MAX_COMPANY_MS = 10_000;
+
+/** A server process behind the balancer: `node node.js WAY REDIS_PORT`. SIGTERM stops it. */
+const [way, redisPort] = process.argv.slice(2) as [Way, string | undefined];
 
 const acceptedAtMs: number[] = [];
 const closesAtMs: number[] = [];
@@ -23,21 +34,35 @@ const webSocketServer = new WebSocketServer({ server });
 webSocketServer.on('connection', () => acceptedAtMs.push(nowMs()));
 process.once('SIGTERM', () => (stopAtMs = nowMs()));
 
-if (way === 'drain') serveWithLibrary();
-else serveWithWsAlone();
+/** How many nodes of the cluster have connections. */
+let company = (): number => 0;
+
+if (way === 'all-at-once') serveWithWsAlone();
+else serveWithLibrary(way === 'drain-in-cluster' ? await connectToCluster() : undefined);
 
 /** Writes down when its close begins. */
-class Member extends Connection<number, WebSocketMessage, WebSocket> {
+class Member extends Connection<string, WebSocketMessage, WebSocket> {
   override close(code?: number, reason?: string): Promise<void> {
     if (!this.closed) closesAtMs.push(nowMs());
     return super.close(code, reason);
   }
 }
 
-function serveWithLibrary(): void {
-  const pool = new ConnectionsPool<WebSocketMessage, Member>({ heartbeat: true });
+async function connectToCluster(): Promise<ClusterAdapter> {
+  const client = createClient({ url: `redis://127.0.0.1:${redisPort}` });
+  // The pool tells its errors; at the end Redis is stopped first.
+  client.on('error', () => undefined);
+  await client.connect();
+  // The last node to leave would be held by it.
+  client.unref();
+  return redisAdapter({ client });
+}
+
+function serveWithLibrary(adapter: ClusterAdapter | undefined): void {
+  const pool = new ConnectionsPool<WebSocketMessage, Member>({ heartbeat: true, adapter });
+  company = () => [...pool.cluster.nodes.values()].filter(({ connections }) => connections > 0).length;
   webSocketServer.on('connection', (socket) => {
-    void pool.newConnection(new Member(acceptedAtMs.length, 'all', socket));
+    void pool.newConnection(new Member(`${process.pid}:${acceptedAtMs.length}`, 'all', socket));
   });
   const drain = { maxPerSecond: DRAIN_PER_SECOND, jitter: 0.3 };
   const lifecycle = gracefulShutdown({ server, webSocketServer, pool, drain, signals: ['SIGTERM'] });
@@ -66,6 +91,10 @@ answer({
     return (server.address() as AddressInfo).port;
   },
   pid: () => process.pid,
+  async company(nodes) {
+    if ((await settled(company, nodes, MAX_COMPANY_MS)) !== nodes)
+      throw new Error('The nodes do not know each other');
+  },
   async stopped() {
     await closed;
   },

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect, test } from 'vitest';
-import { Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
-import { MemorySocket } from '../support/memory-socket.js';
+import { Connection, ConnectionsPool, type WebSocketMessage } from '../src/index.js';
+import { MemorySocket } from './support/memory-socket.js';
 
 const tenant = new AsyncLocalStorage<string>();
 

@@ -1,0 +1,86 @@
+import type { Presence } from './wire.js';
+
+/**
+ * What a node has closed counts for the others until that long after its last close, in ms: the second in which a rate is
+ * kept, and the time that its word takes to reach them.
+ */
+export const AFTERMATH_MS = 1_250;
+
+/** Another node that closes connections, or did a moment ago. */
+export interface Drainer {
+  readonly id: string;
+  /** `undefined`: a deadline sets its pace. */
+  readonly maxPerSecond: number | undefined;
+}
+
+/** The other nodes, as a drain of this one sees them. */
+export interface Company {
+  /** This node. */
+  readonly id: string;
+  /** There may be others, and this node can hear them. */
+  readonly isPossible: boolean;
+  readonly drainers: readonly Drainer[];
+  /** When one of these was added or removed last. */
+  readonly changedAtMs: number;
+}
+
+/** No other nodes. */
+export const ALONE: Company = { id: '', isPossible: false, drainers: [], changedAtMs: -Infinity };
+
+interface Known {
+  maxPerSecond: number | undefined;
+  heardAtMs: number;
+  /** When it had nobody left to close, or was gone. */
+  endedAtMs: number | undefined;
+}
+
+/**
+ * Which other nodes drain. Each of them counts from the moment at which it says so until `AFTERMATH_MS` after its end: it
+ * says that it is done, leaves, or is silent for `nodeTimeout`. So what this node may close falls at once and rises late.
+ */
+export class Drainers {
+  readonly #silenceMs: number;
+  readonly #known = new Map<string, Known>();
+  #changedAtMs = -Infinity;
+
+  constructor(nodeTimeoutMs: number) {
+    this.#silenceMs = nodeTimeoutMs;
+  }
+
+  /** A node has told about itself. */
+  onPresence(id: string, draining: Presence['draining']): void {
+    if (draining === undefined || draining.remaining === 0) {
+      this.onGone(id);
+      return;
+    }
+    const nowMs = performance.now();
+    if (!this.#known.has(id)) this.#changedAtMs = nowMs;
+    const maxPerSecond = draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond;
+    this.#known.set(id, { maxPerSecond, heardAtMs: nowMs, endedAtMs: undefined });
+  }
+
+  /** A node closes nobody any more. */
+  onGone(id: string): void {
+    const known = this.#known.get(id);
+    if (known !== undefined) known.endedAtMs ??= performance.now();
+  }
+
+  at(nowMs: number): Pick<Company, 'drainers' | 'changedAtMs'> {
+    const drainers: Drainer[] = [];
+    for (const [id, { maxPerSecond, heardAtMs, endedAtMs }] of this.#known) {
+      // Also while the broker is away, when nobody is declared lost.
+      const untilMs = (endedAtMs ?? heardAtMs + this.#silenceMs) + AFTERMATH_MS;
+      if (nowMs < untilMs) {
+        drainers.push({ id, maxPerSecond });
+        continue;
+      }
+      this.#known.delete(id);
+      this.#changedAtMs = Math.max(this.#changedAtMs, untilMs);
+    }
+    return { drainers, changedAtMs: this.#changedAtMs };
+  }
+
+  clear(): void {
+    this.#known.clear();
+  }
+}

@@ -1,0 +1,157 @@
+import { AFTERMATH_MS, type Company } from '../cluster/drainers.js';
+import { RateLimiter, WINDOW_MS } from './rate-limiter.js';
+
+/** A drain that may have company listens for so long before its first close, in ms: others may begin at the same moment. */
+const LISTEN_MS = 250;
+
+/** What this node knows at some moment. */
+interface View {
+  readonly nowMs: number;
+  readonly company: Company;
+  /** The lowest rate of all that drain. */
+  readonly rate: number;
+  /** How many drain, this one included. */
+  readonly nodes: number;
+  /** The place of this one among them, from 0. */
+  readonly rank: number;
+}
+
+/**
+ * The rate of a drain, which nodes that drain at the same time share: together they close no more in any one second than
+ * the lowest of their rates. That one, because a rate says what the rest of the cluster can take, and nobody's word is
+ * to be broken.
+ *
+ * There is no leader. Each node takes its share of the rate by the place of its id: of 10 per second, three nodes have 4, 3
+ * and 3. A share falls as soon as another node begins, and rises `AFTERMATH_MS` after one has ended: by then what that
+ * one closed has left the window. For the same reason a node that begins while others drain waits for that time before
+ * its first close. So at any moment the windows of all nodes add up to one rate, as far as they know of each other.
+ *
+ * Example: node A closes 100 per second, and node B begins. A hears of it and closes nobody until only 50 are left in its
+ * window, half a second later. B closes its first ones 1,250 ms after its beginning, at 50 per second. When A is done,
+ * B goes on at 50 per second for 1,250 ms and then at 100.
+ *
+ * Of fewer closes per second than nodes each node has one every `nodes / rate` seconds. They take turns, which they count
+ * from the moment at which the last of them began or ended.
+ */
+export class SharedRate {
+  readonly #own: number;
+  readonly #companyAt: (nowMs: number) => Company;
+  readonly #limiter: RateLimiter;
+  /** What was closed within the share: all of it, unless a deadline goes before it. */
+  readonly #kept: RateLimiter;
+  readonly #startedAtMs = performance.now();
+  /** Of the share, what was not used yet, with its fraction. */
+  #credit = 0;
+  #creditAtMs: number | undefined;
+  #usedAtMs = -Infinity;
+
+  /** @param earlier its window goes on: what passed there counts here */
+  constructor(maxPerSecond: number, companyAt: (nowMs: number) => Company, earlier?: SharedRate) {
+    this.#own = maxPerSecond;
+    this.#companyAt = companyAt;
+    this.#limiter = new RateLimiter(maxPerSecond, earlier === undefined ? undefined : earlier.#limiter);
+    this.#kept = new RateLimiter(maxPerSecond, this.#limiter);
+  }
+
+  /** How many may be closed now. */
+  allowed(nowMs: number): number {
+    return this.#allowed(this.#limiter, this.#viewAt(nowMs));
+  }
+
+  /** How long until some may be closed, as far as is known now, in ms; 0 when some may be closed now. */
+  waitMs(nowMs: number): number {
+    const view = this.#viewAt(nowMs);
+    if (this.#allowed(this.#limiter, view) > 0) return 0;
+    const readyInMs = this.#readyAtMs(view) - nowMs;
+    if (readyInMs > 0) return readyInMs;
+    const untilMs = this.#limiter.waitMs(nowMs);
+    // Not longer than a window: others may be done before the turn of this node comes.
+    return takesTurns(view) ? Math.min(Math.max(untilMs, this.#untilTurnMs(view)), WINDOW_MS) : untilMs;
+  }
+
+  /** How many of a slice that is due are to be closed: the share of it, spread evenly over the time. */
+  sliceAt(slice: number, nowMs: number): number {
+    const view = this.#viewAt(nowMs);
+    const share = shareOf(view);
+    if (takesTurns(view)) return 1;
+    if (share >= this.#own) {
+      this.#creditAtMs = undefined;
+      return slice;
+    }
+    const part = (slice * share) / this.#own;
+    const earned = this.#creditAtMs === undefined ? part : ((nowMs - this.#creditAtMs) / WINDOW_MS) * share;
+    this.#creditAtMs = nowMs;
+    // No more than a slice and a fraction: what was missed is not caught up with at once.
+    this.#credit = Math.min(this.#credit + earned, part + 1);
+    return Math.floor(this.#credit);
+  }
+
+  /** That many were closed. @returns how many of them are beyond the share */
+  record(nowMs: number, count: number): number {
+    if (count === 0) return 0;
+    const kept = Math.min(count, Math.max(0, this.#allowed(this.#kept, this.#viewAt(nowMs))));
+    this.#kept.record(nowMs, kept);
+    this.#limiter.record(nowMs, count);
+    this.#usedAtMs = nowMs;
+    this.#credit = Math.max(0, this.#credit - count);
+    return count - kept;
+  }
+
+  #viewAt(nowMs: number): View {
+    const company = this.#companyAt(nowMs);
+    const { id, drainers } = company;
+    const rates = drainers.map(({ maxPerSecond = Infinity }) => maxPerSecond);
+    const rank = drainers.filter((other) => other.id < id).length;
+    return { nowMs, company, rate: Math.min(this.#own, ...rates), nodes: drainers.length + 1, rank };
+  }
+
+  #allowed(limiter: RateLimiter, view: View): number {
+    if (view.rate === Infinity) return Infinity;
+    if (view.nowMs < this.#readyAtMs(view)) return 0;
+    limiter.maxPerSecond = Math.max(1, shareOf(view));
+    const allowed = limiter.allowed(view.nowMs);
+    return takesTurns(view) && !this.#isTurn(view) ? Math.min(0, allowed) : allowed;
+  }
+
+  /** When this node may close its first one. */
+  #readyAtMs({ nodes, company }: View): number {
+    if (nodes > 1) return this.#startedAtMs + AFTERMATH_MS;
+    return company.isPossible ? this.#startedAtMs + LISTEN_MS : this.#startedAtMs;
+  }
+
+  /** It is the turn of this node, and it has not used it. */
+  #isTurn(view: View): boolean {
+    const sinceTurnMs = this.#sinceFirstTurnMs(view) % roundMs(view);
+    return sinceTurnMs >= 0 && sinceTurnMs < turnMs(view) && this.#usedAtMs < view.nowMs - sinceTurnMs;
+  }
+
+  #untilTurnMs(view: View): number {
+    const sinceFirstMs = this.#sinceFirstTurnMs(view);
+    return sinceFirstMs < 0 ? -sinceFirstMs : roundMs(view) - (sinceFirstMs % roundMs(view));
+  }
+
+  /** Turns are counted anew when the last change has had its aftermath. */
+  #sinceFirstTurnMs(view: View): number {
+    const changedAtMs = Math.max(view.company.changedAtMs, this.#startedAtMs);
+    return view.nowMs - changedAtMs - AFTERMATH_MS - view.rank * turnMs(view);
+  }
+}
+
+/** This node's part of the rate: a whole number, so that the parts of all nodes add up to it. */
+function shareOf({ rate, nodes, rank }: View): number {
+  return Math.max(0, Math.ceil((rate - rank) / nodes));
+}
+
+function takesTurns({ rate, nodes }: View): boolean {
+  return rate < nodes;
+}
+
+/** From the turn of one node to that of the next. */
+function turnMs({ rate }: View): number {
+  return WINDOW_MS / rate;
+}
+
+/** From one turn of a node to its next one. */
+function roundMs(view: View): number {
+  return view.nodes * turnMs(view);
+}

@@ -1,0 +1,331 @@
+import { describe, expect, test } from 'vitest';
+import { ALONE, type Company } from '../../src/cluster/drainers.js';
+import { SharedRate } from '../../src/drain/shared-rate.js';
+import type { MemoryBus } from '../../src/testing.js';
+import { pass, useFakeClusters } from '../support/cluster-nodes.js';
+import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../support/draining-nodes.js';
+import { Random } from '../support/random.js';
+import { busiestSecond } from '../support/timed-pool.js';
+
+/** Closes begun between these two moments after the beginning. */
+const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: number): number =>
+  closesOfAll(nodes).filter((atMs) => atMs >= fromMs && atMs < toMs).length;
+
+describe('nodes that drain at the same time', () => {
+  useFakeClusters();
+
+  test.each([
+    ['in whole batches', { maxPerSecond: 10, interval: 1_000 }],
+    ['in slices', { maxPerSecond: 10 }],
+    ['in slices at random', { maxPerSecond: 10, jitter: 1 }],
+  ])('Nodes that begin at the same moment close one rate together, %s.', async (_, options) => {
+    // Each of them closed a whole rate: two pods that went down together caused twice the reconnects.
+    const { nodes } = await drainingNodes([60, 60, 60]);
+    for (const node of nodes) node.drain(options);
+    const beganMs = performance.now();
+    await untilDrained(nodes, 60_000);
+    expect(nodes.map(({ report }) => report?.closed)).toEqual([60, 60, 60]);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+    // 180 at 10 per second, the moment before the first close, and a fiftieth for the window.
+    expect(performance.now() - beganMs).toBeLessThan(options.jitter ? 40_000 : 22_000);
+  });
+
+  test('The shares add up to the rate, also where it cannot be divided.', async () => {
+    const { nodes } = await drainingNodes([40, 40, 40]);
+    for (const node of nodes) node.drain({ maxPerSecond: 10, interval: 1_000 });
+    await pass(1_250 + 500);
+    const shares = nodes.map((node) => node.closesWithin(1_000));
+    expect(shares.toSorted()).toEqual([3, 3, 4]);
+  });
+
+  test('Whenever a second node begins, no second sees more than the rate.', async () => {
+    for (const afterMs of [0, 1, 100, 249, 251, 400, 999, 1_001, 1_300, 3_050]) {
+      const { nodes } = await drainingNodes([100, 50]);
+      const [first, second] = nodes as [DrainingNode, DrainingNode];
+      first.drain({ maxPerSecond: 20, interval: 1_000 });
+      await pass(afterMs);
+      second.drain({ maxPerSecond: 20, interval: 1_000 });
+      await untilDrained(nodes, 60_000);
+      expect(nodes.map(({ report }) => report?.closed)).toEqual([100, 50]);
+      expect(busiestSecond(closesOfAll(nodes)), `after ${afterMs} ms`).toBeLessThanOrEqual(20);
+    }
+  });
+
+  test('A node that begins while another one drains waits until the other has given its share up.', async () => {
+    const { nodes } = await drainingNodes([200, 200]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    first.drain({ maxPerSecond: 20 });
+    await pass(3_000);
+    expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(19);
+    const beganMs = performance.now();
+    second.drain({ maxPerSecond: 20 });
+    await pass(4_000);
+    expect(Math.min(...second.closesMs) - beganMs).toBeGreaterThanOrEqual(1_250);
+    expect(Math.min(...second.closesMs) - beganMs).toBeLessThan(1_450);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(10);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
+  });
+
+  test('A node that begins right after another one is done does not add to its last second.', async () => {
+    const { nodes } = await drainingNodes([20, 20]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    first.drain({ maxPerSecond: 20, interval: 1_000 });
+    await untilDrained([first], 5_000);
+    void first.pool.cluster.leave();
+    second.drain({ maxPerSecond: 20, interval: 1_000 });
+    await untilDrained([second], 5_000);
+    expect(second.report?.closed).toBe(20);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(20);
+  });
+
+  test('The lowest of their rates holds for all.', async () => {
+    const { nodes } = await drainingNodes([60, 60]);
+    nodes[0]!.drain({ maxPerSecond: 100 });
+    nodes[1]!.drain({ maxPerSecond: 6 });
+    await pass(6_000);
+    expect(nodes[0]!.closesMs.length).toBeGreaterThanOrEqual(12);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(6);
+  });
+
+  test.each<[string, (node: DrainingNode, bus: MemoryBus) => void, number]>([
+    ['is done', (node) => void node.pool.closeAll('x', { local: true }), 1_250],
+    ['leaves', (node) => void node.pool.cluster.leave(), 1_250],
+    ['dies', (node, bus) => bus.cut(node.adapter), 10_000 + 1_250],
+  ])('A node that %s gives its share back.', async (_, end, afterMs) => {
+    const { nodes, bus } = await drainingNodes([400, 400]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    for (const node of nodes) node.drain({ maxPerSecond: 10 });
+    await pass(5_000);
+    expect(first.closesWithin(1_000)).toBeLessThanOrEqual(5);
+    end(second, bus);
+    await pass(1_000);
+    // Not at once: what the other one closed last has its second.
+    expect(first.closesWithin(1_000)).toBeLessThanOrEqual(5);
+    // Silence is counted from a heartbeat on, and noticed by one.
+    await pass(afterMs + 1_500);
+    expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
+  });
+
+  test('A drain that is aborted gives its share back, and one that is begun again takes it.', async () => {
+    const { nodes } = await drainingNodes([400, 400]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    first.drain({ maxPerSecond: 10 });
+    const controller = new AbortController();
+    second.drain({ maxPerSecond: 10, signal: controller.signal });
+    await pass(4_000);
+    controller.abort();
+    await pass(4_000);
+    expect(first.pool.cluster.nodes.get(second.pool.cluster.nodeId)).toMatchObject({
+      draining: false,
+      drain: undefined,
+    });
+    expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
+    second.drain({ maxPerSecond: 10 });
+    await pass(4_000);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(5);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+  });
+
+  test('Of 10 closes per second 20 nodes have one each in two seconds, in turn.', async () => {
+    const { nodes } = await drainingNodes(new Array<number>(20).fill(6));
+    for (const node of nodes) node.drain({ maxPerSecond: 10 });
+    await pass(1_250 + 1_250 + 2_100);
+    for (const { closesMs } of nodes) expect(closesMs.length).toBeGreaterThanOrEqual(1);
+    await untilDrained(nodes, 60_000);
+    for (const { report } of nodes) expect(report?.closed).toBe(6);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+    // 120 at 10 per second, and some moments in which nodes come and go.
+    const all = closesOfAll(nodes);
+    expect(Math.max(...all) - Math.min(...all)).toBeLessThan(18_000);
+  });
+
+  test('Two nodes with a rate of one take turns.', async () => {
+    const { nodes } = await drainingNodes([5, 5]);
+    for (const node of nodes) node.drain({ maxPerSecond: 1 });
+    await untilDrained(nodes, 60_000);
+    expect(nodes.map(({ report }) => report?.closed)).toEqual([5, 5]);
+    expect(busiestSecond(closesOfAll(nodes))).toBe(1);
+  });
+
+  test('While the broker is away those that were known keep their share for nodeTimeout; then the local rate holds.', async () => {
+    const { nodes, bus } = await drainingNodes([400, 400]);
+    for (const node of nodes) node.drain({ maxPerSecond: 10 });
+    await pass(4_000);
+    bus.stop();
+    await pass(5_000);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(5);
+    await pass(9_000);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
+    bus.start();
+    await pass(3_000);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(5);
+  });
+
+  test('A drain that begins while the broker is away begins at once, at the local rate.', async () => {
+    const { nodes, bus } = await drainingNodes([40, 40]);
+    bus.stop();
+    await pass(100);
+    for (const node of nodes) node.drain({ maxPerSecond: 10, interval: 1_000 });
+    await pass(1);
+    for (const { closesMs } of nodes) expect(closesMs).toHaveLength(10);
+  });
+
+  test('A drain in company begins after a quarter of a second, and one of a lone node at once.', async () => {
+    const { nodes } = await drainingNodes([10, 1]);
+    const beganMs = performance.now();
+    nodes[0]!.drain({ maxPerSecond: 10 });
+    await pass(300);
+    expect(Math.min(...nodes[0]!.closesMs) - beganMs).toBe(250);
+    const { nodes: alone } = await drainingNodes([10]);
+    alone[0]!.drain({ maxPerSecond: 10 });
+    await pass(0);
+    expect(alone[0]!.closesMs).toHaveLength(1);
+  });
+
+  test('Where messages are lost, the next heartbeat tells who drains.', async () => {
+    let isLossy = false;
+    const { nodes } = await drainingNodes([400, 400], { copies: () => (isLossy ? 0 : 1) });
+    isLossy = true;
+    for (const node of nodes) node.drain({ maxPerSecond: 10 });
+    await pass(1_000);
+    isLossy = false;
+    await pass(6_000);
+    for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(5);
+  });
+
+  test.each(Array.from({ length: 8 }, (_, seed) => seed))(
+    'Whoever begins, ends and leaves when, no second sees more than the rate (seed %i).',
+    async (seed) => {
+      const random = new Random(seed);
+      const rate = 3 + random.below(40);
+      const counts = Array.from({ length: 2 + random.below(4) }, () => 1 + random.below(4 * rate));
+      const { nodes } = await drainingNodes(counts);
+      const plans = nodes.map((node) => ({ node, atMs: random.below(6_000) }));
+      for (const { node, atMs } of plans) {
+        const interval = random.chance(0.5) ? 1_000 : 100;
+        setTimeout(() => node.drain({ maxPerSecond: rate, interval, jitter: random.below(2) }), atMs);
+      }
+      for (let passed = 0; passed < 600 && nodes.some(({ report }) => report === undefined); passed++) {
+        await pass(100);
+        for (const { pool, report } of nodes) if (report && random.chance(0.2)) void pool.cluster.leave();
+      }
+      expect(nodes.map(({ report }) => report?.closed)).toEqual(counts);
+      expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(rate);
+    },
+  );
+});
+
+describe('a deadline among nodes that drain', () => {
+  useFakeClusters();
+
+  test('A deadline goes before the share, and the report says by how much.', async () => {
+    const { nodes } = await drainingNodes([100, 400]);
+    const [hurried, other] = nodes as [DrainingNode, DrainingNode];
+    other.drain({ maxPerSecond: 10 });
+    await pass(3_000);
+    const beganMs = performance.now();
+    hurried.drain({ deadline: 5_000, grace: 1_000 });
+    await untilDrained([hurried], 10_000);
+    expect(hurried.report).toMatchObject({ closed: 100, terminated: 0 });
+    expect(Math.max(...hurried.closesMs) - beganMs).toBeLessThanOrEqual(4_000);
+    // 5 per second were its share, after a second and a quarter.
+    expect(hurried.report!.beyondShare).toBeGreaterThanOrEqual(80);
+    expect(hurried.report!.beyondShare).toBeLessThanOrEqual(90);
+    // The other one leaves it its share.
+    expect(closesBetween([other], beganMs + 2_000, beganMs + 4_000)).toBeLessThanOrEqual(10);
+  });
+
+  test('A deadline that asks for less than the share exceeds nothing.', async () => {
+    const { nodes } = await drainingNodes([10, 400]);
+    const [hurried, other] = nodes as [DrainingNode, DrainingNode];
+    other.drain({ maxPerSecond: 40 });
+    await pass(3_000);
+    hurried.drain({ deadline: 60_000, grace: 1_000 });
+    await untilDrained(nodes, 70_000);
+    expect(nodes.map(({ report }) => report?.beyondShare)).toEqual([0, 0]);
+  });
+
+  test('Where nobody keeps a rate nothing is shared.', async () => {
+    const { nodes } = await drainingNodes([100, 100]);
+    for (const node of nodes) node.drain({ deadline: 2_000 });
+    await untilDrained(nodes, 5_000);
+    expect(nodes.map(({ report }) => [report?.closed, report?.beyondShare])).toEqual([
+      [100, 0],
+      [100, 0],
+    ]);
+  });
+});
+
+describe('what the nodes tell of a drain', () => {
+  useFakeClusters();
+
+  test('The others know at once that a drain has begun, and that it has nobody left to close.', async () => {
+    // It came with the next heartbeat, up to 3.6 s later, and without a rate.
+    const { nodes } = await drainingNodes([15, 1]);
+    const [draining, other] = nodes as [DrainingNode, DrainingNode];
+    const seen = () => other.pool.cluster.nodes.get(draining.pool.cluster.nodeId);
+    expect(seen()).toMatchObject({ draining: false, drain: undefined });
+    draining.drain({ maxPerSecond: 10 });
+    await pass(10);
+    expect(seen()).toMatchObject({ draining: true, drain: { remaining: 15, maxPerSecond: 10 } });
+    const own = () => draining.pool.cluster.nodes.get(draining.pool.cluster.nodeId);
+    await pass(500);
+    expect(own()?.drain?.remaining).toBeLessThan(15);
+    await untilDrained([draining], 5_000);
+    expect(draining.report?.closed).toBe(15);
+    for (const info of [seen(), own()]) expect(info).toMatchObject({ draining: true, drain: undefined });
+  });
+
+  test('A drain whose connections all leave by themselves ends its share at once.', async () => {
+    const { nodes } = await drainingNodes([400, 1]);
+    const [draining, other] = nodes as [DrainingNode, DrainingNode];
+    draining.drain({ maxPerSecond: 1 });
+    await pass(100);
+    void draining.pool.closeAll('x');
+    await pass(100);
+    expect(other.pool.cluster.nodes.get(draining.pool.cluster.nodeId)?.drain).toBeUndefined();
+  });
+
+  test('A drain with a deadline tells no rate.', async () => {
+    const { nodes } = await drainingNodes([10, 1]);
+    nodes[0]!.drain({ deadline: 10_000 });
+    await pass(10);
+    expect(nodes[1]!.pool.cluster.nodes.get(nodes[0]!.pool.cluster.nodeId)?.drain).toEqual({
+      remaining: 10,
+      maxPerSecond: undefined,
+    });
+  });
+});
+
+describe('the shared rate', () => {
+  const company =
+    (others: Partial<Company>): (() => Company) =>
+    () => ({ ...ALONE, id: 'b', ...others });
+
+  test('Alone it is that of a limiter, from the first moment.', () => {
+    const rate = new SharedRate(5, () => ALONE);
+    const nowMs = performance.now();
+    expect([rate.allowed(nowMs), rate.waitMs(nowMs), rate.sliceAt(3, nowMs)]).toEqual([5, 0, 3]);
+    rate.record(nowMs, 5);
+    expect([rate.allowed(nowMs), rate.waitMs(nowMs)]).toEqual([0, 1_020]);
+  });
+
+  test('A part of a slice keeps its fraction.', () => {
+    const drainers = [{ id: 'a', maxPerSecond: 100 }];
+    const rate = new SharedRate(5, company({ drainers }));
+    // The other one, which has the lower id, has three of five.
+    const slices = [];
+    for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 102) {
+      slices.push(rate.sliceAt(1, nowMs));
+      rate.record(nowMs, slices.at(-1)!);
+    }
+    expect(slices.reduce((sum, slice) => sum + slice)).toBe(2);
+  });
+
+  test('A rate that follows another one counts what was closed there.', () => {
+    const earlier = new SharedRate(10, () => ALONE);
+    earlier.record(performance.now(), 7);
+    const later = new SharedRate(10, () => ALONE, earlier);
+    expect(later.allowed(performance.now())).toBe(3);
+  });
+});

@@ -1,0 +1,325 @@
+import { once } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { Connection, ConnectionsPool } from '../../src/index.js';
+import { socketPair, type PairedSocket, type SocketPair } from '../../src/testing.js';
+import { Random } from '../support/random.js';
+
+/** All that a socket emits from now on: text as a string, the event itself for close. */
+function recordOf(socket: PairedSocket): unknown[] {
+  const events: unknown[] = [];
+  socket.on('message', (data: Buffer, isBinary) => events.push(isBinary ? [...data] : data.toString()));
+  socket.on('close', (code: number, reason: Buffer) => events.push({ code, reason: reason.toString() }));
+  return events;
+}
+
+/** Waits until both have closed. */
+const closed = ({ server, client }: SocketPair): Promise<unknown> =>
+  Promise.all([server, client].map((socket) => once(socket, 'close')));
+
+describe('a pair of sockets in memory', () => {
+  test('is open from the start, and the client emits open in the next turn', async () => {
+    const { server, client } = socketPair();
+    expect([server.readyState, client.readyState]).toEqual([server.OPEN, client.OPEN]);
+    let isOpen = false;
+    client.once('open', () => (isOpen = true));
+    expect(isOpen).toBe(false);
+    await once(client, 'open');
+    expect(isOpen).toBe(true);
+  });
+
+  test('delivers nothing in the turn in which it is sent', async () => {
+    const { server, client } = socketPair();
+    const events = recordOf(client);
+    server.send('hello');
+    await Promise.resolve();
+    expect(events).toEqual([]);
+    expect(server.bufferedAmount).toBe(5);
+    await once(client, 'message');
+    expect(events).toEqual(['hello']);
+    expect(server.bufferedAmount).toBe(0);
+  });
+
+  test('delivers text and bytes of any kind in the order in which they were sent, both ways', async () => {
+    const pair = socketPair();
+    for (const [from, to] of [[pair.server, pair.client] as const, [pair.client, pair.server] as const]) {
+      const events = recordOf(to);
+      const bytes = Uint8Array.from([1, 2, 3]);
+      from.send('text');
+      from.send(bytes);
+      from.send(new Blob([Uint8Array.from([4])]));
+      from.send(Buffer.from([5]));
+      from.send(bytes.buffer);
+      from.send(new DataView(bytes.buffer, 1, 1));
+      from.send('');
+      // They were copied.
+      bytes.fill(9);
+      await expect.poll(() => events).toEqual(['text', [1, 2, 3], [4], [5], [1, 2, 3], [2], '']);
+    }
+  });
+
+  test('sends bytes as text, and text as bytes, where binary says so', async () => {
+    // The echo of the documentation of ws: `socket.send(data, { binary: isBinary })`.
+    const { server, client } = socketPair();
+    const events = recordOf(client);
+    server.send(Buffer.from('text'), { binary: false });
+    server.send('a', { binary: true });
+    await expect.poll(() => events).toEqual(['text', [97]]);
+  });
+
+  test.each([5, undefined, null, {}])('throws for %o, which is neither text nor bytes', (message) => {
+    expect(() => socketPair().server.send(message as never)).toThrow(/Expected text or bytes, got/);
+  });
+
+  test('calls back when a message is on its way, and with an error once it is closing', async () => {
+    const { server } = socketPair();
+    expect(await new Promise((resolve) => server.send('a', resolve))).toBeUndefined();
+    expect(await new Promise((resolve) => server.send('b', {}, resolve))).toBeUndefined();
+    server.close();
+    expect(await new Promise((resolve) => server.send('c', resolve))).toBeInstanceOf(Error);
+    expect(() => server.send('without a callback')).not.toThrow();
+  });
+
+  test('keeps what it is sent while it is paused, and the other side sees it as buffered', async () => {
+    const { server, client } = socketPair();
+    const events = recordOf(client);
+    client.pause();
+    expect(client.isPaused).toBe(true);
+    server.send('abc');
+    server.send(Uint8Array.from([1, 2]));
+    await nextTurn();
+    await nextTurn();
+    expect(events).toEqual([]);
+    expect(server.bufferedAmount).toBe(5);
+    client.resume();
+    await expect.poll(() => events).toEqual(['abc', [1, 2]]);
+  });
+
+  test('goes on after a listener that pauses it', async () => {
+    const { server, client } = socketPair();
+    const events = recordOf(client);
+    client.once('message', () => client.pause());
+    server.send('a');
+    server.send('b');
+    await once(client, 'message');
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    expect(events).toEqual(['a']);
+    client.resume();
+    await expect.poll(() => events).toEqual(['a', 'b']);
+  });
+
+  test('answers a ping by itself, and not while it is paused', async () => {
+    const { server, client } = socketPair();
+    const pinged = once(client, 'ping');
+    const answered = once(server, 'pong');
+    server.ping('are you there');
+    expect(String((await pinged)[0])).toBe('are you there');
+    expect(String((await answered)[0])).toBe('are you there');
+    client.pause();
+    server.ping();
+    let pongs = 0;
+    server.on('pong', () => pongs++);
+    await nextTurn();
+    await nextTurn();
+    expect(pongs).toBe(0);
+    client.resume();
+    await once(server, 'pong');
+  });
+
+  test('throws for a ping of more than 125 bytes', () => {
+    expect(() => socketPair().server.ping('x'.repeat(126))).toThrow(RangeError);
+  });
+});
+
+describe('a pair that closes', () => {
+  test('delivers what was sent before, then the code and reason to both sides', async () => {
+    const pair = socketPair();
+    const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
+    pair.server.send('last');
+    pair.server.close(4000, 'grüße');
+    expect(pair.server.readyState).toBe(pair.server.CLOSING);
+    pair.client.send('meanwhile');
+    await closed(pair);
+    expect(atClient).toEqual(['last', { code: 4000, reason: 'grüße' }]);
+    expect(atServer).toEqual(['meanwhile', { code: 4000, reason: 'grüße' }]);
+    expect([pair.server.readyState, pair.client.readyState]).toEqual([3, 3]);
+  });
+
+  test('without a code is 1005 on both sides', async () => {
+    const pair = socketPair();
+    const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
+    pair.client.close();
+    await closed(pair);
+    expect([atServer, atClient]).toEqual([[{ code: 1005, reason: '' }], [{ code: 1005, reason: '' }]]);
+  });
+
+  test('from both sides at once tells each the code of the other', async () => {
+    const pair = socketPair();
+    const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
+    pair.server.close(4001);
+    pair.client.close(4002);
+    await closed(pair);
+    expect([atServer, atClient]).toEqual([[{ code: 4002, reason: '' }], [{ code: 4001, reason: '' }]]);
+  });
+
+  test.each<[number | undefined, string, typeof RangeError | typeof TypeError]>([
+    [1005, '', RangeError],
+    [1006, '', RangeError],
+    [5000, '', RangeError],
+    [4000, 'x'.repeat(124), RangeError],
+    [undefined, 'a reason without a code', TypeError],
+  ])('throws for code %s and reason %s, and stays open', (code, reason, type) => {
+    const { server } = socketPair();
+    expect(() => server.close(code, reason)).toThrow(type);
+    expect(server.readyState).toBe(server.OPEN);
+  });
+
+  test('waits for a side that is paused', async () => {
+    const { server, client } = socketPair();
+    client.pause();
+    server.close(4000);
+    await nextTurn();
+    await nextTurn();
+    expect(server.readyState).toBe(server.CLOSING);
+    client.resume();
+    expect((await once(server, 'close'))[0]).toBe(4000);
+  });
+
+  test('by terminate() is 1006 for both at once, and what was on the way is lost', async () => {
+    const pair = socketPair();
+    const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
+    pair.server.send('lost');
+    pair.client.pause();
+    pair.client.terminate();
+    pair.client.terminate();
+    await closed(pair);
+    await nextTurn();
+    expect([atServer, atClient]).toEqual([[{ code: 1006, reason: '' }], [{ code: 1006, reason: '' }]]);
+    expect(pair.server.bufferedAmount).toBe(0);
+  });
+});
+
+describe('the standard events of a socket in memory', () => {
+  test('are those of a WebSocket in a browser', async () => {
+    const { server, client } = socketPair();
+    const seen: unknown[] = [];
+    client.onopen = ({ type, target }) => seen.push([type, target === client]);
+    client.onmessage = ({ data }) => seen.push(data);
+    client.onclose = ({ code, reason, wasClean }) => seen.push([code, reason, wasClean]);
+    server.send('text');
+    server.close(4000, 'bye');
+    await once(client, 'close');
+    expect(seen).toEqual([['open', true], 'text', [4000, 'bye', true]]);
+  });
+
+  test('have bytes as binaryType says', async () => {
+    const { server, client } = socketPair();
+    const seen: unknown[] = [];
+    client.addEventListener('message', ({ data }) => seen.push(data));
+    for (const type of ['nodebuffer', 'arraybuffer', 'blob'] as const) {
+      client.binaryType = type;
+      server.send(Uint8Array.from([7]));
+      await once(client, 'message');
+    }
+    expect(seen).toEqual([Buffer.from([7]), Uint8Array.from([7]).buffer, expect.any(Blob)]);
+    expect(client.binaryType).toBe('blob');
+  });
+
+  test('reach a listener once if it was added twice, and no more once it is removed', async () => {
+    const { server, client } = socketPair();
+    const seen: unknown[] = [];
+    const listener = ({ data }: { data: unknown }): void => void seen.push(data);
+    client.addEventListener('message', listener);
+    client.addEventListener('message', listener);
+    client.addEventListener('message', ({ data }) => seen.push(`${String(data)} once`), { once: true });
+    server.send('a');
+    await once(client, 'message');
+    client.removeEventListener('message', listener);
+    client.removeEventListener('message', listener);
+    server.send('b');
+    await once(client, 'message');
+    expect(seen).toEqual(['a', 'a once']);
+  });
+
+  test('go to the handler that is set when they happen, and to none once it is null', async () => {
+    const { server, client } = socketPair();
+    const seen: unknown[] = [];
+    client.onmessage = () => seen.push('replaced');
+    client.onmessage = ({ data }) => seen.push(data);
+    server.send('a');
+    await once(client, 'message');
+    await nextTurn();
+    client.onmessage = null;
+    server.send('b');
+    await once(client, 'message');
+    await nextTurn();
+    expect(seen).toEqual(['a']);
+  });
+
+  test('are four: a listener for another type is never called', () => {
+    const { client } = socketPair();
+    client.addEventListener('pong' as 'open', () => undefined);
+    expect(client.listenerCount('pong')).toBe(0);
+  });
+});
+
+describe('a connection over a socket in memory', () => {
+  test('is in a pool, hears its client, and is a slow reader where the client is paused', async () => {
+    const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
+    const { server, client } = socketPair();
+    const connection = new Connection('ada', 'lobby', server);
+    await pool.newConnection(connection);
+    connection.on('message', (message) => void pool.broadcastMessage('lobby', message));
+    client.send('hello');
+    expect(String((await once(client, 'message'))[0])).toBe('hello');
+    client.pause();
+    for (let n = 0; n < 5; n++) await connection.send('x'.repeat(400));
+    expect(pool.stats()).toMatchObject({ slowNow: 1 });
+    const drained = once(connection, 'drain');
+    client.resume();
+    await drained;
+    client.close(1001);
+    await once(pool, 'emptyNamespace');
+    expect(pool.stats().connections).toBe(0);
+  });
+
+  test('is terminated when its client does not answer the heartbeat', async () => {
+    const pool = new ConnectionsPool({ heartbeat: { interval: 200, timeout: 100 } });
+    const { server, client } = socketPair();
+    await pool.newConnection(new Connection('ada', 'lobby', server));
+    client.pause();
+    expect((await once(client, 'close'))[0]).toBe(1006);
+    expect(pool.stats()).toMatchObject({ heartbeatsLost: 1, connections: 0 });
+  });
+});
+
+test('any number of random messages, pauses and closes keep the order and lose nothing', async () => {
+  const random = new Random(11);
+  for (let life = 0; life < 200; life++) {
+    const pair = socketPair();
+    const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
+    const sent: [number[], number[]] = [[], []];
+    for (let step = 0; step < 40; step++) {
+      const isServer = random.chance(0.5);
+      const socket = isServer ? pair.server : pair.client;
+      if (random.chance(0.6)) {
+        sent[isServer ? 0 : 1].push(step);
+        const message: string | Blob = random.chance(0.1)
+          ? new Blob([Uint8Array.from([step])])
+          : String(step);
+        socket.send(message);
+      } else if (random.chance(0.3)) socket.pause();
+      else if (random.chance(0.6)) socket.resume();
+      else await nextTurn();
+    }
+    pair.server.close(4000);
+    pair.client.close(4001);
+    pair.server.resume();
+    pair.client.resume();
+    await closed(pair);
+    const numbers = (events: unknown[]): number[] =>
+      events.slice(0, -1).map((event) => Number(Array.isArray(event) ? event[0] : event));
+    expect(numbers(atClient)).toEqual(sent[0]);
+    expect(numbers(atServer)).toEqual(sent[1]);
+  }
+});

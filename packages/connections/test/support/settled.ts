@@ -1,0 +1,7 @@
+/** Whether the promise has settled by now, without waiting for it. */
+export function watch(promise: Promise<unknown>): { isSettled: boolean } {
+  const state = { isSettled: false };
+  const settle = (): void => void (state.isSettled = true);
+  promise.then(settle, settle);
+  return state;
+}
