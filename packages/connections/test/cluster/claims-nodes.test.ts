@@ -14,10 +14,9 @@ function clockOfHost(): { set: (ms: number) => void } {
 
 async function startNodes(bus = {}, bootIds: readonly (number | undefined)[] = [undefined, undefined]) {
   const cluster = new FakeCluster(bus, {}, { isExclusive: true });
-  const [a, b] = bootIds.map((byte) => {
-    const bootId = byte === undefined ? undefined : Buffer.alloc(8, byte);
-    return cluster.add({}, { isExclusive: true, bootId });
-  }) as [FakeNode, FakeNode];
+  const [a, b] = bootIds.map((byte) =>
+    cluster.add({}, { isExclusive: true, ...(byte !== undefined && { bootId: Buffer.alloc(8, byte) }) }),
+  ) as [FakeNode, FakeNode];
   await pass(500);
   return { cluster, a, b };
 }
