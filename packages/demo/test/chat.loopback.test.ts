@@ -4,121 +4,192 @@ import { ChatClient, start } from './support/chat-client.js';
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
-describe('joining', () => {
-  test('a client gets an id of the server, the members and what the pool holds', async () => {
-    const { url } = await start();
+describe('coming', () => {
+  test('a client is told its id, which the server makes, its name and its node', async () => {
+    const { url } = await start({ nodeName: 'node 7' });
     const client = await ChatClient.connect(url, { namespace: 'lobby', name: '  Ada ' });
     const id: unknown = expect.stringMatching(UUID);
-    expect(await client.next()).toEqual({
-      type: 'welcome',
-      id,
-      members: [{ id, name: 'Ada' }],
-      stats: expect.objectContaining({ connections: 1, namespaces: 1 }) as unknown,
-    });
+    expect(await client.next()).toEqual({ type: 'welcome', id, name: 'Ada', node: 'node 7' });
   });
 
-  test('the others are told of who joins and who leaves', async () => {
+  test('the members of a room are told of a user who enters it and of one who leaves the server', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
-    expect(bob.members).toEqual([ada.view, bob.view]);
-    expect(await ada.next()).toEqual({ type: 'joined', member: bob.view });
+    expect(bob.members('general')).toEqual({ Ada: 1, Bob: 1 });
+    expect(await ada.sees('general', ({ Bob }) => Bob === 1)).toEqual({ Ada: 1, Bob: 1 });
     bob.socket.close(1000);
-    expect(await ada.next()).toEqual({ type: 'left', member: bob.view });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
     expect(await ada.rest()).toEqual([]);
+  });
+
+  test('the members of a room are told of a user who leaves the room and stays connected', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    const bob = await ChatClient.join(url, 'Bob');
+    bob.send({ type: 'leave', room: 'general' });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
+    ada.send({ type: 'say', room: 'general', text: 'gone?' });
+    expect(await ada.next()).toMatchObject({ type: 'said' });
+    expect(await bob.rest()).toEqual([]);
   });
 
   test('a client that vanishes without a close frame has left as well', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
-    expect(await ada.next()).toMatchObject({ type: 'joined' });
     bob.socket.terminate();
-    expect(await ada.next()).toEqual({ type: 'left', member: bob.view });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
   });
 
-  test('two members may have the same name and keep their own ids', async () => {
-    const { url } = await start();
-    const [first, second] = [await ChatClient.join(url, 'Ada'), await ChatClient.join(url, 'Ada')];
-    expect(first.id).not.toBe(second.id);
-    expect(second.members).toHaveLength(2);
+  test('two clients with the same name keep their own ids, and are one user with two tabs', async () => {
+    const { url, chat } = await start();
+    const first = await ChatClient.join(url, 'Ada');
+    await ChatClient.join(url, 'Ada');
+    expect(await first.sees('general', ({ Ada }) => Ada === 2)).toEqual({ Ada: 2 });
+    expect(chat.namespace('lobby').size).toBe(2);
   });
 
   test('a message sent before the welcome has come is not lost', async () => {
     const { url } = await start();
     const ada = await ChatClient.connect(url);
-    ada.socket.send(JSON.stringify({ type: 'say', text: 'at once' }));
+    ada.send({ type: 'join', room: 'general' });
+    ada.send({ type: 'say', room: 'general', text: 'at once' });
     expect(await ada.next()).toMatchObject({ type: 'welcome' });
     expect(await ada.next()).toMatchObject({ type: 'said', text: 'at once' });
   });
 
-  test('statistics of the whole pool come by the clock', async () => {
+  test('the eleventh tab of a user is closed with 4429', async () => {
     const { url } = await start();
-    const ada = await ChatClient.join(url, 'Ada');
-    await ChatClient.join(url, 'Bob', 'elsewhere');
-    await expect
-      .poll(() => ada.nextStats(), { timeout: 10_000 })
-      .toMatchObject({
-        stats: { connections: 2, namespaces: 2 },
-      });
+    for (let tab = 0; tab < 10; tab++) await ChatClient.connect(url);
+    const { closed } = await ChatClient.connect(url);
+    expect(await closed).toEqual({ code: 4429, reason: 'Too Many Requests' });
+    const other = await ChatClient.connect(url, { namespace: 'lobby', name: 'Bob' });
+    expect(await other.next()).toMatchObject({ type: 'welcome' });
   });
 });
 
 describe('talking', () => {
-  test('to all reaches everybody in the namespace, the sender too', async () => {
+  test('what is said in a room reaches everybody in it, the sender too, and nobody else', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
-    await ada.next();
-    ada.send({ type: 'say', text: 'hello' });
-    const said = { type: 'said', from: ada.view, text: 'hello' };
+    const eve = await ChatClient.join(url, 'Eve', 'lobby', 'random');
+    ada.send({ type: 'say', room: 'general', text: 'hello' });
+    const said = { type: 'said', room: 'general', from: 'Ada', text: 'hello' };
     expect(await ada.next()).toEqual(said);
     expect(await bob.next()).toEqual(said);
-  });
-
-  test('to one reaches that one and the sender alone', async () => {
-    const { url } = await start();
-    const ada = await ChatClient.join(url, 'Ada');
-    const bob = await ChatClient.join(url, 'Bob');
-    const eve = await ChatClient.join(url, 'Eve');
-    await Promise.all([ada.next(), ada.next(), bob.next()]);
-    ada.send({ type: 'say', text: 'psst', to: bob.id });
-    const said = { type: 'said', from: ada.view, text: 'psst', to: bob.view };
-    expect(await bob.next()).toEqual(said);
-    expect(await ada.next()).toEqual(said);
     expect(await eve.rest()).toEqual([]);
   });
 
-  test('to oneself comes once', async () => {
+  test('a user who is not in a room can neither talk nor type there', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
-    ada.send({ type: 'say', text: 'note to self', to: ada.id });
-    expect(await ada.next()).toMatchObject({ type: 'said', to: ada.view });
+    const eve = await ChatClient.join(url, 'Eve', 'lobby', 'random');
+    eve.send({ type: 'say', room: 'general', text: 'hello' });
+    eve.send({ type: 'typing', room: 'general' });
+    expect(await eve.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
+    expect(await eve.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
     expect(await ada.rest()).toEqual([]);
   });
 
-  test('to somebody who has left is an error and goes to nobody', async () => {
+  test('the rooms of users are none that a client can enter', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    const bob = await ChatClient.join(url, 'Bob');
+    const eve = await ChatClient.join(url, 'Eve', 'lobby', 'user:Bob');
+    ada.send({ type: 'whisper', to: 'Bob', text: 'psst' });
+    expect(await bob.next()).toMatchObject({ type: 'whispered' });
+    expect(await eve.rest()).toEqual([]);
+  });
+
+  test('a private message reaches all tabs of both users alone', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    const bobs = [await ChatClient.join(url, 'Bob'), await ChatClient.join(url, 'Bob')];
+    const eve = await ChatClient.join(url, 'Eve');
+    ada.send({ type: 'whisper', to: 'Bob', text: 'psst' });
+    const whispered = { type: 'whispered', from: 'Ada', to: 'Bob', text: 'psst' };
+    for (const client of [ada, ...bobs]) expect(await client.next()).toEqual(whispered);
+    expect(await eve.rest()).toEqual([]);
+  });
+
+  test('a private message to oneself comes once', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    ada.send({ type: 'whisper', to: 'Ada', text: 'note to self' });
+    expect(await ada.next()).toMatchObject({ type: 'whispered', to: 'Ada' });
+    expect(await ada.rest()).toEqual([]);
+  });
+
+  test('a private message to somebody who has left is an error and goes to nobody', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
     const eve = await ChatClient.join(url, 'Eve');
     bob.socket.close();
-    for (const type of ['joined', 'joined', 'left']) expect(await ada.next()).toMatchObject({ type });
-    ada.send({ type: 'say', text: 'still there?', to: bob.id });
+    await ada.sees('general', ({ Bob }) => Bob === undefined);
+    ada.send({ type: 'whisper', to: 'Bob', text: 'still there?' });
     expect(await ada.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
-    expect(await eve.next()).toMatchObject({ type: 'left' });
     expect(await eve.rest()).toEqual([]);
+  });
+
+  test('the others in a room see who is typing, and the tabs of that user do not', async () => {
+    const { url } = await start();
+    const adas = [await ChatClient.join(url, 'Ada'), await ChatClient.join(url, 'Ada')] as const;
+    const bob = await ChatClient.join(url, 'Bob');
+    adas[0].send({ type: 'typing', room: 'general' });
+    expect(await bob.next()).toEqual({ type: 'typing', room: 'general', user: 'Ada' });
+    for (const ada of adas) expect(await ada.rest()).toEqual([]);
+  });
+
+  test('a user may be in ten rooms', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada', 'lobby', 'room 1');
+    for (let room = 2; room <= 11; room++) ada.send({ type: 'join', room: `room ${room}` });
+    expect(await ada.next()).toMatchObject({ type: 'error', code: 'TOO_MANY_ROOMS' });
+    ada.send({ type: 'join', room: 'room 1' });
+    ada.send({ type: 'leave', room: 'room 1' });
+    ada.send({ type: 'join', room: 'room 11' });
+    expect(await ada.sees('room 11', () => true)).toEqual({ Ada: 1 });
+    expect(await ada.rest()).toEqual([]);
   });
 });
 
-test('nothing of one namespace reaches another, not even by id', async () => {
+describe('kicks', () => {
+  test('a kick closes all tabs of the user with 1008 and the reason, and nobody else', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    const bobs = [await ChatClient.join(url, 'Bob'), await ChatClient.join(url, 'Bob')];
+    ada.send({ type: 'kick', user: 'Bob' });
+    for (const { closed } of bobs) expect(await closed).toEqual({ code: 1008, reason: 'Kicked by Ada' });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
+  });
+
+  test('a kick of somebody who is not here is an error', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    const bob = await ChatClient.join(url, 'Bob', 'elsewhere');
+    ada.send({ type: 'kick', user: 'Bob' });
+    expect(await ada.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
+    expect(await bob.rest()).toEqual([]);
+  });
+
+  test('a client that floods the server is closed with 1008', async () => {
+    const { url } = await start();
+    const ada = await ChatClient.join(url, 'Ada');
+    for (let message = 0; message < 200; message++) ada.send({ type: 'typing', room: 'general' });
+    expect((await ada.closed).code).toBe(1008);
+  });
+});
+
+test('nothing of one namespace reaches another, not even by name', async () => {
   const { url } = await start();
   const ada = await ChatClient.join(url, 'Ada', 'red');
   const bob = await ChatClient.join(url, 'Bob', 'blue');
-  expect(bob.members).toEqual([bob.view]);
-  bob.send({ type: 'say', text: 'to all' });
-  bob.send({ type: 'say', text: 'to one', to: ada.id });
-  // The broadcast comes behind the error: it is written at the end of the turn.
+  expect(bob.members('general')).toEqual({ Bob: 1 });
+  bob.send({ type: 'say', room: 'general', text: 'to all' });
+  bob.send({ type: 'whisper', to: 'Ada', text: 'to one' });
   const answers = [await bob.next(), await bob.next()].map(({ type }) => type);
   expect(answers.toSorted()).toEqual(['error', 'said']);
   bob.socket.close();
@@ -127,7 +198,7 @@ test('nothing of one namespace reaches another, not even by id', async () => {
 });
 
 describe('bad messages', () => {
-  const say = (fields: object): string => JSON.stringify({ type: 'say', ...fields });
+  const say = (fields: object): string => JSON.stringify({ type: 'say', room: 'general', ...fields });
 
   test.each([
     ['no JSON', '{', 'Expected JSON'],
@@ -136,28 +207,32 @@ describe('bad messages', () => {
     ['null', 'null', 'message: Invalid type: Expected Object but received null'],
     ['an array', '[]', 'type: '],
     ['no type', '{}', 'type: '],
-    ['an unknown type', '{"type":"shout"}', 'type: Invalid type: Expected "say" but received "shout"'],
+    ['an unknown type', '{"type":"shout"}', 'type: Invalid type: Expected ('],
     ['a type of the prototype', '{"type":"__proto__"}', 'type: '],
-    ['a second join', JSON.stringify({ type: 'join', namespace: 'other', name: 'Bob' }), 'type: '],
     ['no text', say({}), 'text: '],
-    ['a text that is none', say({ text: 1 }), 'text: Invalid type: Expected string but received 1'],
+    ['a number for a text', say({ text: 1 }), 'text: Invalid type: Expected string but received 1'],
     ['a blank text', say({ text: ' ' }), 'text: '],
-    ['a text too long', say({ text: 'x'.repeat(2_001) }), 'text: Invalid length: Expected <=2000'],
-    ['an address that is none', say({ text: 'x', to: {} }), 'to: '],
+    ['a text that is too long', say({ text: 'x'.repeat(2_001) }), 'text: Invalid length: Expected <=2000'],
+    ['an object for a room', say({ text: 'x', room: {} }), 'room: '],
+    ['an object for a user', '{"type":"kick","user":{}}', 'user: '],
+    ['a room of 10,000 characters', JSON.stringify({ type: 'join', room: 'x'.repeat(10_000) }), 'room: '],
     ['a field too many', say({ text: 'x', admin: true }), 'admin: '],
-    ['a field for the prototype', '{"type":"say","text":"x","__proto__":{"to":"y"}}', '__proto__: '],
+    [
+      'a field for the prototype',
+      '{"type":"say","room":"general","text":"x","__proto__":{"to":"y"}}',
+      '__proto__: ',
+    ],
   ])('%s gets an error on that connection, which stays open', async (_, message, problem) => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
-    await ada.next();
     bob.socket.send(message);
     expect(await bob.next()).toEqual({
       type: 'error',
       code: 'BAD_MESSAGE',
       message: expect.stringContaining(problem) as unknown,
     });
-    bob.send({ type: 'say', text: 'still here' });
+    bob.send({ type: 'say', room: 'general', text: 'still here' });
     expect(await bob.next()).toMatchObject({ type: 'said' });
     expect(await ada.next()).toMatchObject({ type: 'said', text: 'still here' });
   });
@@ -185,8 +260,7 @@ describe('bad messages', () => {
     const bob = await ChatClient.join(url, 'Bob');
     bob.socket.send(say({ text: 'x'.repeat(16 * 1024) }));
     expect((await bob.closed).code).toBe(1009);
-    expect(await ada.next()).toMatchObject({ type: 'joined' });
-    expect(await ada.next()).toMatchObject({ type: 'left' });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
     expect(await ada.rest()).toEqual([]);
   });
 
@@ -198,22 +272,27 @@ describe('bad messages', () => {
     // Reserved opcode 3.
     raw.write(Buffer.from([0x83, 0x80, 0, 0, 0, 0]));
     await once(bob.socket, 'close');
-    expect(await ada.next()).toMatchObject({ type: 'joined' });
-    expect(await ada.next()).toMatchObject({ type: 'left' });
+    expect(await ada.sees('general', ({ Bob }) => Bob === undefined)).toEqual({ Ada: 1 });
     expect(await ada.rest()).toEqual([]);
   });
 
-  test.each(['__proto__', 'constructor', 'hasOwnProperty', '<script>', '../../etc', '名前 🙂'])(
-    '%s is a namespace, a name and an unknown id like any other',
-    async (hostile) => {
-      const { url, chat } = await start();
-      const ada = await ChatClient.join(url, hostile, hostile);
-      expect(ada.view?.name).toBe(hostile);
-      expect([...chat.connections.keys()]).toEqual([hostile]);
-      ada.send({ type: 'say', text: hostile });
-      expect(await ada.next()).toMatchObject({ type: 'said', text: hostile });
-      ada.send({ type: 'say', text: 'x', to: hostile });
-      expect(await ada.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
-    },
-  );
+  test.each([
+    '__proto__',
+    'constructor',
+    'hasOwnProperty',
+    '<script>',
+    '../../etc',
+    '名前 🙂',
+    'user:Ada',
+    '["a","b"]',
+  ])('%s is a namespace, a name, a room and an unknown user like any other', async (hostile) => {
+    const { url, chat } = await start();
+    const ada = await ChatClient.join(url, hostile, hostile, hostile);
+    expect(ada.name).toBe(hostile);
+    expect([...chat.connections.keys()]).toEqual([hostile]);
+    ada.send({ type: 'say', room: hostile, text: hostile });
+    expect(await ada.next()).toMatchObject({ type: 'said', from: hostile, text: hostile });
+    ada.send({ type: 'whisper', to: `${hostile}2`, text: 'x' });
+    expect(await ada.next()).toMatchObject({ type: 'error', code: 'NOT_HERE' });
+  });
 });

@@ -1,6 +1,9 @@
+import { readdirSync } from 'node:fs';
 import { request } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { ChatClient, refusalOf, start } from './support/chat-client.js';
+
+const PUBLIC = new URL('../public/', import.meta.url);
 
 /** With the path as it is: `fetch` would tidy it up. */
 function statusOf(url: string, path: string): Promise<number | undefined> {
@@ -22,6 +25,9 @@ describe('HTTP', () => {
       ['/?from=link', 'text/html'],
       ['/style.css', 'text/css'],
       ['/page.js', 'text/javascript'],
+      ['/vendor/uplot.js', 'text/javascript'],
+      ['/vendor/uplot.css', 'text/css'],
+      ['/vendor/uplot-licence.txt', 'text/plain'],
     ] as const) {
       const response = await fetch(url + path);
       expect(response.status).toBe(200);
@@ -36,7 +42,19 @@ describe('HTTP', () => {
     const { url } = await start();
     const html = await (await fetch(url)).text();
     const sources = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, source]) => source);
-    expect(sources).toEqual(['data:,', 'style.css', 'page.js']);
+    expect(sources).toEqual(['data:,', 'vendor/uplot.css', 'style.css', 'page.js']);
+    const wanted = ['page.js'];
+    for (const name of wanted) {
+      const response = await fetch(`${url}/${name}`);
+      expect([name, response.status]).toEqual([name, 200]);
+      const script = await response.text();
+      for (const [, imported = ''] of script.matchAll(/^import .* from '\.\/(.+)';$/gm))
+        if (!wanted.includes(imported)) wanted.push(imported);
+    }
+    // Nothing is served that nobody wants.
+    expect(wanted.toSorted()).toEqual(
+      [...readdirSync(PUBLIC).filter((name) => name.endsWith('.js')), 'vendor/uplot.js'].toSorted(),
+    );
   });
 
   test('the process is alive and ready', async () => {
@@ -56,12 +74,26 @@ describe('HTTP', () => {
       expect(text).toContain(`# TYPE soketi_${gauge} gauge\n`);
     expect(text).toContain('# TYPE soketi_heartbeats_lost_total counter\nsoketi_heartbeats_lost_total 0\n');
     expect(text).toMatch(/^soketi_messages_sent_total [1-9]/m);
+    expect(text).toContain('# TYPE soketi_cluster_round_trip_ms gauge\nsoketi_cluster_round_trip_ms 0\n');
+    expect(text).toContain('# TYPE soketi_cluster_batches_total counter\nsoketi_cluster_batches_total 0\n');
+    expect(text).toContain('soketi_cluster_nodes 1\n');
+    expect(text).toContain('soketi_cluster_state{state="alone"} 1\n');
+    expect(text).toContain('soketi_cluster_state{state="up"} 0\n');
+  });
+
+  test('the figures are labelled with the node where it has a name', async () => {
+    const { url } = await start({ nodeName: 'node 2' });
+    const text = await (await fetch(`${url}/metrics`)).text();
+    expect(text).toContain('\nsoketi_connections{node="node 2"} 0\n');
+    expect(text).toContain('soketi_cluster_state{state="alone",node="node 2"} 1\n');
   });
 
   test.each([
     '/nothing',
     '/index.html',
     '/server.js',
+    '/vendor/package.json',
+    '/show/state',
     '/..',
     '/../package.json',
     '/%2e%2e/package.json',

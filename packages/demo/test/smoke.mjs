@@ -1,4 +1,4 @@
-// Boots the built server as `npm start` does, talks to it as a client would, and has it end.
+// Boots the built demo as `npm start` does, talks to it as a client would, and has it end.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 
-const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../dist/show/start.js', import.meta.url));
 const TIMEOUT_MS = 60_000;
 
-const child = spawn(process.execPath, [SERVER], {
+const child = spawn(process.execPath, [PROGRAM], {
   env: { ...process.env, PORT: '0' },
   stdio: ['ignore', 'pipe', 'inherit'],
 });
@@ -19,7 +19,7 @@ setTimeout(() => fail(new Error(`Not done after ${TIMEOUT_MS} ms`)), TIMEOUT_MS)
 try {
   const ended = once(child, 'close');
   const url = await listeningUrl();
-  for (const path of ['/', '/healthz', '/readyz']) {
+  for (const path of ['/', '/vendor/uplot.js', '/healthz', '/readyz', '/show/state']) {
     assert.equal((await fetch(url + path)).status, 200, path);
   }
   await talk(`${url.replace('http', 'ws')}/ws?namespace=smoke&name=Smoke`);
@@ -44,7 +44,10 @@ async function talk(url) {
   const heard = new Promise((resolve) => {
     socket.on('message', (data) => {
       const message = JSON.parse(data.toString());
-      if (message.type === 'welcome') socket.send(JSON.stringify({ type: 'say', text: 'hello' }));
+      if (message.type === 'welcome') {
+        for (const order of [{ type: 'join' }, { type: 'say', text: 'hello' }])
+          socket.send(JSON.stringify({ room: 'smoke', ...order }));
+      }
       if (message.type === 'said') resolve(message);
     });
   });
@@ -52,7 +55,7 @@ async function talk(url) {
   const failure = closed.then(([code]) => Promise.reject(new Error(`Closed early with ${code}`)));
   failure.catch(() => undefined);
   const { text, from } = await Promise.race([heard, failure]);
-  assert.deepEqual([text, from.name], ['hello', 'Smoke']);
+  assert.deepEqual([text, from], ['hello', 'Smoke']);
   child.kill('SIGTERM');
   assert.equal((await closed)[0], 1012, 'close code');
 }

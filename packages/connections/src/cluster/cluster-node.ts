@@ -161,7 +161,7 @@ export class ClusterNode {
 
   async #leave(): Promise<void> {
     this.#inbox.isClosed = true;
-    this.#relay.flush();
+    this.#relay.end();
     this.#requests.end();
     // A program that only publishes may end before its link is up.
     if (!this.#queue.isEmpty) await settledWithin(this.#queue.emptied(), LAST_WORDS_MS);

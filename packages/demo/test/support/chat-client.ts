@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { onTestFinished } from 'vitest';
 import { WebSocket, type ClientOptions } from 'ws';
-import { startServer, type RunningServer, type ServerOptions } from '../../src/app.js';
-import type { MemberView, ServerMessage } from '../../src/protocol.js';
+import type { ServerMessage } from '../../src/server/protocol.js';
+import { startServer, type RunningServer, type ServerOptions } from '../../src/server/server.js';
 
 /** A server in this process that ends with the test. */
 export async function start(options: ServerOptions = {}): Promise<RunningServer> {
@@ -18,14 +18,17 @@ export function webSocketUrl(url: string, query: Record<string, string> = ADA): 
 
 const ADA = { namespace: 'lobby', name: 'Ada' };
 
-/** One user of the chat. Statistics, which come by the clock, are kept apart from what users do. */
+type Members = Extract<ServerMessage, { type: 'members' }>;
+
+/** One tab of a user of the chat. Lists of members, which come by the clock, are kept apart from what users do. */
 export class ChatClient {
   readonly socket: WebSocket;
   readonly closed: Promise<{ code: number; reason: string }>;
-  id = '';
-  members: readonly MemberView[] = [];
+  name = '';
+  node = '';
+  /** The newest list of each room. */
+  readonly #members = new Map<string, Members>();
   readonly #inbox: ServerMessage[] = [];
-  readonly #stats: ServerMessage[] = [];
   #wake: () => void = () => undefined;
 
   private constructor(socket: WebSocket) {
@@ -33,7 +36,8 @@ export class ChatClient {
     socket.on('error', () => undefined);
     socket.on('message', (data: Buffer) => {
       const message = JSON.parse(data.toString()) as ServerMessage;
-      (message.type === 'stats' ? this.#stats : this.#inbox).push(message);
+      if (message.type === 'members') this.#members.set(message.room, message);
+      else this.#inbox.push(message);
       this.#wake();
     });
     this.closed = new Promise((resolve) => {
@@ -42,7 +46,7 @@ export class ChatClient {
     onTestFinished(() => socket.terminate());
   }
 
-  /** @param query who joins where */
+  /** @param query who comes to which namespace */
   static async connect(
     url: string,
     query?: Record<string, string>,
@@ -53,30 +57,39 @@ export class ChatClient {
     return client;
   }
 
-  static async join(url: string, name: string, namespace = 'lobby'): Promise<ChatClient> {
+  /** Comes, and enters a room. */
+  static async join(url: string, name: string, namespace = 'lobby', room = 'general'): Promise<ChatClient> {
     const client = await ChatClient.connect(url, { namespace, name });
     const message = await client.next();
     if (message.type !== 'welcome') throw new Error(`Not welcome: ${JSON.stringify(message)}`);
-    client.id = message.id;
-    client.members = message.members;
+    client.name = message.name;
+    client.node = message.node;
+    client.send({ type: 'join', room });
+    await client.sees(room, (users) => users[message.name] !== undefined);
     return client;
-  }
-
-  get view(): MemberView | undefined {
-    return this.members.find(({ id }) => id === this.id);
   }
 
   send(message: unknown): void {
     this.socket.send(JSON.stringify(message));
   }
 
-  /** The next message that is no statistics. */
+  /** The next message that is no list of members. */
   next(): Promise<ServerMessage> {
-    return this.#take(this.#inbox);
+    return this.#until(() => this.#inbox.shift());
   }
 
-  nextStats(): Promise<ServerMessage> {
-    return this.#take(this.#stats);
+  /** Waits for a list of members. Resolves with it: tabs by name. */
+  sees(room: string, isExpected: (tabs: Record<string, number>) => boolean): Promise<Record<string, number>> {
+    return this.#until(() => {
+      const tabs = this.members(room);
+      return tabs && isExpected(tabs) ? tabs : undefined;
+    });
+  }
+
+  /** The newest list of members that has come. */
+  members(room: string): Record<string, number> | undefined {
+    const entries = this.#members.get(room)?.users.map(({ name, tabs }) => [name, tabs] as const);
+    return entries && Object.fromEntries(entries);
   }
 
   /** What has come and was not taken, once everything that the server has written has arrived. */
@@ -86,10 +99,10 @@ export class ChatClient {
     return this.#inbox;
   }
 
-  async #take(from: ServerMessage[]): Promise<ServerMessage> {
+  async #until<Found>(find: () => Found | undefined): Promise<Found> {
     for (;;) {
-      const message = from.shift();
-      if (message !== undefined) return message;
+      const found = find();
+      if (found !== undefined) return found;
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }

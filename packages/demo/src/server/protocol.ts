@@ -1,4 +1,3 @@
-import type { PoolStats } from '@soketi/connections';
 import * as v from 'valibot';
 
 /** Largest message taken from a client, in bytes; `ws` closes the connection with 1009 beyond it. */
@@ -9,38 +8,49 @@ const MAX_TEXT_LENGTH = 2_000;
 /** Nothing that hides, or that changes how the text around it reads: controls, lone surrogates, bidi marks. */
 const VISIBLE = /^[^\p{Cc}\p{Cs}\p{Bidi_Control}]*$/u;
 
-const text = (maxLength: number) => v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(maxLength));
-const name = v.pipe(text(MAX_NAME_LENGTH), v.regex(VISIBLE, 'Expected visible characters only'));
+const text = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(MAX_TEXT_LENGTH));
+const name = v.pipe(
+  v.string(),
+  v.trim(),
+  v.minLength(1),
+  v.maxLength(MAX_NAME_LENGTH),
+  v.regex(VISIBLE, 'Expected visible characters only'),
+);
 
-/** Who joins, and where: the query of the upgrade. */
+/** Who comes, and to which namespace: the query of the upgrade. */
 export const Newcomer = v.strictObject({ namespace: name, name });
 
-/** A message of a client: to everybody in the namespace or, with `to`, to one id. */
-export const Message = v.strictObject({
-  type: v.literal('say'),
-  text: text(MAX_TEXT_LENGTH),
-  to: v.optional(v.string()),
-});
+/** What clients send. */
+export const Message = v.variant('type', [
+  v.strictObject({ type: v.literal('join'), room: name }),
+  v.strictObject({ type: v.literal('leave'), room: name }),
+  v.strictObject({ type: v.literal('say'), room: name, text }),
+  v.strictObject({ type: v.literal('typing'), room: name }),
+  v.strictObject({ type: v.literal('whisper'), to: name, text }),
+  v.strictObject({ type: v.literal('kick'), user: name }),
+]);
+export type Message = v.InferOutput<typeof Message>;
 
-/** A member as the others see it. */
-export interface MemberView {
-  readonly id: string;
+/** Somebody in a room, perhaps with several tabs. */
+export interface UserView {
   readonly name: string;
+  readonly tabs: number;
 }
 
 /** What the server sends. */
 export type ServerMessage =
-  | { type: 'welcome'; id: string; members: readonly MemberView[]; stats: PoolStats }
-  | { type: 'joined' | 'left'; member: MemberView }
-  | { type: 'said'; from: MemberView; text: string; to?: MemberView }
-  | { type: 'stats'; stats: PoolStats }
-  | { type: 'error'; code: 'BAD_MESSAGE' | 'NOT_HERE'; message: string };
+  | { type: 'welcome'; id: string; name: string; node: string }
+  | { type: 'members'; room: string; users: readonly UserView[]; more: number }
+  | { type: 'said'; room: string; from: string; text: string }
+  | { type: 'typing'; room: string; user: string }
+  | { type: 'whispered'; from: string; to: string; text: string }
+  | { type: 'error'; code: 'BAD_MESSAGE' | 'NOT_HERE' | 'TOO_MANY_ROOMS'; message: string };
 
 export type Checked<Value> =
   { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly problem: string };
 
 /** The JSON text of a message, or what is wrong with it. */
-export function parse(data: string | Uint8Array): Checked<v.InferOutput<typeof Message>> {
+export function parse(data: string | Uint8Array): Checked<Message> {
   if (typeof data !== 'string') return { ok: false, problem: 'Expected text but received binary' };
   try {
     return check(Message, JSON.parse(data));

@@ -1,14 +1,21 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { acceptConnections, gracefulShutdown, type DrainReport } from '@soketi/connections';
+import {
+  acceptConnections,
+  gracefulShutdown,
+  type ClusterAdapter,
+  type DrainReport,
+} from '@soketi/connections';
 import { WebSocketServer } from 'ws';
-import { createChat, Member, newcomer, tellStats, type Chat } from './chat.js';
-import { createListener } from './http.js';
+import { createChat, newcomer, type Chat } from './chat.js';
+import { createListener, type Route } from './http.js';
 import { createMetrics } from './metrics.js';
+import { Presence } from './presence.js';
 import { MAX_MESSAGE_BYTES } from './protocol.js';
 
-const STATS_INTERVAL_MS = 1_000;
+/** As many tabs as one user may have open, on each node. */
+const MAX_TABS = 10;
 
 export interface ServerOptions {
   /** 0 for any free one. @default 8080 */
@@ -21,13 +28,22 @@ export interface ServerOptions {
   readonly allowedOrigins?: readonly string[];
   /** Signals that shut down; a second one ends the process at once. @default none */
   readonly signals?: readonly NodeJS.Signals[];
+  /** What clients are told about where they are. @default 'node 1' */
+  readonly nodeName?: string;
+  /** Joins this process to the other nodes: called with the prefix of each pool. @default none: there are no others */
+  readonly adapter?: ((prefix: string) => ClusterAdapter) | undefined;
+  /** Further paths to serve. @default none */
+  readonly routes?: readonly Route[];
 }
 
 export interface RunningServer {
   readonly url: string;
+  readonly server: Server;
   readonly chat: Chat;
   /** Refuses newcomers with 1013, closes every connection at the rate, then the server. */
   readonly shutdown: () => Promise<DrainReport>;
+  /** Resolves when a shutdown is done: time to close a broker. */
+  readonly closed: Promise<unknown>;
 }
 
 /** HTTP and WebSockets on one port. */
@@ -37,9 +53,14 @@ export async function startServer({
   drainPerSecond = 1000,
   allowedOrigins = [],
   signals = [],
+  nodeName,
+  adapter,
+  routes = [],
 }: ServerOptions = {}): Promise<RunningServer> {
-  const chat = createChat();
-  const server = createServer(createListener(() => lifecycle.isReady, createMetrics(chat)));
+  const chat = createChat({ nodeName, adapter: adapter?.('chat') });
+  const presence = new Presence(chat, { nodeName, adapter: adapter?.('presence') });
+  const metrics = createMetrics(chat, nodeName);
+  const server = createServer(createListener(() => lifecycle.isReady, metrics, routes));
   const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
   const lifecycle = gracefulShutdown({
     server,
@@ -62,13 +83,15 @@ export async function startServer({
     // Pages cannot see an HTTP status.
     refuseWith: 'close',
     authenticate: newcomer,
-    createConnection: ({ id, namespace }, socket) => new Member(id, namespace, socket),
+    maxPer: {
+      limit: MAX_TABS,
+      key: (_request, who) => who && JSON.stringify([who.namespace, who.data.name]),
+    },
   });
   server.listen(port, host);
   await once(server, 'listening');
-  const statsTimer = setInterval(() => tellStats(chat), STATS_INTERVAL_MS);
-  server.on('close', () => clearInterval(statsTimer));
-  return { url: urlOf(server), chat, shutdown: () => lifecycle.shutdown() };
+  const closed = lifecycle.closed.then(() => presence.leave());
+  return { url: urlOf(server), server, chat, shutdown: () => lifecycle.shutdown(), closed };
 }
 
 function urlOf(server: Server): string {

@@ -3,7 +3,7 @@
  * live on and keep its port. So the loss of the parent counts as a SIGTERM, unless the server is draining already, as
  * after Ctrl-C, which reaches them all.
  */
-import './server.js';
+import './start.js';
 
 const CHECK_INTERVAL_MS = 200;
 

@@ -1,0 +1,53 @@
+import type { ClusterAdapter } from '@soketi/connections';
+import type { Settings } from './settings.js';
+
+/** What joins this process to the other nodes. */
+export interface Broker {
+  /** A new one for each pool. Pools with the same prefix find each other. */
+  readonly adapter: (prefix: string) => ClusterAdapter;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * The broker that the environment names, if it names one.
+ *
+ * @throws (rejects) NATS cannot be reached. Redis is waited for: nodes go on alone until it is there.
+ */
+export async function connectBroker({ redisUrl, natsUrl }: Settings): Promise<Broker | undefined> {
+  if (redisUrl !== undefined) return connectRedis(redisUrl);
+  if (natsUrl !== undefined) return connectNats(natsUrl);
+  return undefined;
+}
+
+// Imported when they are needed: a node that needs neither starts sooner.
+async function connectRedis(url: string): Promise<Broker> {
+  const [{ createClient }, { redisAdapter }] = await Promise.all([
+    import('redis'),
+    import('@soketi/connections-redis'),
+  ]);
+  const client = createClient({ url, pingInterval: 5_000 });
+  client.on('error', (error: Error) => console.warn(`Redis: ${error.message}`));
+  void client.connect().catch(() => undefined);
+  return {
+    adapter: (prefix) => redisAdapter({ client, prefix }),
+    close: () => {
+      client.destroy();
+      return Promise.resolve();
+    },
+  };
+}
+
+async function connectNats(servers: string): Promise<Broker> {
+  const [{ connect }, { natsAdapter }] = await Promise.all([
+    import('@nats-io/transport-node'),
+    import('@soketi/connections-nats'),
+  ]);
+  const options = { servers, maxReconnectAttempts: -1, pingInterval: 5_000 };
+  const connection = await connect(options).catch((error: unknown) => {
+    throw new Error(`NATS: ${(error as Error).message}`, { cause: error });
+  });
+  return {
+    adapter: (prefix) => natsAdapter({ connection, prefix }),
+    close: () => connection.close(),
+  };
+}

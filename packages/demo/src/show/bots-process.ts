@@ -1,0 +1,72 @@
+/*
+ * The bots: clients in a process of their own, with the reconnect function that the documentation gives to pages.
+ */
+import { WebSocket } from 'ws';
+import { BOTS, SLOW_READERS } from './traffic.js';
+import type { FromBots, ToBots } from './state.js';
+
+/** 200 more in a second: the chart is to show restarts, and not how fast bots can be made. */
+const RAMP_INTERVAL_MS = 50;
+const RAMP_STEP = 10;
+const REPORT_INTERVAL_MS = 250;
+/** A slow reader that the server has cut off does not notice it: it does not read. */
+const SLOW_READER_LIFE_MS = 30_000;
+
+type StayConnected = (url: string, handlers: object) => () => void;
+
+let open = 0;
+let failed = 0;
+let wanted = 0;
+let names = 0;
+let slowReaders = 0;
+const stops: (() => void)[] = [];
+const url = process.argv[2] ?? '';
+const random = Math.random;
+
+/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+class BotSocket extends WebSocket {
+  constructor(url: string) {
+    super(url, { perMessageDeflate: false });
+    this.on('error', () => failed++);
+    this.on('open', () => {
+      open++;
+      this.on('close', () => open--);
+    });
+  }
+}
+
+Object.assign(globalThis, { WebSocket: BotSocket });
+const { href } = new URL('../../public/stay-connected.js', import.meta.url);
+const { stayConnected } = (await import(href)) as { stayConnected: StayConnected };
+
+const urlOf = (namespace: string, name: string): string =>
+  `${url.replace(/^http/, 'ws')}/ws?${new URLSearchParams({ namespace, name }).toString()}`;
+
+setInterval(() => {
+  for (let step = 0; step < RAMP_STEP && stops.length < wanted; step++)
+    stops.push(stayConnected(urlOf(BOTS, `Bot ${++names}`), {}));
+  for (let step = 0; step < RAMP_STEP && stops.length > wanted; step++) stops.pop()?.();
+}, RAMP_INTERVAL_MS);
+
+setInterval(() => {
+  process.send?.({ open, failed, slowReaders } satisfies FromBots);
+}, REPORT_INTERVAL_MS);
+
+process.on('message', (message: ToBots) => {
+  if (message.bots === 'count') wanted = message.count;
+  else if (message.bots === 'slow reader') readSlowly();
+  // What pages do that have no such function: they come back in the moment in which they are closed.
+  else Math.random = message.isOn ? () => 0 : random;
+});
+process.on('disconnect', () => process.exit());
+
+/** Connects, and never reads. */
+function readSlowly(): void {
+  const socket = new BotSocket(urlOf(SLOW_READERS, `Slow reader ${++names}`));
+  socket.once('open', () => {
+    socket.pause();
+    slowReaders++;
+    setTimeout(() => socket.terminate(), SLOW_READER_LIFE_MS);
+  });
+  socket.once('close', () => slowReaders--);
+}

@@ -1,0 +1,63 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { BotsView, FromBots, ToBots } from './state.js';
+
+const PROGRAM = fileURLToPath(new URL('./bots-process.js', import.meta.url));
+const NONE: FromBots = { open: 0, failed: 0, slowReaders: 0 };
+
+/** The process of the bots, which starts when the first of them is wanted. */
+export class Bots {
+  readonly #url: () => string;
+  readonly #happened: (text: string) => void;
+  #child: ChildProcess | undefined;
+  #wanted = 0;
+  #told = NONE;
+  #isStopped = false;
+
+  /** @param url of the server, once it listens */
+  constructor(url: () => string, happened: (text: string) => void) {
+    this.#url = url;
+    this.#happened = happened;
+  }
+
+  get view(): BotsView {
+    return { wanted: this.#wanted, ...this.#told };
+  }
+
+  set wanted(count: number) {
+    this.#wanted = count;
+    this.#tell({ bots: 'count', count });
+  }
+
+  addSlowReader(): void {
+    this.#tell({ bots: 'slow reader' });
+  }
+
+  /** Whether bots come back in the moment in which they are closed. */
+  set comeBackAtOnce(isOn: boolean) {
+    if (this.#child !== undefined) this.#tell({ bots: 'at once', isOn });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#child?.kill();
+  }
+
+  #tell(message: ToBots): void {
+    if (this.#isStopped) return;
+    this.#child ??= this.#start();
+    this.#child.send(message, () => undefined);
+  }
+
+  #start(): ChildProcess {
+    const child = fork(PROGRAM, [this.#url()], { execArgv: [] });
+    child.on('message', (told: FromBots) => (this.#told = told));
+    child.on('exit', () => {
+      this.#child = undefined;
+      this.#told = NONE;
+      this.#wanted = 0;
+      if (!this.#isStopped) this.#happened('The process of the bots has ended, and all bots with it.');
+    });
+    return child;
+  }
+}

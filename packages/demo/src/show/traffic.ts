@@ -1,0 +1,39 @@
+import type { Chat } from '../server/chat.js';
+import { isLoopback } from './loopback.js';
+
+/** The namespaces of the clients that the demo makes itself. */
+export const BOTS = 'bots';
+export const SLOW_READERS = 'slow readers';
+
+const PRICE_INTERVAL_MS = 1_000;
+const FLOOD_INTERVAL_MS = 50;
+/** 5 MB a second: the buffers of the kernel are full after a second or two, and then the bound of the pool counts. */
+const FLOOD_BYTES = 256 * 1024;
+
+/**
+ * Something to send: a price to the bots each second, and to slow readers far more than they read. Anybody may come to
+ * their namespaces, so that nothing is sent where the server can be reached from other machines.
+ *
+ * @param host that the server listens on
+ */
+export function makeTraffic(
+  chat: Pick<Chat, 'hasNamespace' | 'broadcastMessage' | 'broadcastJsonMessage'>,
+  host: string,
+): void {
+  if (!isLoopback(host)) return;
+  let price = 100;
+  const sendPrice = (namespace: string): void => {
+    price = Math.max(1, price + Math.random() - 0.5);
+    const message = { type: 'price', symbol: 'ACME', price: price.toFixed(2) };
+    void chat.broadcastJsonMessage(namespace, message, { conflate: 'ACME', local: true });
+  };
+  setInterval(() => {
+    if (chat.hasNamespace(BOTS)) sendPrice(BOTS);
+  }, PRICE_INTERVAL_MS).unref();
+  const flood = 'x'.repeat(FLOOD_BYTES);
+  setInterval(() => {
+    if (!chat.hasNamespace(SLOW_READERS)) return;
+    sendPrice(SLOW_READERS);
+    void chat.broadcastMessage(SLOW_READERS, flood, { local: true });
+  }, FLOOD_INTERVAL_MS).unref();
+}

@@ -1,0 +1,126 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Command, NodeView, Outcome, ShowState } from '../../src/show/state.js';
+import { ChatClient } from './chat-client.js';
+
+const PROGRAM = fileURLToPath(new URL('../../dist/show/start.js', import.meta.url));
+
+/** Processes start slowly on a busy machine. */
+export const TIMEOUT_MS = 60_000;
+
+/** So that a demo is killed before its test has timed out. */
+const STATE_TIMEOUT_MS = 45_000;
+const POLL_INTERVAL_MS = 100;
+
+/** The built demo, with all its processes in a group of their own. */
+export class Demo {
+  readonly process: ChildProcess;
+  /** Status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  url = '';
+  stderr = '';
+
+  constructor(env: NodeJS.ProcessEnv = {}) {
+    this.process = spawn(process.execPath, [PROGRAM], {
+      env: { ...process.env, PORT: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: process.platform !== 'win32',
+    });
+    this.process.stderr!.on('data', (data) => (this.stderr += String(data)));
+    this.ended = once(this.process, 'close').then(
+      ([code, signal]) => (code ?? signal) as number | NodeJS.Signals,
+    );
+  }
+
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<Demo> {
+    const demo = new Demo(env);
+    try {
+      await demo.#listens();
+      return demo;
+    } catch (error) {
+      await demo.kill();
+      throw error;
+    }
+  }
+
+  async #listens(): Promise<void> {
+    for await (const line of createInterface(this.process.stdout!)) {
+      this.url = /^Listening on (http:\/\/.+:[1-9]\d*)$/.exec(line)?.[1] ?? '';
+      if (this.url === '') continue;
+      // A node has heard from the primary.
+      await this.until((state) => state.nodes.every((node) => node.report !== undefined));
+      return;
+    }
+    throw new Error(`The demo ended: ${this.stderr}`);
+  }
+
+  /** Whether any process of it is left. */
+  get isAlive(): boolean {
+    try {
+      process.kill(-this.process.pid!, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** To all its processes, as Ctrl-C in a terminal; nothing if they have ended. */
+  signal(signal: NodeJS.Signals): void {
+    if (process.platform === 'win32') this.process.kill(signal);
+    else if (this.isAlive) process.kill(-this.process.pid!, signal);
+  }
+
+  /** At once, the nodes too. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.ended;
+  }
+
+  async state(): Promise<ShowState | undefined> {
+    try {
+      const response = await fetch(`${this.url}/show/state`);
+      return ((await response.json()) as { state?: ShowState }).state;
+    } catch {
+      // A node that ends may cut a connection off that was kept alive.
+      return undefined;
+    }
+  }
+
+  /** Waits for a state that is as expected. */
+  async until(isExpected: (state: ShowState) => boolean): Promise<ShowState> {
+    const deadlineMs = performance.now() + STATE_TIMEOUT_MS;
+    for (;;) {
+      const found = await this.state();
+      if (found !== undefined && isExpected(found)) return found;
+      if (performance.now() > deadlineMs) throw new Error(`Not in time: ${JSON.stringify(found)}`);
+      await delay(POLL_INTERVAL_MS);
+    }
+  }
+
+  async node(node: number): Promise<NodeView> {
+    return (await this.until(() => true)).nodes[node - 1]!;
+  }
+
+  /** As the page does it. */
+  async order(command: Command | object): Promise<Outcome> {
+    const response = await fetch(`${this.url}/show/control`, {
+      method: 'POST',
+      headers: { origin: this.url },
+      body: JSON.stringify(command),
+    });
+    return (await response.json()) as Outcome;
+  }
+
+  /** A user on such a node: which one it is, is chosen by the primary. */
+  async joinWhere(name: string, isExpected: (node: string) => boolean): Promise<ChatClient> {
+    for (;;) {
+      const client = await ChatClient.join(this.url, name);
+      if (isExpected(client.node)) return client;
+      client.socket.close();
+      await client.closed;
+    }
+  }
+}
