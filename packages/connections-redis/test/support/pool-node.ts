@@ -69,7 +69,7 @@ export class PoolNode {
 
 const INTERVAL_MS = 5;
 
-/** Broadcasts of one node, each a batch of its own, to a member of that node and to one of another node. */
+/** Broadcasts of one node, a few at most in a batch, to a member of that node and to one of another node. */
 export class Traffic {
   readonly #from: PoolNode;
   readonly #to: PoolNode;
@@ -105,8 +105,8 @@ export class Traffic {
     // In order, and none twice.
     expect(numbers).toEqual([...new Set(numbers)].sort((one, other) => one - other));
     const lost = this.#sent - numbers.length;
-    // The receiver sees each gap, whether the sender had dropped the message or the broker has lost it.
-    expect(this.#to.pool.cluster.stats().gaps).toBeGreaterThanOrEqual(lost);
+    // The receiver sees each gap, whether the sender had dropped a batch or the broker has lost it.
+    if (lost > 0) expect(this.#to.pool.cluster.stats().gaps).toBeGreaterThan(0);
     await until(() => this.#from.pool.cluster.stats().queuedBytes === 0);
     return lost;
   }
