@@ -11,6 +11,7 @@ import { RecordedLink } from '../../connections/test/support/recorded-link.js';
 import { describeWith } from '../../connections/test/support/requires.js';
 import { ServerProgram } from '../../connections/test/support/server-program.js';
 import { redisAdapter } from '../src/index.js';
+import { PoolNode, Traffic } from './support/pool-node.js';
 import { RedisServer } from './support/redis-server.js';
 
 const MASTER = 'chat';
@@ -34,7 +35,8 @@ async function startSentinel(master: RedisServer): Promise<number> {
   return port;
 }
 
-async function startNode(Client: typeof Ioredis6, sentinel: number, channel: string) {
+/** The client hears of the failover. The connection that receives does not, as after a network fault. */
+function createClients(Client: typeof Ioredis6, sentinel: number) {
   const create = (failoverDetector: boolean) => {
     const client = new Client({
       sentinels: [{ host: '127.0.0.1', port: sentinel }],
@@ -47,9 +49,12 @@ async function startNode(Client: typeof Ioredis6, sentinel: number, channel: str
     client.on('error', () => undefined);
     return client;
   };
-  // The client hears of the failover. The connection that receives does not, as after a network fault.
   const client = create(true);
-  const adapter = redisAdapter({ client, subscriber: create(false) });
+  return { client, adapter: redisAdapter({ client, subscriber: create(false) }) };
+}
+
+async function startNode(Client: typeof Ioredis6, sentinel: number, channel: string) {
+  const { client, adapter } = createClients(Client, sentinel);
   onTestFinished(async () => {
     await adapter.close();
     client.disconnect();
@@ -62,18 +67,30 @@ async function startNode(Client: typeof Ioredis6, sentinel: number, channel: str
   return { adapter, client, link, channel };
 }
 
+async function startPool(sentinel: number): Promise<PoolNode> {
+  const { client, adapter } = createClients(Ioredis6, sentinel);
+  await client.connect();
+  const node = new PoolNode(adapter, () => client.disconnect());
+  await node.untilUp();
+  return node;
+}
+
+async function startPair(): Promise<{ master: RedisServer; replica: RedisServer; sentinel: number }> {
+  const master = await RedisServer.start('--repl-diskless-sync-delay', '0');
+  onTestFinished(() => master.stop());
+  const replica = await RedisServer.start('--replicaof', '127.0.0.1', `${master.port}`);
+  onTestFinished(() => replica.stop());
+  await expect.poll(() => replica.command('INFO', 'replication'), WAIT).toMatch(/master_link_status:up/);
+  return { master, replica, sentinel: await startSentinel(master) };
+}
+
 const CLIENTS = [Ioredis5, Ioredis6, Iovalkey] as unknown as readonly (typeof Ioredis6)[];
 
 describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () => {
   failOnUncaught();
 
   test('a subscriber that stays with the old master hears nothing, until resubscribe finds the new one', async () => {
-    const master = await RedisServer.start('--repl-diskless-sync-delay', '0');
-    onTestFinished(() => master.stop());
-    const replica = await RedisServer.start('--replicaof', '127.0.0.1', `${master.port}`);
-    onTestFinished(() => replica.stop());
-    await expect.poll(() => replica.command('INFO', 'replication'), WAIT).toMatch(/master_link_status:up/);
-    const sentinel = await startSentinel(master);
+    const { master, replica, sentinel } = await startPair();
     const nodes = await Promise.all(CLIENTS.map((Client, index) => startNode(Client, sentinel, `${index}`)));
 
     await master.freeze();
@@ -91,4 +108,21 @@ describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () =>
       expect(link.texts(channel)).toEqual(['heard']);
     }
   });
+
+  test(
+    'pools whose subscribers stay with the old master find the new one by themselves',
+    { timeout: 60_000 },
+    async () => {
+      const { master, sentinel } = await startPair();
+      const [one, other] = [await startPool(sentinel), await startPool(sentinel)];
+      const traffic = await Traffic.between(one, other);
+      await master.freeze();
+      for (const node of [one, other]) await node.untilRecovered();
+      expect(await traffic.end()).toBeGreaterThan(0);
+      expect([one.falls, other.falls]).toEqual([
+        [1, 1],
+        [1, 1],
+      ]);
+    },
+  );
 });

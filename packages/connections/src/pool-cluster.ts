@@ -199,8 +199,9 @@ class Local<C extends AnyConnection> implements LocalNode {
     if (connection === undefined) return undefined;
     const message = isBinaryFrame(frame) ? frame.payload : frame.payload.toString();
     const options = conflate === undefined ? [] : [{ conflate }];
-    // Through its public methods: a subclass may override `send`.
-    const sent = (connection as unknown as Sender).send(message, ...options);
+    // Through its public face: a subclass may have its own idea of sending, and of failing.
+    const sender = connection as unknown as Sender;
+    const sent = new Promise<boolean>((resolve) => resolve(sender.send(message, ...options)));
     if (close !== undefined) this.#close(connection, close);
     return sent;
   }

@@ -61,7 +61,8 @@ export interface ClaimsOwner {
 export class Claims {
   readonly #owner: ClaimsOwner;
   readonly #claims = new Map<string, Map<string, Claim>>();
-  readonly #unconfirmed = new Set<Claim>();
+  /** By namespace: an echo concerns one. */
+  readonly #unconfirmed = new Map<string, Set<Claim>>();
   /** To be made again. */
   readonly #late = new Set<Claim>();
 
@@ -84,7 +85,9 @@ export class Claims {
     let claims = this.#claims.get(namespace);
     if (claims === undefined) this.#claims.set(namespace, (claims = new Map<string, Claim>()));
     claims.set(id, claim);
-    this.#unconfirmed.add(claim);
+    let unconfirmed = this.#unconfirmed.get(namespace);
+    if (unconfirmed === undefined) this.#unconfirmed.set(namespace, (unconfirmed = new Set()));
+    unconfirmed.add(claim);
     this.#publish(claim, false);
   }
 
@@ -94,22 +97,21 @@ export class Claims {
     if (claims === undefined || claim === undefined) return;
     claims.delete(id);
     if (claims.size === 0) this.#claims.delete(namespace);
-    this.#unconfirmed.delete(claim);
+    this.#confirm(claim);
     this.#late.delete(claim);
   }
 
-  /** Somebody waits for an echo on this channel. */
-  get awaitsEcho(): boolean {
-    return this.#isOrdered && this.#unconfirmed.size > 0;
+  /** Some claim in the namespace waits for its echo. */
+  awaitsEcho(namespace: string): boolean {
+    return this.#isOrdered && this.#unconfirmed.has(namespace);
   }
 
   /** A batch of this node has come back. */
   onEcho(namespace: string, sequence: number): void {
-    const claims = this.#claims.get(namespace);
-    for (const claim of this.#unconfirmed) {
-      if (claims?.get(claim.id) !== claim || claim.sequence !== sequence) continue;
+    for (const claim of this.#unconfirmed.get(namespace) ?? []) {
+      if (claim.sequence !== sequence) continue;
       claim.isConfirmed = true;
-      this.#unconfirmed.delete(claim);
+      this.#confirm(claim);
     }
   }
 
@@ -143,10 +145,12 @@ export class Claims {
   /** This node hears the others again, or some time has passed: claims that have not come back are made again. */
   repeat(afterMs: number): void {
     const untilMs = wheel.nowMs - afterMs;
-    for (const claim of this.#unconfirmed) {
-      if (claim.claimedAtMs > untilMs) continue;
-      claim.isRepeated = claim.isPublished && afterMs > 0;
-      this.#again(claim);
+    for (const claims of this.#unconfirmed.values()) {
+      for (const claim of claims) {
+        if (claim.claimedAtMs > untilMs) continue;
+        claim.isRepeated = claim.isPublished && afterMs > 0;
+        this.#again(claim);
+      }
     }
   }
 
@@ -169,6 +173,11 @@ export class Claims {
     return totalOrder && echo;
   }
 
+  #confirm(claim: Claim): void {
+    const unconfirmed = this.#unconfirmed.get(claim.namespace);
+    if (unconfirmed?.delete(claim) && unconfirmed.size === 0) this.#unconfirmed.delete(claim.namespace);
+  }
+
   #again(claim: Claim): void {
     this.#late.add(claim);
     this.#owner.schedule();
@@ -182,7 +191,7 @@ export class Claims {
     };
     const onPublished = (): void => {
       claim.isPublished = true;
-      if (!this.#isOrdered && claim.isRepeated) this.#unconfirmed.delete(claim);
+      if (!this.#isOrdered && claim.isRepeated) this.#confirm(claim);
     };
     const head = encodeRecord({ kind: 'claim', id, joinedAtMs, isLate });
     this.#owner.relay.add(channelOf(namespace), { head, isUrgent: true, onSequence, onPublished });

@@ -1,11 +1,12 @@
 import { ConnectionsError } from '../errors.js';
-import { wheel } from '../liveness/timing-wheel.js';
 import { ALL, channelOf, channelOfNode, namespaceOf } from './channels.js';
 import { Claims } from './claims.js';
 import type { ClusterState, NodeInfo } from './cluster-info.js';
 import { newClusterCounters, type ClusterStats } from './cluster-stats.js';
+import { ErrorLimit } from './error-limit.js';
 import { Heartbeats } from './heartbeats.js';
-import { Incoming, type Arrival } from './incoming.js';
+import { Inbox } from './inbox.js';
+import { Incoming } from './incoming.js';
 import { Falls } from './falls.js';
 import { Identity } from './identity.js';
 import { Link, type LinkOwner } from './link.js';
@@ -20,8 +21,10 @@ import { settledWithin } from './settled-within.js';
 import { Subscriptions } from './subscriptions.js';
 import { VERSION, type Presence } from './wire.js';
 
-/** Longest wait for an adapter that does not settle what it should, in ms. */
-const MAX_LEAVE_MS = 5_000;
+/** What waits for the broker when the pool leaves has this long to be published, in ms; the rest is dropped. */
+const LAST_WORDS_MS = 2_500;
+/** After that: longest wait for an adapter that does not settle what it should, in ms. */
+const MAX_CLOSE_MS = 2_500;
 
 /**
  * One node of a cluster: ties the parts together.
@@ -46,16 +49,19 @@ export class ClusterNode {
   readonly #claims: Claims | undefined;
   readonly #incoming: Incoming;
   readonly #falls: Falls;
+  readonly #publishErrors = new ErrorLimit();
   /** What the pool calls to reach other nodes. */
   readonly outgoing: Outgoing;
-  /** What has come, or happened, in this turn. */
-  #inbox: (Arrival | (() => void))[] = [];
+  readonly #inbox: Inbox;
   #hasHadConnections = false;
+  /** It has left, and nothing waits for the broker any more. */
+  #isEnded = false;
   #left: Promise<void> | undefined;
 
   constructor(parts: ClusterNodeParts) {
     const { adapter, settings } = (this.#parts = parts);
     this.#identity = new Identity(parts.bootId);
+    this.#inbox = new Inbox(parts.schedule, (arrival) => this.#incoming.apply(arrival));
     this.#queue = new PublishQueue(adapter, settings, this.#counters, this.#onPublishFailed);
     this.#relay = new Relay(adapter, this.#queue, this.#identity, this.#relayHooks());
     this.#subscriptions = new Subscriptions(adapter, settings.heartbeat, {
@@ -64,14 +70,14 @@ export class ClusterNode {
     });
     this.#requests = new Requests(settings.requestTimeout);
     this.#nodes = new Nodes(settings.nodeTimeout, {
-      changed: (node, change) => this.#later(() => parts.local.onNode(node, change)),
+      changed: (node, change) => this.#inbox.tell(() => parts.local.onNode(node, change)),
       forgotten: (id) => {
         this.#receiver.forget(id);
         this.#requests.onGone(id);
       },
     });
     this.#receiver = new Receiver(this.#identity, this.#counters, this.#receiverOwner());
-    this.#falls = new Falls(this.#counters, parts.local, (event) => this.#later(event));
+    this.#falls = new Falls(this.#counters, parts.local, (event) => this.#inbox.tell(event));
     this.#link = new Link(settings.heartbeat, this.#linkOwner());
     this.#heartbeats = this.#makeHeartbeats();
     const shared = {
@@ -98,12 +104,13 @@ export class ClusterNode {
   }
 
   get state(): ClusterState {
-    return this.#link.state;
+    return this.#inbox.isClosed ? 'alone' : this.#link.state;
   }
 
   /** This node, and the others. */
   get infos(): NodeInfo[] {
-    return [infoOf(this.id, { ...this.#presence(), isBack: false }, 0), ...this.#nodes.infos];
+    const others = this.#inbox.isClosed ? [] : this.#nodes.infos;
+    return [infoOf(this.id, { ...this.#presence(), isBack: false }, 0), ...others];
   }
 
   stats(): ClusterStats {
@@ -116,15 +123,15 @@ export class ClusterNode {
    * @returns resolves when its namespace is subscribed to: at once unless the link is up, and within `joinTimeout`
    */
   joined(namespace: string, id: string): Promise<void> {
-    if (this.#left !== undefined) return Promise.resolve();
+    if (this.#inbox.isClosed) return Promise.resolve();
+    if (!this.#hasHadConnections) {
+      this.#hasHadConnections = true;
+      // From now on the others wait for its answers. They know before the caller goes on.
+      this.#heartbeats.beat();
+    }
     const channel = channelOf(namespace);
     this.#subscriptions.want(channel);
     this.#claims?.joined(namespace, id);
-    if (!this.#hasHadConnections) {
-      this.#hasHadConnections = true;
-      // From now on the others wait for its answers.
-      this.#heartbeats.beat();
-    }
     if (this.state !== 'up' || this.#subscriptions.isConfirmed(channel)) return Promise.resolve();
     return this.#subscriptions.settled(channel, this.#parts.settings.joinTimeout);
   }
@@ -141,12 +148,7 @@ export class ClusterNode {
 
   /** The end of the turn: carries out what has come, and publishes what was said. */
   flush(): void {
-    const inbox = this.#inbox;
-    this.#inbox = [];
-    for (const item of inbox) {
-      if (typeof item === 'function') item();
-      else if (this.#left === undefined) this.#incoming.apply(item);
-    }
+    this.#inbox.empty();
     this.#claims?.pump();
     this.outgoing.forgetCounts();
     this.#relay.flush();
@@ -158,15 +160,19 @@ export class ClusterNode {
   }
 
   async #leave(): Promise<void> {
+    this.#inbox.isClosed = true;
     this.#relay.end();
+    this.#requests.end();
+    // A program that only publishes may end before its link is up.
+    if (!this.#queue.isEmpty) await settledWithin(this.#queue.emptied(), LAST_WORDS_MS);
+    this.#isEnded = true;
     const said = this.#link.isConnected ? this.#heartbeats.bye() : Promise.resolve();
     this.#link.end();
     this.#heartbeats.stop();
-    this.#requests.end();
     this.#subscriptions.end();
     this.#nodes.clear();
     const closed = said.then(() => this.#queue.close()).then(() => this.#parts.adapter.close());
-    await settledWithin(closed, MAX_LEAVE_MS);
+    await settledWithin(closed, MAX_CLOSE_MS);
   }
 
   // ---------------------------------------------------------------- what the adapter says
@@ -174,11 +180,11 @@ export class ClusterNode {
   #start(): void {
     this.#subscriptions.want(ALL);
     this.#subscriptions.want(channelOfNode(this.id));
-    const whileHere = (action: () => void): void => (this.#left === undefined ? action() : undefined);
+    const untilEnd = (action: () => void): void => (this.#isEnded ? undefined : action());
     this.#parts.adapter.start({
-      receive: (channel, message) => whileHere(() => this.#receiver.receive(channel, message)),
-      up: () => whileHere(() => this.#onUp()),
-      down: (error) => whileHere(() => this.#onDown(error)),
+      receive: (channel, message) => untilEnd(() => this.#receiver.receive(channel, message)),
+      up: () => untilEnd(() => this.#onUp()),
+      down: (error) => untilEnd(() => this.#onDown(error)),
       warn: (error) => this.#report(error),
     });
     // Last: an adapter that throws must not leave a timer that holds on to this node.
@@ -203,7 +209,7 @@ export class ClusterNode {
   readonly #onPublishFailed = (channel: string, error: Error): void => {
     if (channel === ALL || !this.#link.isConnected) return;
     this.#heartbeats.probe();
-    this.#report(error);
+    if (this.#publishErrors.allows(channel)) this.#report(error);
   };
 
   #relayHooks(): RelayHooks {
@@ -222,20 +228,18 @@ export class ClusterNode {
   #receiverOwner(): ReceiverOwner {
     return {
       onBatch: (batch) => {
-        const seenMs = this.#nodes.seenAtMs(batch.sender);
-        const seenAtMs = seenMs === undefined ? undefined : Date.now() - (wheel.nowMs - seenMs);
-        this.#nodes.heard(batch.sender);
-        this.#inbox.push({ ...batch, seenAtMs });
-        this.#parts.schedule();
+        const seenAtMs = this.#nodes.seenAtMs(batch.sender);
+        this.#nodes.heard(batch.sender, batch.channel === ALL ? batch.records : []);
+        this.#inbox.add({ ...batch, seenAtMs });
       },
       onEcho: (channel, sequence) => {
         this.#counters.echoes++;
         this.#subscriptions.onEcho(channel, sequence);
         if (channel === ALL) this.#heartbeats.onEcho(sequence);
         const namespace = namespaceOf(channel);
-        if (namespace === undefined || !this.#claims?.awaitsEcho) return;
+        if (namespace === undefined || !this.#claims?.awaitsEcho(namespace)) return;
         // In its order among what others say.
-        this.#later(() => this.#claims?.onEcho(namespace, sequence));
+        this.#inbox.later(() => this.#claims?.onEcho(namespace, sequence));
       },
       onClone: () => this.#rename(),
       onError: (error) => this.#report(error),
@@ -274,7 +278,6 @@ export class ClusterNode {
     const parts = { adapter, relay: this.#relay, link: this.#link, counters: this.#counters };
     return new Heartbeats(parts, settings, {
       presence: () => this.#presence(),
-      hearsItself: () => this.#hearsItself(ALL),
       tick: () => {
         this.#link.check();
         this.#identity.forget(performance.now());
@@ -299,12 +302,6 @@ export class ClusterNode {
   }
 
   #report(error: Error): void {
-    this.#later(() => this.#parts.local.onError(error));
-  }
-
-  /** Runs that at the end of the turn, because it may run code of the user. */
-  #later(action: () => void): void {
-    this.#inbox.push(action);
-    this.#parts.schedule();
+    this.#inbox.later(() => this.#parts.local.onError(error));
   }
 }

@@ -16,10 +16,12 @@ export interface ClusterOptions {
   /** How long `newConnection` waits at most until its namespace is subscribed to. @default 1_000 */
   readonly joinTimeout?: number | undefined;
   /**
-   * Memory that may wait for the broker, in bytes: what is published and not confirmed yet counts too. The oldest
-   * messages are dropped beyond it. Range: an integer of at least 1.
+   * Memory that may wait for the broker, in bytes: what is published and not confirmed yet counts too, and takes at most
+   * half of it. A batch (what one turn says in one namespace) counts 512 bytes beside its own, 3,072 once it is published.
+   * The oldest messages are dropped beyond it, and a message that is longer is not relayed at all
+   * (`ERR_RELAY_TOO_LARGE`). Range: an integer of at least 65536.
    *
-   * @default 4_194_304 (4 MiB)
+   * @default 16_777_216 (16 MiB)
    */
   readonly maxQueuedBytes?: number | undefined;
   /** How long a message may wait for the broker before it is dropped. @default 2_000 */
@@ -36,7 +38,9 @@ const DEFAULTS = {
   joinTimeout: 1_000,
   maxQueuedMs: 2_000,
 } as const;
-const DEFAULT_MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+const DEFAULT_MAX_QUEUED_BYTES = 16 * 1024 * 1024;
+/** The least that every broker takes in one message. */
+const MIN_QUEUED_BYTES = 65_536;
 
 const TIMES = Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[];
 const KEYS = [...TIMES, 'nodeName', 'maxQueuedBytes'];
@@ -54,9 +58,12 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ClusterSett
   if (typeof maxQueuedBytes !== 'number') {
     throw new TypeError(expected('cluster.maxQueuedBytes to be a number of bytes', maxQueuedBytes));
   }
-  if (!Number.isSafeInteger(maxQueuedBytes) || maxQueuedBytes < 1) {
+  if (!Number.isSafeInteger(maxQueuedBytes) || maxQueuedBytes < MIN_QUEUED_BYTES) {
     throw new RangeError(
-      expected('cluster.maxQueuedBytes to be an integer of at least 1 byte', maxQueuedBytes),
+      expected(
+        `cluster.maxQueuedBytes to be an integer of at least ${MIN_QUEUED_BYTES} bytes`,
+        maxQueuedBytes,
+      ),
     );
   }
   const times = { ...DEFAULTS } as Record<keyof typeof DEFAULTS, number>;

@@ -18,7 +18,7 @@ export interface ClusterStats {
   readonly gaps: number;
   /** Messages of this node that were not relayed: the broker was away for too long, too slow, or refused them. */
   readonly dropped: number;
-  /** Bytes that wait for the broker, or for its confirmation. Gauge. */
+  /** Memory that waits for the broker, or for its confirmation, in bytes; see `maxQueuedBytes`. Gauge. */
   readonly queuedBytes: number;
   /** Invalid batches, which were dropped. */
   readonly invalid: number;

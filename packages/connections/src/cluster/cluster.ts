@@ -81,7 +81,8 @@ export class Cluster {
 
   /**
    * Says goodbye to the other nodes and ends what the adapter has made. The pool goes on alone: its state is `alone`
-   * when the call returns. `gracefulShutdown` calls it after the drain.
+   * when the call returns. What was broadcast before still leaves, if the broker takes it within 2.5 s.
+   * `gracefulShutdown` calls it after the drain.
    *
    * @returns resolves when the adapter has closed, within 5 s; never rejects
    */

@@ -16,8 +16,6 @@ const ANSWER_SHARE = 1 / 12;
 /** What the heartbeats tell, and whom. */
 export interface HeartbeatsOwner {
   presence(): Omit<Presence, 'isBack'>;
-  /** This node receives its own heartbeats. */
-  hearsItself(): boolean;
   /** With each heartbeat, before it. */
   tick(): void;
 }
@@ -120,7 +118,6 @@ export class Heartbeats {
 
   #publish(kind: 'hello' | 'beat', isBack: boolean): void {
     const head = encodeRecord({ kind, presence: { ...this.#owner.presence(), isBack } });
-    const hearsItself = this.#owner.hearsItself();
     const atMs = performance.now();
     this.#relay.publishNow(
       ALL,
@@ -128,8 +125,10 @@ export class Heartbeats {
       (_receivers, sequence) => {
         this.#isProbing = false;
         this.#lastBeat = { sequence, atMs };
-        this.#link.published(sequence, hearsItself);
-        if (!this.#adapter.traits.echo) this.#ping(sequence);
+        const { echo } = this.#adapter.traits;
+        // Also while the channel is not confirmed: a connection that does not answer must be noticed.
+        this.#link.published(sequence, echo);
+        if (!echo) this.#ping(sequence);
       },
       (error) => {
         this.#isProbing = false;

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 
 /** Sequences of channels on which nothing was published for that long are forgotten, in ms. */
 const FORGET_MS = 60_000;
+/** Earlier ids whose batches are still told from those of others: they come back within a moment. */
+const MAX_FORMER = 8;
 
 /** Where this node stands on a channel. */
 export interface Sequence {
@@ -52,9 +54,12 @@ export class Identity {
     return own === undefined || isWithin(own, sequence) ? 'own' : 'clone';
   }
 
-  /** Another node has the same id: from now on this one has another. */
+  /** Another node has the same id: from now on this one has another. Its numbers go on. */
   rename(): void {
     this.#former.set(this.id, this.#sequences);
+    const [oldest] = this.#former.keys();
+    if (this.#former.size > MAX_FORMER && oldest !== undefined) this.#former.delete(oldest);
+    for (const { next } of this.#sequences.values()) this.#unused = Math.max(this.#unused, next);
     this.#sequences = new Map();
     this.bytes = randomBytes(8);
     this.id = this.bytes.toString('hex');

@@ -98,13 +98,12 @@ export class Incoming {
     }
     switch (record.kind) {
       case 'hello':
-        nodes.onPresence(sender, record.presence);
         // It wants to know who is here.
         this.#owner.heartbeats.beatSoon();
         if (record.presence.isBack) claims?.onReturn(seenAtMs ?? 0);
         return true;
       case 'beat':
-        nodes.onPresence(sender, record.presence);
+        // `Nodes` has noted it when it came.
         return true;
       case 'bye':
         nodes.onBye(sender);

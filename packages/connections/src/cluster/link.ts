@@ -1,7 +1,8 @@
 import { wheel } from '../liveness/timing-wheel.js';
+import { Alarm } from './alarm.js';
 import type { ClusterState, Degradation } from './cluster-info.js';
 
-/** An echo that has not come after that many heartbeats is missing: the second heartbeat after it finds out. */
+/** An echo that has not come after that many heartbeats is missing. */
 const ECHO_HEARTBEATS = 1.5;
 /** The receiving side is made anew after a third of a heartbeat, then twice that, … */
 const FIRST_RETRY_SHARE = 1 / 3;
@@ -41,6 +42,7 @@ export class Link {
   #problemSinceMs = 0;
   /** The first heartbeat that has not come back. */
   #awaited: { readonly sequence: number; readonly sinceMs: number } | undefined;
+  readonly #echoDue = new Alarm(() => this.check());
   /** The last one that has. */
   #echoed = -1;
   #retries = 0;
@@ -84,7 +86,10 @@ export class Link {
   published(sequence: number, awaitsEcho: boolean): void {
     this.#canPublish = true;
     // The echo may come before the broker confirms the publish.
-    if (awaitsEcho && sequence > this.#echoed) this.#awaited ??= { sequence, sinceMs: wheel.nowMs };
+    if (awaitsEcho && sequence > this.#echoed && this.#awaited === undefined) {
+      this.#awaited = { sequence, sinceMs: wheel.nowMs };
+      this.#echoDue.set(ECHO_HEARTBEATS * this.#heartbeatMs);
+    }
     this.evaluate();
   }
 
@@ -121,7 +126,7 @@ export class Link {
     this.evaluate();
   }
 
-  /** Looks for an echo that has not come; with each heartbeat. */
+  /** Looks for an echo that has not come: when it is due, and with each heartbeat after that. */
   check(): void {
     const { nowMs } = wheel;
     if (!this.#isConnected || this.#awaited === undefined || this.#canPublish === false) return;
@@ -136,6 +141,7 @@ export class Link {
 
   /** The pool has left. */
   end(): void {
+    this.#echoDue.clear();
     this.#isConnected = false;
     this.#state = 'alone';
     this.#owner.setOpen(false);

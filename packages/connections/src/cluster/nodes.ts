@@ -1,7 +1,7 @@
 import { wheel } from '../liveness/timing-wheel.js';
 import type { NodeChange, NodeDrain, NodeInfo } from './cluster-info.js';
 import { Drainers } from './drainers.js';
-import type { Presence } from './wire.js';
+import type { Presence, WireRecord } from './wire.js';
 
 /** All nodes have answered a hello by then. */
 const SETTLE_SHARE = 1 / 10;
@@ -55,25 +55,27 @@ export class Nodes {
     return false;
   }
 
-  /** When the node was last heard; `undefined` if nothing is known of it. */
+  /** When the node was last heard, by the clock of the host; `undefined` if nothing is known of it. */
   seenAtMs(id: string): number | undefined {
-    return this.#nodes.get(id)?.seenAtMs;
-  }
-
-  /** Anything has come from the node. */
-  heard(id: string): void {
     const node = this.#nodes.get(id);
-    if (node === undefined) this.#nodes.set(id, { presence: undefined, seenAtMs: wheel.nowMs });
-    else node.seenAtMs = wheel.nowMs;
+    return node && Date.now() - (wheel.nowMs - node.seenAtMs);
   }
 
-  onPresence(id: string, presence: Presence): void {
-    this.heard(id);
-    const node = this.#nodes.get(id) as Node;
-    const isNew = node.presence === undefined;
-    node.presence = presence;
-    this.drainers.onPresence(id, presence.draining);
-    if (isNew) this.#owner.changed(infoOf(id, presence, 0), 'joined');
+  /**
+   * Something has come from the node. What it tells about itself counts from now on: a call of this turn must wait for
+   * the answer of a node that has just got its first connection.
+   */
+  heard(id: string, records: readonly WireRecord[]): void {
+    let node = this.#nodes.get(id);
+    if (node === undefined) this.#nodes.set(id, (node = { presence: undefined, seenAtMs: 0 }));
+    node.seenAtMs = wheel.nowMs;
+    for (const record of records) {
+      if (record.kind !== 'hello' && record.kind !== 'beat') continue;
+      const isNew = node.presence === undefined;
+      node.presence = record.presence;
+      this.drainers.onPresence(id, record.presence.draining);
+      if (isNew) this.#owner.changed(infoOf(id, record.presence, 0), 'joined');
+    }
   }
 
   onBye(id: string): void {

@@ -119,9 +119,10 @@ export class Outgoing {
     });
   }
 
-  /** The link is up, and somebody may answer. */
+  /** The link is up, and somebody may answer. A broker that counts receivers knows better who listens than this node. */
   get #canAsk(): boolean {
-    return this.#isUp && this.#owner.nodes.mayHold;
+    const { adapter, nodes } = this.#owner;
+    return this.#isUp && (adapter.traits.countsReceivers || nodes.mayHold);
   }
 
   get #isUp(): boolean {

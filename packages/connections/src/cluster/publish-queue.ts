@@ -3,12 +3,21 @@ import { Alarm } from './alarm.js';
 import type { ClusterAdapter } from './adapter.js';
 import type { ClusterCounters } from './cluster-stats.js';
 
+/** Memory that a batch takes beside its bytes while it waits. Measured with Node 20: 470 bytes. */
+const WAITING_BYTES = 512;
+/** The same once the client library of the broker has it. Measured: 2,400 bytes with redis 6, 3,000 with ioredis 6. */
+const UNCONFIRMED_BYTES = 3_072;
+/** Part of `maxQueuedBytes` for what is published and not confirmed: the rest is left for what waits. */
+const UNCONFIRMED_SHARE = 1 / 2;
+
 /** One message for the broker. */
 export interface Batch {
   readonly channel: string;
   readonly bytes: Buffer;
   /** Messages in it, for the figures. */
   readonly messages: number;
+  /** It is worth nothing once the link has been down: nobody waits for its answers any more. */
+  readonly isUrgent: boolean;
   /** Published: how many nodes receive it, where the broker tells. */
   readonly onPublished: (receivers: number | undefined) => void;
   /** It was dropped, or the broker has refused it. */
@@ -34,13 +43,13 @@ export class PublishQueue {
   readonly #bounds: QueueBounds;
   readonly #counters: ClusterCounters;
   readonly #onFailure: (channel: string, error: Error) => void;
-  readonly #waiting: Waiting[] = [];
+  #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #unconfirmedBytes = 0;
   #isOpen = false;
   readonly #age = new Alarm(() => this.#dropOld());
-  /** Resolves `settled`. */
-  #onSettled: (() => void) | undefined;
+  /** Something has left the queue, or was confirmed or refused. */
+  #onProgress: (() => void) | undefined;
 
   constructor(
     adapter: ClusterAdapter,
@@ -54,29 +63,39 @@ export class PublishQueue {
     this.#onFailure = onFailure;
   }
 
+  /** Nothing waits for the broker. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /** Memory that waits for the broker, or for its confirmation. */
   get queuedBytes(): number {
     return this.#waitingBytes + this.#unconfirmedBytes;
   }
 
-  /** What is given now goes to the broker at once. */
-  get isFree(): boolean {
-    const { maxQueuedBytes } = this.#bounds;
-    return this.#isOpen && this.#waiting.length === 0 && this.#unconfirmedBytes < maxQueuedBytes;
+  /** The longest batch that can wait. */
+  get maxBytes(): number {
+    return this.#bounds.maxQueuedBytes - WAITING_BYTES;
   }
 
   /** Whether the broker takes batches now. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   set isOpen(isOpen: boolean) {
+    if (this.#isOpen && !isOpen) this.#dropUrgent();
     this.#isOpen = isOpen;
     if (isOpen) this.#release();
   }
 
   add(batch: Batch): void {
-    if (this.isFree && this.#hasRoomFor(batch)) {
+    if (this.#isOpen && this.#waiting.length === 0 && this.#hasRoomFor(batch)) {
       this.publish(batch);
       return;
     }
     this.#waiting.push({ batch, sinceMs: performance.now() });
-    this.#waitingBytes += batch.bytes.length;
+    this.#waitingBytes += waitingBytes(batch);
     while (this.queuedBytes > this.#bounds.maxQueuedBytes && this.#waiting.length > 0) this.#dropOldest();
     this.#watchAge();
   }
@@ -86,14 +105,14 @@ export class PublishQueue {
     this.#counters.dropped += messages;
   }
 
-  /** Publishes a batch at once, past those that wait: heartbeats find out whether publishing works. */
+  /** Publishes a batch at once, before those that wait: heartbeats find out whether publishing works. */
   publish(batch: Batch): void {
     const { channel, bytes, messages, onPublished, onDropped } = batch;
-    this.#unconfirmedBytes += bytes.length;
+    this.#unconfirmedBytes += unconfirmedBytes(batch);
     const settled = (): void => {
-      this.#unconfirmedBytes -= bytes.length;
+      this.#unconfirmedBytes -= unconfirmedBytes(batch);
       if (this.#isOpen) this.#release();
-      if (this.#unconfirmedBytes === 0) this.#onSettled?.();
+      this.#onProgress?.();
     };
     let published: Promise<number | undefined>;
     try {
@@ -119,18 +138,27 @@ export class PublishQueue {
     );
   }
 
+  /** Resolves when nothing waits any more: it is published, or was dropped because it took too long. */
+  async emptied(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#progress();
+  }
+
   /** Drops everything that waits. @returns resolves when the broker has confirmed or refused the rest */
   async close(): Promise<void> {
     this.#isOpen = false;
     this.#age.clear();
     while (this.#waiting.length > 0) this.#dropOldest();
-    if (this.#unconfirmedBytes > 0) await new Promise<void>((resolve) => (this.#onSettled = resolve));
+    while (this.#unconfirmedBytes > 0) await this.#progress();
   }
 
-  /** One that is larger than the bound goes alone. */
-  #hasRoomFor({ bytes }: Batch): boolean {
-    const { maxQueuedBytes } = this.#bounds;
-    return this.#unconfirmedBytes === 0 || this.#unconfirmedBytes + bytes.length <= maxQueuedBytes;
+  #progress(): Promise<void> {
+    return new Promise((resolve) => (this.#onProgress = resolve));
+  }
+
+  /** One that is larger than the share goes alone. */
+  #hasRoomFor(batch: Batch): boolean {
+    const share = this.#bounds.maxQueuedBytes * UNCONFIRMED_SHARE;
+    return this.#unconfirmedBytes === 0 || this.#unconfirmedBytes + unconfirmedBytes(batch) <= share;
   }
 
   #release(): void {
@@ -138,7 +166,7 @@ export class PublishQueue {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       if (!this.#isOpen || !this.#hasRoomFor(next.batch)) return;
       this.#waiting.shift();
-      this.#waitingBytes -= next.batch.bytes.length;
+      this.#waitingBytes -= waitingBytes(next.batch);
       this.publish(next.batch);
     }
   }
@@ -156,9 +184,28 @@ export class PublishQueue {
   }
 
   #dropOldest(): void {
-    const { batch } = this.#waiting.shift() as Waiting;
-    this.#waitingBytes -= batch.bytes.length;
+    this.#drop((this.#waiting.shift() as Waiting).batch);
+  }
+
+  #dropUrgent(): void {
+    const kept = this.#waiting.filter(({ batch }) => !batch.isUrgent);
+    const urgent = this.#waiting.filter(({ batch }) => batch.isUrgent);
+    this.#waiting = kept;
+    for (const { batch } of urgent) this.#drop(batch);
+  }
+
+  #drop(batch: Batch): void {
+    this.#waitingBytes -= waitingBytes(batch);
     this.#counters.dropped += batch.messages;
     batch.onDropped(undefined);
+    this.#onProgress?.();
   }
+}
+
+function waitingBytes({ bytes }: Batch): number {
+  return bytes.length + WAITING_BYTES;
+}
+
+function unconfirmedBytes({ bytes }: Batch): number {
+  return bytes.length + UNCONFIRMED_BYTES;
 }

@@ -2,13 +2,9 @@ import { ConnectionsError } from '../errors.js';
 import { WireError } from './bytes.js';
 import { decodeHeader, decodeRecords, OTHER_VERSION, type BatchHeader } from './batch.js';
 import type { ClusterCounters } from './cluster-stats.js';
+import { ErrorLimit } from './error-limit.js';
 import type { Identity } from './identity.js';
 import type { WireRecord } from './wire.js';
-
-/** One error for each sender in this time, in ms. */
-const ERROR_INTERVAL_MS = 60_000;
-/** Senders of faults that are remembered. */
-const MAX_FAULTY = 1_000;
 
 /** A batch of another node that has passed all checks. */
 export interface Received {
@@ -36,7 +32,7 @@ export class Receiver {
   readonly #counters: ClusterCounters;
   /** The last sequence from each sender on each channel. */
   readonly #marks = new Map<string, Map<string, number>>();
-  readonly #faultyAtMs = new Map<string, number>();
+  readonly #errors = new ErrorLimit();
 
   constructor(identity: Identity, counters: ClusterCounters, owner: ReceiverOwner) {
     this.#identity = identity;
@@ -100,10 +96,7 @@ export class Receiver {
 
   #onFault(sender: string, error: unknown): void {
     this.#counters.invalid++;
-    const nowMs = performance.now();
-    if (nowMs - (this.#faultyAtMs.get(sender) ?? -Infinity) < ERROR_INTERVAL_MS) return;
-    if (this.#faultyAtMs.size >= MAX_FAULTY) this.#faultyAtMs.clear();
-    this.#faultyAtMs.set(sender, nowMs);
+    if (!this.#errors.allows(sender)) return;
     const who = sender === '' ? 'Somebody' : `Node ${sender}`;
     const what = error instanceof WireError ? error.message : 'an unexpected fault';
     const message = `${who} sent the cluster something that is not valid: ${what}`;

@@ -3,6 +3,7 @@ import { inOwnContext } from '../own-context.js';
 import type { Frame } from '../wire/frame.js';
 import type { ClusterAdapter } from './adapter.js';
 import { encodeBatch } from './batch.js';
+import { ALL } from './channels.js';
 import type { Identity, Sequence } from './identity.js';
 import type { PublishQueue } from './publish-queue.js';
 import { HEADER_BYTES, RecordType } from './wire.js';
@@ -24,7 +25,7 @@ export interface OutgoingRecord {
   readonly head: Buffer;
   /** The end of the body. */
   readonly frame?: Frame | undefined;
-  /** It is worth nothing later: dropped if the broker does not take it at once. */
+  /** It is worth nothing later: dropped while the broker takes nothing. */
   readonly isUrgent: boolean;
   /** It is in the batch of that sequence. */
   readonly onSequence?: ((sequence: number) => void) | undefined;
@@ -84,8 +85,9 @@ export class Relay {
     this.#hooks = hooks;
   }
 
-  get #maxBatchBytes(): number {
-    return Math.min(MAX_BATCH_BYTES, this.#adapter.traits.maxMessageBytes);
+  /** The longest batch that can be published at all. */
+  get #maxBytes(): number {
+    return Math.min(this.#adapter.traits.maxMessageBytes, this.#queue.maxBytes);
   }
 
   /** A broadcast to everybody in the namespace of the channel. */
@@ -139,22 +141,23 @@ export class Relay {
       state.starts = false;
       onPublished(receivers, sequence);
     };
-    this.#queue.publish({ channel, bytes, messages: 0, onPublished: published, onDropped });
+    this.#queue.publish({ channel, bytes, messages: 0, isUrgent: true, onPublished: published, onDropped });
   }
 
-  /** @returns `undefined` if the broker cannot take a record of that size at all */
+  /** @returns `undefined` if a record of that size cannot be published at all */
   #logFor(channel: string, byteLength: number): Log | undefined {
-    const { maxMessageBytes } = this.#adapter.traits;
-    if (HEADER_BYTES + MAX_VARINT_BYTES + 1 + byteLength > maxMessageBytes) {
+    if (HEADER_BYTES + MAX_VARINT_BYTES + 1 + byteLength > this.#maxBytes) {
       this.#queue.drop(1);
-      const what = `A message of ${byteLength} bytes is too large for the broker, which takes ${maxMessageBytes}`;
-      this.#hooks.onError(new ConnectionsError('ERR_RELAY_TOO_LARGE', `${what}: other nodes do not get it`));
+      const what = `A message of ${byteLength} bytes is too large: other nodes do not get it`;
+      const bounds = `The broker takes ${this.#adapter.traits.maxMessageBytes} bytes, and maxQueuedBytes allows ${this.#queue.maxBytes}`;
+      this.#hooks.onError(new ConnectionsError('ERR_RELAY_TOO_LARGE', `${what}. ${bounds}`));
       return undefined;
     }
     const log = this.#logs.get(channel);
     const isFull =
       log !== undefined &&
-      log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES > this.#maxBatchBytes;
+      log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES >
+        Math.min(MAX_BATCH_BYTES, this.#maxBytes);
     if (isFull) this.#cut(channel);
     else if (log !== undefined) return log;
     const fresh = { items: [], byteLength: 0, isUrgent: false, heldSinceMs: undefined };
@@ -164,7 +167,8 @@ export class Relay {
   }
 
   #isHeld(channel: string, log: Log): boolean {
-    if (log.isUrgent || !this.#queue.isFree || !this.#unconfirmed.has(channel)) return false;
+    if (log.isUrgent || !this.#queue.isOpen || !this.#queue.isEmpty || !this.#unconfirmed.has(channel))
+      return false;
     const nowMs = performance.now();
     log.heldSinceMs ??= nowMs;
     if (nowMs - log.heldSinceMs >= MAX_HOLD_MS) return false;
@@ -192,7 +196,7 @@ export class Relay {
   #cut(channel: string): void {
     const { items } = this.#logs.get(channel) as Log;
     this.#logs.delete(channel);
-    const sent = (this.#queue.isFree ? items : this.#withoutUrgent(items)).flatMap((item) =>
+    const sent = (this.#queue.isOpen ? items : this.#withoutUrgent(items)).flatMap((item) =>
       this.#intact(item),
     );
     if (sent.length === 0) return;
@@ -213,7 +217,11 @@ export class Relay {
       this.#onSettled(channel);
       for (const item of others) item.onDropped?.();
     };
-    this.#queue.add({ channel, bytes, messages, onPublished, onDropped });
+    const isUrgent = sent.every((item) => 'head' in item && item.isUrgent);
+    const batch = { channel, bytes, messages, isUrgent, onPublished, onDropped };
+    // Heartbeats are published at once. They must not overtake what goes the same way.
+    if (channel === ALL) this.#queue.publish(batch);
+    else this.#queue.add(batch);
   }
 
   #withoutUrgent(items: readonly Item[]): Item[] {

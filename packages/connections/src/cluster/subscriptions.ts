@@ -38,7 +38,7 @@ export class Subscriptions {
   readonly #wanted = new Set<string>();
   /** Nobody wants them, but the broker may not know. */
   readonly #leftovers = new Set<string>();
-  readonly #retry = new Alarm((nowMs) => this.#onRetry(nowMs));
+  readonly #retry = new Alarm(() => this.#onRetry());
   readonly #linger = new Alarm(() => this.#release());
   #isOpen = false;
   #isScheduled = false;
@@ -257,7 +257,7 @@ export class Subscriptions {
     if (nextMs !== Infinity) this.#retry.set(Math.max(nextMs - nowMs, 0));
   }
 
-  #onRetry(_nowMs: number): void {
+  #onRetry(): void {
     const nowMs = performance.now();
     for (const channel of this.#failing) {
       const subscription = this.#subscriptions.get(channel);

@@ -70,11 +70,14 @@ describe('the link of a node', () => {
       refuses: (command, channel) => command === 'publish' && channel === 'sx',
     });
     const [a] = await cluster.start(1);
-    a.broadcast('x', 'refused');
-    await pass(10_000);
+    for (let number = 0; number < 100; number++) {
+      a.broadcast('x', 'refused');
+      await pass(100);
+    }
+    // One in a minute, not one for each message.
     expect(kinds(a)).toEqual(['error']);
     expect(a.node.state).toBe('up');
-    expect(a.node.stats().dropped).toBe(1);
+    expect(a.node.stats().dropped).toBe(100);
   });
 
   test('A channel that is refused degrades the node, and does not keep others from being heard.', async () => {
@@ -149,6 +152,48 @@ describe('the link of a node', () => {
     expect(b.member('x', '2')?.received).toEqual(['from b', 'from a']);
     expect(a.node.infos).toHaveLength(2);
     expect(b.node.infos).toHaveLength(2);
+  });
+
+  test('A connection that answers nothing after a reconnect is replaced.', async () => {
+    const cluster = new FakeCluster();
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    const subscribe = b.adapter.subscribe.bind(b.adapter);
+    const resubscribe = b.adapter.resubscribe.bind(b.adapter);
+    // The client of the user has found the new master of a failover; what receives is still connected to the old one.
+    b.adapter.subscribe = () =>
+      new Promise((_, reject) => setTimeout(() => reject(new Error('No answer')), 5_000));
+    b.adapter.resubscribe = () => {
+      b.adapter.subscribe = subscribe;
+      resubscribe();
+    };
+    cluster.bus.cut(b.adapter);
+    cluster.bus.mend(b.adapter);
+    await pass(20_000);
+    expect(b.node.state).toBe('up');
+    expect(kinds(b)).toEqual(['degraded', 'recovered']);
+    a.broadcast('x', 'heard');
+    await pass(10);
+    expect(b.member('x', '1')?.received).toEqual(['heard']);
+  });
+
+  test('A node that has taken a new id still finds out that it hears nothing.', async () => {
+    const cluster = new FakeCluster();
+    const bootId = Buffer.alloc(8, 7);
+    const a = cluster.add({}, { bootId });
+    // Many heartbeats before the other one comes.
+    await pass(100_000);
+    const b = cluster.add({}, { bootId });
+    await pass(20_000);
+    expect(a.node.id).not.toBe(b.node.id);
+    expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
+    const renamed = [a, b].find(({ node }) => node.id !== bootId.toString('hex'))!;
+    cluster.bus.deafen(a.adapter);
+    cluster.bus.deafen(b.adapter);
+    await pass(15_000);
+    expect(fallsOf(renamed)).toEqual(['receive']);
+    expect(fallsOf(a)).toEqual(['receive']);
+    expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
   });
 
   test('Bytes of any kind are counted and dropped, with one error for each sender and minute.', async () => {

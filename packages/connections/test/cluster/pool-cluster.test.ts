@@ -211,6 +211,76 @@ describe('pools with an adapter', () => {
     expect(a.cluster.stats().dropped).toBe(1);
   });
 
+  test('The first connection of a node that was long without any is counted, found and sent to at once.', async () => {
+    const { a, b } = await twoPools();
+    await pass(60_000);
+    const { connection, socket } = connectInMemory('1', 'x');
+    const calls = b
+      .newConnection(connection)
+      .then(() => Promise.all([a.cluster.count('x'), a.cluster.has('x', '1'), a.send('x', '1', 'hi')]));
+    await pass(50);
+    const [count, isThere, isSent] = await calls;
+    expect(count).toEqual({ total: 1, answered: 2, missing: [] });
+    expect([isThere, isSent, socket.sent]).toEqual([true, true, ['hi']]);
+  });
+
+  test('A program that broadcasts and leaves at once is heard all the same.', async () => {
+    const { bus, b } = await twoPools();
+    const { socket } = await join(b, '1');
+    const program = new ConnectionsPool({ adapter: bus.adapter() });
+    void program.broadcastMessage('x', 'done');
+    const left = program.cluster.leave();
+    expect(program.cluster.state).toBe('alone');
+    await pass(300);
+    await left;
+    expect(socket.sent).toEqual(['done']);
+    expect(program.cluster.stats()).toMatchObject({ dropped: 0, queuedBytes: 0 });
+    expect(b.cluster.nodes.size).toBe(2);
+    expect(bus.channels).not.toContain(`n${program.cluster.nodeId}`);
+  });
+
+  test('A pool that leaves while the broker is away drops what waits after 2.5 s, and tells nothing more.', async () => {
+    const { bus, a, b } = await twoPools({}, { cluster: { maxQueuedMs: 60_000 } });
+    const events: string[] = [];
+    for (const name of ['node', 'degraded', 'recovered'] as const) a.on(name, () => events.push(name));
+    await join(b, '1');
+    bus.stop();
+    await pass(10);
+    expect(events).toEqual(['degraded']);
+    void a.broadcastMessage('x', 'never');
+    let isOver = false;
+    void a.cluster.leave().then(() => (isOver = true));
+    await pass(2_000);
+    expect(isOver).toBe(false);
+    await pass(1_000);
+    expect(isOver).toBe(true);
+    expect(a.cluster.stats().dropped).toBe(1);
+    bus.start();
+    await pass(10_000);
+    expect(events).toEqual(['degraded']);
+  });
+
+  test('An overridden send that throws is a send that failed, and the close that follows it happens.', async () => {
+    const { a, b } = await twoPools();
+    const errors: unknown[] = [];
+    b.on('error', (error) => errors.push(error));
+    const { connection, socket } = connectInMemory('1', 'x');
+    const fault = new Error('No more ink');
+    Object.assign(connection, {
+      send: () => {
+        throw fault;
+      },
+    });
+    void b.newConnection(connection);
+    await pass(10);
+    const sent = a.sendThenClose('x', '1', 'hi', 4000, 'bye');
+    await pass(50);
+    // Well before requestTimeout.
+    expect(await sent).toBe(false);
+    expect(errors).toEqual([fault]);
+    expect(socket.closes).toEqual([{ code: 4000, reason: 'bye' }]);
+  });
+
   test('Ids that are no strings, and Blobs, are refused.', async () => {
     const { a } = await twoPools();
     const { connection } = connectInMemory(1 as unknown as string);

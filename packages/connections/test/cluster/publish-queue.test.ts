@@ -25,16 +25,16 @@ describe('messages that wait for the broker', () => {
   useFakeClusters();
 
   test('They never take more than maxQueuedBytes while it is away: the oldest are dropped and counted.', async () => {
-    const cluster = new FakeCluster({}, { maxQueuedBytes: 10_000 });
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
     a.broadcast('x', '-1 first');
     await pass(10);
     cluster.bus.stop();
     for (let number = 0; number < 100; number++) {
-      a.broadcast('x', `${number} ${text(1_000)}`);
+      a.broadcast('x', `${number} ${text(10_000)}`);
       await pass(1);
-      expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(10_000);
+      expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(100_000);
     }
     cluster.bus.start();
     await pass(1_000);
@@ -46,20 +46,93 @@ describe('messages that wait for the broker', () => {
   });
 
   test('A slow broker counts too: what it has not confirmed yet is bounded.', async () => {
-    const cluster = new FakeCluster({}, { maxQueuedBytes: 10_000 });
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
     const { letGo } = hang(a.adapter);
     for (let number = 0; number < 100; number++) {
-      a.broadcast('x', `${number} ${text(1_000)}`);
+      a.broadcast('x', `${number} ${text(10_000)}`);
       await pass(1);
-      expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(11_000);
+      expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(100_000);
     }
     letGo();
     await pass(1_000);
     const { dropped, queuedBytes } = a.node.stats();
     expect(queuedBytes).toBe(0);
     expect(b.member('x', '1')!.received.length + dropped).toBe(100);
+  });
+
+  test('Many small ones count with the memory that each takes: 100,000 bytes hold fewer than 200.', async () => {
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
+    const [a] = await cluster.start(1);
+    cluster.bus.stop();
+    for (let number = 0; number < 1_000; number++) a.broadcast(`x${number}`, '');
+    await pass(10);
+    expect(a.node.stats().dropped).toBeGreaterThan(800);
+    expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(100_000);
+  });
+
+  test('One that is longer than maxQueuedBytes is reported, and does not push out the others.', async () => {
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '2'), pass(200)]);
+    a.broadcast('x', 'first');
+    await pass(10);
+    cluster.bus.stop();
+    a.broadcast('x', 'waits');
+    await pass(1);
+    a.broadcast('x', text(100_000));
+    await pass(1);
+    cluster.bus.start();
+    await pass(1_000);
+    expect(b.member('x', '2')!.received).toEqual(['first', 'waits']);
+    expect(a.events).toContainEqual(['error', expect.objectContaining({ code: 'ERR_RELAY_TOO_LARGE' })]);
+    expect(a.node.stats().dropped).toBe(1);
+  });
+
+  test('More sends than may be unconfirmed wait for their turn: each is answered.', async () => {
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 1_000_000 });
+    const [a, b] = await cluster.start(2);
+    const names = Array.from({ length: 1_000 }, (_, index) => `x${index}`);
+    await Promise.all([...names.map((name) => b.join(name, '1')), pass(500)]);
+    const sent = names.map((name) => a.sendRemote(name, '1', 'hi'));
+    await pass(100);
+    expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
+  });
+
+  test('A send that waits for its turn when the broker goes away is not sent any more.', async () => {
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), b.join('y', '1'), pass(500)]);
+    const { letGo } = hang(a.adapter);
+    a.broadcast('x', text(60_000));
+    await pass(10);
+    const sent = a.sendRemote('y', '1', 'hi');
+    await pass(10);
+    cluster.bus.stop();
+    expect(await sent).toBe(false);
+    cluster.bus.start();
+    letGo();
+    await pass(1_000);
+    expect(a.node.state).toBe('up');
+    expect(b.member('y', '1')!.received).toEqual([]);
+    expect(a.node.stats()).toMatchObject({ queuedBytes: 0 });
+  });
+
+  test('A count is not overtaken by a heartbeat while other messages wait.', async () => {
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000, heartbeat: 300, requestTimeout: 2_000 });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(500)]);
+    const { letGo } = hang(a.adapter);
+    a.broadcast('x', text(60_000));
+    await pass(10);
+    a.broadcast('x', text(10_000));
+    const count = a.node.outgoing.count('x', undefined);
+    await pass(1_000);
+    letGo();
+    await pass(1_000);
+    expect(await count).toEqual({ total: 1, answered: 2, missing: [] });
+    expect(b.node.stats()).toMatchObject({ gaps: 0, duplicates: 0 });
   });
 
   test('They wait for maxQueuedMs at most.', async () => {

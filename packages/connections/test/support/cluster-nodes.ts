@@ -176,6 +176,11 @@ function isMeant(id: string, member: FakeMember, { rooms, exceptRooms, exception
 
 const clusters: { leave(): Promise<void> }[] = [];
 
+/** To be used with `useFakeClusters`. */
+export function leavesAfterTest(cluster: { leave(): Promise<void> }): void {
+  clusters.push(cluster);
+}
+
 /** Has all tests of the surrounding `describe` run by a fake clock, and all their clusters end with them. */
 export function useFakeClusters(): void {
   useFakeClock();
@@ -195,7 +200,7 @@ export class FakeCluster {
     this.bus = memoryBus(bus);
     this.#options = options;
     this.#kind = kind;
-    clusters.push(this);
+    leavesAfterTest(this);
   }
 
   add(options: ClusterOptions = {}, kind = this.#kind): FakeNode {
@@ -245,7 +250,7 @@ export async function poolsOn<Length extends number>(
         cluster: { nodeName: `node ${index}`, ...options.cluster },
       }),
   );
-  clusters.push({
+  leavesAfterTest({
     leave: async () => {
       const left = Promise.all(pools.map((pool) => pool.cluster.leave()));
       await pass(6_000);

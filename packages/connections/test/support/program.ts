@@ -17,7 +17,7 @@ import { transformSync } from 'rolldown/utils';
 import { afterAll } from 'vitest';
 import { onTestFinished } from './on-test-finished.js';
 
-const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
+const PACKAGES = fileURLToPath(new URL('../../..', import.meta.url));
 const TRANSLATION = { target: 'es2023', tsconfig: false } as const;
 
 let folder: string | undefined;
@@ -27,7 +27,7 @@ afterAll(() => {
 });
 
 function translate(file: string, to: string): string {
-  const { code, errors } = transformSync(file, readFileSync(join(PACKAGE, file), 'utf8'), TRANSLATION);
+  const { code, errors } = transformSync(file, readFileSync(join(PACKAGES, file), 'utf8'), TRANSLATION);
   if (errors[0] !== undefined) throw errors[0];
   const translated = join(to, file.replace(/\.ts$/, '.js'));
   mkdirSync(dirname(translated), { recursive: true });
@@ -35,30 +35,39 @@ function translate(file: string, to: string): string {
   return translated;
 }
 
+/** Has programs import a package of npm, as if they were in one of ours. */
+function link(name: string, from: string, to: string): void {
+  const { resolve } = createRequire(join(PACKAGES, from, 'package.json'));
+  symlinkSync(dirname(resolve(`${name}/package.json`)), join(to, 'node_modules', name));
+}
+
 /**
  * The present source, for processes of their own: a build may be missing, or an old one. Translated once, and as
  * Vitest does it: some milliseconds, where the compiler takes a second.
  */
-function translateSource(): string {
+function translateSources(): string {
   const to = mkdtempSync(join(tmpdir(), 'connections-'));
   writeFileSync(join(to, 'package.json'), '{"type":"module"}');
   mkdirSync(join(to, 'node_modules'));
-  const ws = dirname(createRequire(import.meta.url).resolve('ws/package.json'));
-  symlinkSync(ws, join(to, 'node_modules', 'ws'));
-  for (const file of readdirSync(join(PACKAGE, 'src'), { recursive: true, encoding: 'utf8' }))
-    if (file.endsWith('.ts')) translate(join('src', file), to);
+  link('ws', 'connections', to);
+  link('redis', 'connections-redis', to);
+  for (const name of ['connections', 'connections-redis']) {
+    for (const file of readdirSync(join(PACKAGES, name, 'src'), { recursive: true, encoding: 'utf8' }))
+      if (file.endsWith('.ts')) translate(join(name, 'src', file), to);
+  }
   return to;
 }
 
-/** A program of this folder in a process of its own, which ends with the test. */
+/** A program of a `test/support` in a process of its own, which ends with the test. */
 export class Program {
   readonly process: ChildProcess;
   readonly exited: Promise<{ status: number | null; signal: string | null }>;
 
-  /** @param name its file, without the ending; it talks by messages */
+  /** @param name its file, without the ending, after its package if that is another one; it talks by messages */
   constructor(name: string, ...args: readonly string[]) {
-    folder ??= translateSource();
-    const program = programs.get(name) ?? translate(join('test', 'support', `${name}.ts`), folder);
+    folder ??= translateSources();
+    const [file, owner = 'connections'] = name.split('/').reverse() as [string, string?];
+    const program = programs.get(name) ?? translate(join(owner, 'test', 'support', `${file}.ts`), folder);
     programs.set(name, program);
     this.process = fork(program, args, { execArgv: [] });
     this.exited = new Promise((resolve) => {

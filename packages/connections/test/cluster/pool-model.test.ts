@@ -1,0 +1,28 @@
+import { describe, test } from 'vitest';
+import { useFakeClusters } from '../support/cluster-nodes.js';
+import { failOnUncaught } from '../support/no-uncaught.js';
+import { PoolModel } from '../support/pool-model.js';
+import { Random } from '../support/random.js';
+
+/** Steps of one run. Set it to 20000 for a long one. */
+const STEPS = Number(process.env['POOL_MODEL_STEPS'] ?? 250);
+/** The first seed. */
+const SEED = Number(process.env['POOL_MODEL_SEED'] ?? 1);
+const TIMEOUT_MS = Math.max(60_000, STEPS * 60);
+
+describe('pools of a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {
+  failOnUncaught();
+  useFakeClusters();
+
+  describe.each([
+    { isExclusive: false, isLossy: false },
+    { isExclusive: false, isLossy: true },
+    { isExclusive: true, isLossy: false },
+    { isExclusive: true, isLossy: true },
+  ])('exclusive ids: $isExclusive, messages are lost and doubled: $isLossy', (faults) => {
+    test.each([SEED, SEED + 1])(
+      'Pools deliver in order and once, confirm what they have delivered, and heal (seed %i).',
+      (seed) => new PoolModel(new Random(seed), faults).run(STEPS),
+    );
+  });
+});
