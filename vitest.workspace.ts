@@ -22,11 +22,12 @@ const REST: TestUserConfig = { sequence: { groupOrder: 1 } };
 // .ci/run counts the tests from this report.
 const { VITEST_JSON_FILE } = process.env;
 
+// Files of `unit` and of `loopback` share their modules: to import the sources again for each file takes longer than the
+// tests.
 export default defineConfig({
   test: {
     projects: [
-      // Sockets in memory and a fake clock. Most of the time would go into importing the sources for each file: all files
-      // of a thread share them. `each-unit-test.ts` sees to it that no test leaves anything to the next one.
+      // Sockets in memory and a fake clock. `each-unit-test.ts` sees to it that no test leaves anything to the next one.
       project('unit', TESTS, {
         exclude: [...configDefaults.exclude, LOOPBACK, WHOLE],
         pool: 'threads',
@@ -36,7 +37,7 @@ export default defineConfig({
         setupFiles: [setupFile('each-test'), setupFile('each-unit-test')],
       }),
       // Real sockets on 127.0.0.1.
-      project('loopback', LOOPBACK, REST),
+      project('loopback', LOOPBACK, { ...REST, isolate: false }),
       // The packed package, versions of ws, programs in processes of their own.
       project('whole', WHOLE, REST),
     ],

@@ -1,5 +1,6 @@
-/** FIN and the opcode of a text message: RFC 6455 §5.2. */
+/** FIN and the opcode of a text or a binary message: RFC 6455 §5.2. */
 const FIN_TEXT = 0x81;
+const FIN_BINARY = 0x82;
 const RSV1 = 0x40;
 const MASKED = 0x80;
 const ZERO_MASK = Buffer.alloc(4);
@@ -7,19 +8,24 @@ const ZERO_MASK = Buffer.alloc(4);
 /** A server's text message, of at most 65,535 bytes. */
 export function textFrame(text: string): Buffer {
   const payload = Buffer.from(text);
-  return Buffer.concat([headerOf(payload.length, 0), payload]);
+  return Buffer.concat([headerOf(FIN_TEXT, payload.length, 0), payload]);
+}
+
+/** A server's binary message, of at most 65,535 bytes. */
+export function binaryFrame(payload: Buffer): Buffer {
+  return Buffer.concat([headerOf(FIN_BINARY, payload.length, 0), payload]);
 }
 
 /** A client's, masked with zeros: to unmask it costs the same. */
 export function maskedTextFrame(text: string): Buffer {
   const payload = Buffer.from(text);
-  return Buffer.concat([headerOf(payload.length, MASKED), ZERO_MASK, payload]);
+  return Buffer.concat([headerOf(FIN_TEXT, payload.length, MASKED), ZERO_MASK, payload]);
 }
 
-function headerOf(length: number, mask: number): Buffer {
+function headerOf(first: number, length: number, mask: number): Buffer {
   if (length > 0xffff) throw new RangeError(`Expected at most 65,535 bytes, got ${length}`);
-  if (length < 126) return Buffer.of(FIN_TEXT, mask | length);
-  return Buffer.of(FIN_TEXT, mask | 126, length >> 8, length & 0xff);
+  if (length < 126) return Buffer.of(first, mask | length);
+  return Buffer.of(first, mask | 126, length >> 8, length & 0xff);
 }
 
 export interface MessageFrame {

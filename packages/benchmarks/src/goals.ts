@@ -2,7 +2,7 @@ import { median, type Table } from '@soketi/load/harness';
 import { METRICS, type MetricName, type Result } from './report.js';
 
 /** How this library's figure may compare with another one. */
-interface Limit {
+export interface Limit {
   readonly text: string;
   readonly compare: (ours: number, theirs: number) => number;
   readonly isMet: (measured: number) => boolean;
@@ -15,11 +15,11 @@ interface Limit {
 
 const showTimes = (measured: number): string => `${measured.toFixed(2)} ×`;
 
-const timesLess = (limit: number, rest: Partial<Limit> = {}): Limit => {
+export const timesLess = (limit: number, rest: Partial<Limit> = {}): Limit => {
   const compare = (ours: number, theirs: number): number => theirs / ours;
   return { text: `${limit} ×`, compare, isMet: (measured) => measured >= limit, show: showTimes, ...rest };
 };
-const atMost = (limit: number, rest: Partial<Limit> = {}): Limit => {
+export const atMost = (limit: number, rest: Partial<Limit> = {}): Limit => {
   const compare = (ours: number, theirs: number): number => ours / theirs;
   return {
     text: `at most ${limit} ×`,
@@ -29,7 +29,7 @@ const atMost = (limit: number, rest: Partial<Limit> = {}): Limit => {
     ...rest,
   };
 };
-const atMostMore = (limit: number, unit: string): Limit => {
+export const atMostMore = (limit: number, unit: string): Limit => {
   const show = (measured: number): string => `${measured.toFixed(0)} ${unit}`;
   const compare = (ours: number, theirs: number): number => ours - theirs;
   return { text: `at most ${limit} ${unit} more`, compare, isMet: (measured) => measured <= limit, show };

@@ -4,6 +4,8 @@ import { goalTable } from './goals.js';
 import { measure } from './measure.js';
 import { oneOf, readOptions, USAGE, type Options } from './options.js';
 import { tablesOf, writeReadme, type Result } from './report.js';
+import { relay } from './relay/main.js';
+import { RELAY_USAGE } from './relay/options.js';
 import { SCENARIOS } from './scenarios.js';
 
 /** Leaves out what cannot be imported here, and says so. */
@@ -50,10 +52,13 @@ async function main(): Promise<void> {
   if (options.isWriting) writeReadme(report);
 }
 
+const [scope, ...args] = process.argv.slice(2);
+const isRelay = scope === 'relay';
 try {
-  await main();
+  if (isRelay) await relay(args);
+  else await main();
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
-  console.error(USAGE);
+  console.error(isRelay ? RELAY_USAGE : USAGE);
   process.exitCode = 1;
 }

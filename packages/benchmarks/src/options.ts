@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CANDIDATE_NAMES } from './candidates/index.js';
 
-export const USAGE = `Usage: npm run bench [-- SCENARIO... OPTIONS]
+export const USAGE = `Usage: npm run bench [-- SCENARIO... OPTIONS], or npm run bench -- relay for messages between nodes
   --quick            short rounds, to see that everything works; the figures are rough
   --full             every combination of the fan-out, not only the chosen ones
   --rounds N         measured rounds per candidate and row (default 5)
@@ -49,7 +49,7 @@ export function readOptions(args: readonly string[]) {
   };
 }
 
-function toCount(text: string): number {
+export function toCount(text: string): number {
   const count = Number(text);
   if (!Number.isSafeInteger(count) || count < 1) throw new Error(`Expected a positive integer, got ${text}`);
   return count;

@@ -2,8 +2,6 @@ import { formatPercent, formatSpread, median, percentile, type Table } from '@so
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Measure, Sample } from './fleet.js';
 
-const START = '<!-- results -->';
-const END = '<!-- /results -->';
 const README = new URL('../README.md', import.meta.url);
 
 /** Above this the clients may hold up the server. */
@@ -85,10 +83,11 @@ function clients({ samples }: Result): string {
     : `${formatPercent(Math.min(...loads))}–${formatPercent(Math.max(...loads))}`;
 }
 
-/** Replaces what stands between the markers of the README. */
-export function writeReadme(report: string): void {
+/** Replaces what stands between the markers of a name in the README. */
+export function writeReadme(report: string, name = 'results'): void {
+  const [opening, closing] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const readme = readFileSync(README, 'utf8');
-  const [start, end] = [readme.indexOf(START), readme.indexOf(END)];
-  if (start < 0 || end < start) throw new Error(`The README lacks ${START} or ${END}`);
-  writeFileSync(README, `${readme.slice(0, start + START.length)}\n\n${report}\n\n${readme.slice(end)}`);
+  const [start, end] = [readme.indexOf(opening), readme.indexOf(closing)];
+  if (start < 0 || end < start) throw new Error(`The README lacks ${opening} or ${closing}`);
+  writeFileSync(README, `${readme.slice(0, start + opening.length)}\n\n${report}\n\n${readme.slice(end)}`);
 }

@@ -71,6 +71,10 @@ export class Availability {
       if (!this.#isStopped) this.#timer = setTimeout(() => void this.#connect(), RETRY_MS).unref();
       return;
     }
+    this.#onAnswer();
+  }
+
+  #onAnswer(): void {
     if (this.#isStopped || this.#isUp) return;
     this.#isUp = true;
     this.#hasWarned = false;

@@ -13,6 +13,7 @@ import { NatsServer } from './support/nats-server.js';
  */
 
 const OUTAGE_MS = 300;
+const RETRY_MS = 50;
 const WAIT = { timeout: 10_000 };
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -41,10 +42,23 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       });
       const link = new RecordedLink();
       const refusals: unknown[] = [];
-      const up = link.up.bind(link);
-      link.up = () => {
-        adapter.subscribe(['c']).then(up, (error: unknown) => refusals.push(error));
+      const [up, down] = [link.up.bind(link), link.down.bind(link)];
+      // As the cluster layer does: until it succeeds, or the connection is lost. One refusal on a busy machine is no end.
+      let attempts = 0;
+      const subscribe = (mine: number): void => {
+        adapter.subscribe(['c']).then(up, (error: unknown) => {
+          refusals.push(error);
+          if (mine === attempts) setTimeout(() => subscribe(mine), RETRY_MS).unref();
+        });
       };
+      link.up = () => subscribe(++attempts);
+      link.down = (error) => {
+        attempts++;
+        down(error);
+      };
+      onTestFinished(() => {
+        attempts++;
+      });
       adapter.start(link);
       await link.untilUp();
       const echo = async (text: string): Promise<void> => {

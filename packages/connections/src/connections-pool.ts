@@ -25,6 +25,7 @@ import { PoolSends, type Elsewhere } from './pool-sends.js';
 import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
+import { pooledBuffer } from './wire/frame.js';
 import { assertWebSocketMessage, encodeError, encodeJson, type WebSocketMessage } from './wire/message.js';
 
 /**
@@ -243,8 +244,10 @@ export class ConnectionsPool<
     message: Message,
     audience: Audience<ConnectionType['id']>,
   ): Promise<BroadcastResult> {
-    if (!this.#cluster.isOn && !this.hasNamespace(namespace)) return Promise.resolve(NOBODY);
-    const envelope = new Envelope(message);
+    const isHere = this.hasNamespace(namespace);
+    if (!this.#cluster.isOn && !isHere) return Promise.resolve(NOBODY);
+    // For other nodes alone it is copied into their batch: nothing keeps the frame.
+    const envelope = new Envelope(message, isHere ? undefined : pooledBuffer);
     this.#cluster.broadcast(namespace, audience, envelope.frame);
     return this.#fanOut(namespace, envelope, audience)?.result() ?? Promise.resolve(NOBODY);
   }

@@ -16,7 +16,7 @@ import { ROOT } from './support/workspace-copy.js';
  */
 
 /** Programs and a browser start. */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 
 let folder: string;
 

@@ -328,7 +328,7 @@ test('a room that is left before its join is emitted is not emitted at all', () 
   expect(roomsOf(pool)).toEqual({ red: ['a'] });
 });
 
-test('a room that nobody has heard of does not end for anybody', () => {
+test('a room that was never emitted does not emit an end', () => {
   // It was told of as empty, although no `join` had ever told that it began.
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const [left, closed] = [connectInMemory('a').connection, connectInMemory('b').connection];
@@ -342,7 +342,7 @@ test('a room that nobody has heard of does not end for anybody', () => {
   expect(roomsOf(pool)).toEqual({ blue: ['a'] });
 });
 
-test('a room that somebody has heard of ends for everybody, also if its last member was not told of', () => {
+test('a room that was emitted emits its end, even if its last member was never emitted', () => {
   const { pool, told } = recorded();
   const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
   a.join('red');
@@ -362,7 +362,7 @@ test('a room that somebody has heard of ends for everybody, also if its last mem
   ]);
 });
 
-test('a room that is filled again before its end is told still ends, whoever leaves it last', () => {
+test('a room that is filled again before its end is emitted still ends when the last member leaves', () => {
   const { pool, told } = recorded();
   const [a, b] = [connectInMemory('a').connection, connectInMemory('b').connection];
   void pool.newConnection(a);
@@ -376,7 +376,7 @@ test('a room that is filled again before its end is told still ends, whoever lea
   expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
 });
 
-test('all listeners hear of a connection before anybody hears of its rooms', () => {
+test('a connection is emitted to all listeners before its rooms are', () => {
   // A room that a listener had a newcomer join was told of before the newcomer itself.
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
@@ -395,7 +395,7 @@ test('all listeners hear of a connection before anybody hears of its rooms', () 
   expect(told.at(-1)).toBe('join a red');
 });
 
-test('a newcomer that a listener removes and adds again is told of in the order of its lives', () => {
+test('the events of a newcomer that a listener removes and adds again come in order', () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   connection.join('red');
@@ -416,7 +416,7 @@ test('a newcomer that a listener removes and adds again is told of in the order 
   expect(told.at(-1)).toBe('join a green');
 });
 
-test('join answers false if a listener has had the connection leave one of the rooms', () => {
+test('join returns false if a listener has made the connection leave one of the rooms', () => {
   const { pool } = recorded();
   const { connection } = connectInMemory('a');
   void pool.newConnection(connection);
@@ -433,7 +433,7 @@ test('a connection that is in no pool joins and leaves rooms, and leaves what it
   expect([...connection.rooms]).toEqual(['blue']);
 });
 
-test('calls that change nothing do not disturb the order in which rooms are told of', () => {
+test('calls that change nothing do not disturb the order of room events', () => {
   const { pool, told } = recorded();
   const { connection } = connectInMemory('a');
   void pool.newConnection(connection);

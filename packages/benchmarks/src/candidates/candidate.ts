@@ -46,7 +46,8 @@ export function idOf(url: string | undefined): number {
 
 /** @returns the port */
 export async function listen(server: NetServer): Promise<number> {
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
+  // Its own, also in a worker of node:cluster, where it would be shared with the other workers.
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096, exclusive: true });
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }

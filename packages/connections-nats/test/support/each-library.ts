@@ -5,8 +5,8 @@ import { NatsServer } from './nats-server.js';
 
 /** One server for all tests of a suite, and connections to it. */
 export interface NatsFixture {
-  readonly broker: { kill(): Promise<void>; start(): Promise<void> };
-  connect(): Promise<TestConnection>;
+  readonly broker: { readonly kill: () => Promise<void>; readonly start: () => Promise<void> };
+  readonly connect: () => Promise<TestConnection>;
 }
 
 /** Runs a suite with each client library, with and without `noEcho`. */

@@ -18,7 +18,7 @@ export interface Identity<ID = unknown, Data = unknown> {
   readonly namespace: string;
   /** Rooms that the connection is in from the start. */
   readonly rooms?: string | Iterable<string> | undefined;
-  /** What `connection.data` is from the start, unless `createConnection` has assigned it. */
+  /** Becomes `connection.data`, unless `createConnection` has assigned it. */
   readonly data?: Data | undefined;
   /** When the session ends, in ms since the epoch: the connection is then closed with 4401. @default never */
   readonly expiresAt?: number | undefined;
@@ -28,7 +28,7 @@ export interface Identity<ID = unknown, Data = unknown> {
 export interface Refusal {
   /** HTTP status, 300 to 599. */
   readonly status: number;
-  /** Headers beside it. With `refuseWith: 'close'` nobody gets them. */
+  /** Headers of that response. They are not sent with `refuseWith: 'close'`. */
   readonly headers?: RefusalHeaders | undefined;
   /**
    * Close code with `refuseWith: 'close'`.

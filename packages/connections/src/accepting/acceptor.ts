@@ -73,7 +73,7 @@ export class Acceptor implements UpgradeTaker {
     const { path } = this.#options;
     if (typeof path === 'function') {
       const answer: unknown = path(request);
-      // A promise would be true, for every request.
+      // A promise is truthy, for every request.
       if (typeof answer === 'boolean') return answer;
       throw this.#wrong('path to answer true or false', answer);
     }
@@ -154,7 +154,7 @@ export class Acceptor implements UpgradeTaker {
     else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
   }
 
-  /** Has `ws` answer with 101. It answers a handshake that is not valid with 400, and `onOpen` is not called. */
+  /** Lets `ws` answer with 101. It answers an invalid handshake with 400, and does not call `onOpen`. */
   #open(upgrade: PendingUpgrade, onOpen: (socket: object) => void): void {
     const { request, socket, head } = upgrade;
     try {

@@ -45,7 +45,7 @@ export function checked(answer: unknown): Identity | Refusal {
 
 function hasExpired(identity: Identity): boolean {
   const { id, namespace, expiresAt = Infinity } = identity;
-  // Whoever has written `status: 403` beside an id means to refuse: letting the client in would be the worse mistake.
+  // An answer with `status: 403` and an id means to refuse: letting the client in would be the worse mistake.
   if (typeof (identity as Partial<Refusal>).status === 'number') {
     throw new TypeError(
       'Expected authenticate to answer an identity or a refusal, got both: `id` and `status`',

@@ -8,10 +8,10 @@ const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
 
 /**
  * Whether the page that asks may talk to this server: it comes from the request's own host and port, or from one of the
- * allowed origins. The scheme is not compared, because a proxy may end TLS. What is no browser sends no `Origin`, and is
- * allowed.
+ * allowed origins. The scheme is not compared, because a proxy may end TLS. Clients other than browsers send no `Origin`,
+ * and are allowed.
  *
- * WebSockets know no same-origin policy: without this check any site could use the server as whoever visits it
+ * WebSockets have no same-origin policy: without this check any site could use the server in the name of its visitors
  * (cross-site WebSocket hijacking).
  *
  * @param origins as browsers send them, such as `https://app.example`: in small letters, without a path and without the

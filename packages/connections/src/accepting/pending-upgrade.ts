@@ -65,7 +65,7 @@ export class PendingUpgrade {
           this.#abort.abort(new DOMException('The client has gone', 'AbortError'));
         };
         this.socket.once('close', onClose);
-        // Whatever comes after the first of them changes nothing: nobody waits for it.
+        // Only the first of them counts; nobody waits for the others.
         const settle = (outcome: Outcome<Answer>): void => {
           clearTimeout(timer);
           onEnd();

@@ -21,6 +21,10 @@ interface Claim {
   sequence: number;
   /** It has come back: whatever comes on the channel from now on is later. */
   isConfirmed: boolean;
+  /** The broker has taken it. */
+  isPublished: boolean;
+  /** It was made again after that, so that nodes which did not listen yet hear it. */
+  isRepeated: boolean;
 }
 
 export interface ForeignClaim {
@@ -35,7 +39,7 @@ export interface ClaimsOwner {
   readonly adapter: ClusterAdapter;
   readonly relay: Relay;
   readonly local: LocalNode;
-  /** Has `pump` called at the end of the turn. */
+  /** Schedules a call of `pump` at the end of the turn. */
   schedule(): void;
 }
 
@@ -46,6 +50,10 @@ export interface ClaimsOwner {
  * last claim wins: a node that has seen its own claim come back gives way to every claim that follows. Claims that are
  * late (made again because one may have been lost), and all claims where there is no such order, are decided by the
  * time of joining. A node that loses such a comparison gives way; one that wins says so, so that the other hears it.
+ *
+ * Where there is no order, an echo does not tell that the other nodes listened already: two that join a namespace as its
+ * first members may both claim before the other one has subscribed. So each claim is made twice there, the second time
+ * two heartbeats later.
  *
  * The limits of the comparison: it believes the clocks of the hosts, so a connection on a host that is behind loses to one
  * that joined up to that much earlier. In the same millisecond the node with the higher id wins. In any case one stays.
@@ -70,6 +78,8 @@ export class Claims {
       claimedAtMs: 0,
       sequence: -1,
       isConfirmed: false,
+      isPublished: false,
+      isRepeated: false,
     };
     let claims = this.#claims.get(namespace);
     if (claims === undefined) this.#claims.set(namespace, (claims = new Map<string, Claim>()));
@@ -90,7 +100,7 @@ export class Claims {
 
   /** Somebody waits for an echo on this channel. */
   get awaitsEcho(): boolean {
-    return this.#unconfirmed.size > 0;
+    return this.#isOrdered && this.#unconfirmed.size > 0;
   }
 
   /** A batch of this node has come back. */
@@ -133,7 +143,11 @@ export class Claims {
   /** This node hears the others again, or some time has passed: claims that have not come back are made again. */
   repeat(afterMs: number): void {
     const untilMs = wheel.nowMs - afterMs;
-    for (const claim of this.#unconfirmed) if (claim.claimedAtMs <= untilMs) this.#again(claim);
+    for (const claim of this.#unconfirmed) {
+      if (claim.claimedAtMs > untilMs) continue;
+      claim.isRepeated = claim.isPublished && afterMs > 0;
+      this.#again(claim);
+    }
   }
 
   /** Publishes claims that are to be made again, some in each turn. */
@@ -166,9 +180,9 @@ export class Claims {
     const onSequence = (sequence: number): void => {
       claim.sequence = sequence;
     };
-    // Where there is no order, the echo tells nothing.
     const onPublished = (): void => {
-      if (!this.#isOrdered) this.#unconfirmed.delete(claim);
+      claim.isPublished = true;
+      if (!this.#isOrdered && claim.isRepeated) this.#unconfirmed.delete(claim);
     };
     const head = encodeRecord({ kind: 'claim', id, joinedAtMs, isLate });
     this.#owner.relay.add(channelOf(namespace), { head, isUrgent: true, onSequence, onPublished });

@@ -23,7 +23,7 @@ export interface NodeInfo {
   readonly namespaces: number;
   /** It takes no newcomers: a drain has begun. It stays so when the drain is done. */
   readonly draining: boolean;
-  /** What it is about to close; `undefined` if that is nobody. */
+  /** What it is about to close; `undefined` if it closes nothing. */
   readonly drain: NodeDrain | undefined;
   /** How long ago it was last heard, in ms; 0 for this node. */
   readonly lastSeenMs: number;

@@ -158,7 +158,7 @@ export class ClusterNode {
   }
 
   async #leave(): Promise<void> {
-    this.#relay.flush();
+    this.#relay.end();
     const said = this.#link.isConnected ? this.#heartbeats.bye() : Promise.resolve();
     this.#link.end();
     this.#heartbeats.stop();
@@ -302,7 +302,7 @@ export class ClusterNode {
     this.#later(() => this.#parts.local.onError(error));
   }
 
-  /** Has that done at the end of the turn: it may run code of the user. */
+  /** Runs that at the end of the turn, because it may run code of the user. */
   #later(action: () => void): void {
     this.#inbox.push(action);
     this.#parts.schedule();

@@ -1,4 +1,4 @@
-/** What the cluster layer of a pool has done. Counters, unless a gauge is said. */
+/** What the cluster layer of a pool has done. Counters, unless marked as a gauge. */
 export interface ClusterStats {
   /** Batches published. */
   readonly batches: number;
@@ -20,7 +20,7 @@ export interface ClusterStats {
   readonly dropped: number;
   /** Bytes that wait for the broker, or for its confirmation. Gauge. */
   readonly queuedBytes: number;
-  /** Batches that were not what they should be, and were dropped. */
+  /** Invalid batches, which were dropped. */
   readonly invalid: number;
   /** Batches of another version, and records of an unknown type, that were skipped. */
   readonly unknown: number;

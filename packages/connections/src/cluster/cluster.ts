@@ -38,13 +38,13 @@ export class Cluster {
     return new Map(infos.map((info) => [info.id, info]));
   }
 
-  /** What the cluster layer has done. Cheap: nothing is counted for it. */
+  /** What the cluster layer has done. Cheap: it only reads counters. */
   stats(): ClusterStats {
     return this.#node?.stats() ?? { ...newClusterCounters(), queuedBytes: 0 };
   }
 
   /**
-   * Open connections of a namespace, or of one of its rooms, on all nodes. Never rejects for what the network does:
+   * Open connections of a namespace, or of one of its rooms, on all nodes. Never rejects because of the network:
    * nodes that do not answer within `requestTimeout` are in `missing`.
    *
    * @throws {TypeError} (rejects) the namespace or the room is not a string, or an option is unknown

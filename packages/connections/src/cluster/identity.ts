@@ -48,7 +48,7 @@ export class Identity {
       return former !== undefined && isWithin(former, sequence) ? 'own' : 'other';
     }
     const own = this.#sequences.get(channel);
-    // What this node has forgotten it cannot tell from what a clone says.
+    // This node cannot tell what it has forgotten from what a clone says.
     return own === undefined || isWithin(own, sequence) ? 'own' : 'clone';
   }
 

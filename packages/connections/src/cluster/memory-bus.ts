@@ -105,7 +105,7 @@ class Bus implements MemoryBus {
     this.#nodes.delete(node);
   }
 
-  /** Has that done in a later turn, after everything that is under way. */
+  /** Runs that in a later turn, after everything that is under way. */
   later(step: () => void): void {
     this.#underWay.push(step);
     if (this.#underWay.length === 1) setImmediate(this.#arrive);

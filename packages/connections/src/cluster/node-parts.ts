@@ -9,7 +9,7 @@ export interface ClusterNodeParts {
   readonly local: LocalNode;
   /** Only one connection of the whole cluster may have an id. */
   readonly isExclusive: boolean;
-  /** Has `flush` called at the end of this turn of the event loop, before anything else is written. */
+  /** Schedules a call of `flush` at the end of this turn of the event loop, before anything else is written. */
   readonly schedule: () => void;
   /** 8 bytes. For tests. */
   readonly bootId?: Buffer | undefined;

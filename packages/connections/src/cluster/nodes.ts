@@ -26,7 +26,7 @@ export class Nodes {
   readonly #nodes = new Map<string, Node>();
   /** Those that drain. */
   readonly drainers: Drainers;
-  /** Until then nobody is declared lost: we have not heard anybody for a while, through no fault of theirs. */
+  /** Until then no node is declared lost: it was this node that heard none of them for a while. */
   #graceUntilMs = 0;
   #settledAtMs = 0;
 

@@ -1,4 +1,5 @@
 import { ConnectionsError } from '../errors.js';
+import { inOwnContext } from '../own-context.js';
 import type { Frame } from '../wire/frame.js';
 import type { ClusterAdapter } from './adapter.js';
 import { encodeBatch } from './batch.js';
@@ -10,6 +11,11 @@ import { HEADER_BYTES, RecordType } from './wire.js';
 const MAX_BATCH_BYTES = 256 * 1024;
 /** The longest varint, in bytes. */
 const MAX_VARINT_BYTES = 8;
+/**
+ * A batch waits while the one before it on its channel is not confirmed, but no longer than about this, in ms: at high
+ * rates each publish then carries the messages of many turns. One that follows nothing never waits.
+ */
+const MAX_HOLD_MS = 1;
 const FRAMES = Buffer.of(RecordType.Frames);
 
 /** A record that waits for the end of the turn. */
@@ -44,11 +50,15 @@ type Item = OutgoingRecord | Run;
 interface Log {
   items: Item[];
   byteLength: number;
+  /** Somebody waits for an answer. */
+  isUrgent: boolean;
+  /** Since when it waits although its turn has ended; `undefined` while that has not. */
+  heldSinceMs: number | undefined;
 }
 
 /** What the relay tells. None of this runs code of the user. */
 export interface RelayHooks {
-  /** Has the relay flushed at the end of the turn. */
+  /** Schedules a flush of the relay at the end of the turn. */
   schedule(): void;
   onPublished(channel: string, sequence: number, receivers: number | undefined): void;
   onError(error: Error): void;
@@ -63,6 +73,10 @@ export class Relay {
   readonly #identity: Identity;
   readonly #hooks: RelayHooks;
   readonly #logs = new Map<string, Log>();
+  /** Batches that are not confirmed yet, by channel. */
+  readonly #unconfirmed = new Map<string, number>();
+  #holdTimer: NodeJS.Timeout | undefined;
+
   constructor(adapter: ClusterAdapter, queue: PublishQueue, identity: Identity, hooks: RelayHooks) {
     this.#adapter = adapter;
     this.#queue = queue;
@@ -97,10 +111,18 @@ export class Relay {
     }
     log.items.push(record);
     log.byteLength += byteLength + MAX_VARINT_BYTES;
+    log.isUrgent ||= record.isUrgent;
+    if (log.isUrgent && log.heldSinceMs !== undefined) this.#hooks.schedule();
   }
 
-  /** Publishes what waits, as far as the broker takes it. */
+  /** The end of a turn: publishes what waits, as far as the broker takes it. */
   flush(): void {
+    for (const [channel, log] of this.#logs) if (!this.#isHeld(channel, log)) this.#cut(channel);
+  }
+
+  /** Publishes all that waits, now. */
+  end(): void {
+    clearTimeout(this.#holdTimer);
     for (const channel of this.#logs.keys()) this.#cut(channel);
   }
 
@@ -135,10 +157,35 @@ export class Relay {
       log.byteLength + byteLength + HEADER_BYTES + 2 * MAX_VARINT_BYTES > this.#maxBatchBytes;
     if (isFull) this.#cut(channel);
     else if (log !== undefined) return log;
-    const fresh = { items: [], byteLength: 0 };
+    const fresh = { items: [], byteLength: 0, isUrgent: false, heldSinceMs: undefined };
     this.#logs.set(channel, fresh);
     this.#hooks.schedule();
     return fresh;
+  }
+
+  #isHeld(channel: string, log: Log): boolean {
+    if (log.isUrgent || !this.#queue.isFree || !this.#unconfirmed.has(channel)) return false;
+    const nowMs = performance.now();
+    log.heldSinceMs ??= nowMs;
+    if (nowMs - log.heldSinceMs >= MAX_HOLD_MS) return false;
+    this.#holdTimer ??= inOwnContext(() => setTimeout(this.#onHeld, MAX_HOLD_MS));
+    return true;
+  }
+
+  readonly #onHeld = (): void => {
+    this.#holdTimer = undefined;
+    this.#hooks.schedule();
+  };
+
+  /** The broker has answered, or the batch was dropped. */
+  #onSettled(channel: string): void {
+    const others = (this.#unconfirmed.get(channel) ?? 1) - 1;
+    if (others > 0) {
+      this.#unconfirmed.set(channel, others);
+      return;
+    }
+    this.#unconfirmed.delete(channel);
+    if (this.#logs.get(channel)?.heldSinceMs !== undefined) this.#hooks.schedule();
   }
 
   /** Ends the batch of a channel, and hands it to the queue. */
@@ -155,12 +202,15 @@ export class Relay {
     for (const item of sent) messages += 'frames' in item ? item.frames.length : 1;
     const others = sent.filter((item): item is OutgoingRecord => !('frames' in item));
     for (const item of others) item.onSequence?.(sequence);
+    this.#unconfirmed.set(channel, (this.#unconfirmed.get(channel) ?? 0) + 1);
     const onPublished = (receivers: number | undefined): void => {
       state.starts = false;
+      this.#onSettled(channel);
       this.#hooks.onPublished(channel, sequence, receivers);
       for (const item of others) item.onPublished?.(receivers, sequence);
     };
     const onDropped = (): void => {
+      this.#onSettled(channel);
       for (const item of others) item.onDropped?.();
     };
     this.#queue.add({ channel, bytes, messages, onPublished, onDropped });
@@ -198,7 +248,11 @@ export class Relay {
 function encodedFrom(item: Item): Encoded {
   const [head, frames] =
     'frames' in item ? [FRAMES, item.frames] : [item.head, item.frame ? [item.frame] : []];
+  const chunks = [head];
   let { length: byteLength } = head;
-  for (const frame of frames) byteLength += frame.byteLength;
-  return { chunks: [head, ...frames.flatMap(({ chunks }) => chunks)], byteLength };
+  for (const frame of frames) {
+    byteLength += frame.byteLength;
+    for (const chunk of frame.chunks) chunks.push(chunk);
+  }
+  return { chunks, byteLength };
 }

@@ -65,7 +65,7 @@ export class Drain {
     for (const { namespace } of connections) this.#namespaces.set(namespace, newCounts());
     this.#open = new Set(connections);
     this.#queue = connections.toReversed();
-    this.addSockets(plan.sockets);
+    for (const socket of plan.sockets) this.#addSocket(socket);
     if (plan.jitter > 0) shuffle(this.#queue);
     this.#isKnownToClose = this.waiting > 0;
   }

@@ -18,8 +18,8 @@ interface View {
 
 /**
  * The rate of a drain, which nodes that drain at the same time share: together they close no more in any one second than
- * the lowest of their rates. That one, because a rate says what the rest of the cluster can take, and nobody's word is
- * to be broken.
+ * the lowest of their rates. The lowest, because a rate says what the
+ * rest of the cluster can take, and must hold for each node.
  *
  * There is no leader. Each node takes its share of the rate by the place of its id: of 10 per second, three nodes have 4, 3
  * and 3. A share falls as soon as another node begins, and rises `AFTERMATH_MS` after one has ended: by then what that

@@ -68,7 +68,7 @@ export class HeldMessages {
     return this.#queue.length - this.#first;
   }
 
-  /** Some of them wait for the rate limit, and so has everything that arrives after them to. */
+  /** Some of them wait for the rate limit, so everything that arrives after them must wait too. */
   get hasLimited(): boolean {
     return this.#limited > 0;
   }

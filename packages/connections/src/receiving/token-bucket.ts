@@ -24,6 +24,11 @@ export class TokenBucket {
     this.#filledAtMs = nowMs;
   }
 
+  /** There was a token for a message when somebody took or wanted to take one last. */
+  get hadMessage(): boolean {
+    return this.#messages >= 1;
+  }
+
   /** Takes the tokens of a message that has arrived. @returns `false` if they are not there; none are taken then */
   take(byteLength: number, nowMs: number): boolean {
     this.#fill(nowMs);

@@ -7,7 +7,7 @@ import { WsDriver, type WsSocket } from '../sockets/ws.js';
 import type { PrivateMessage } from './delivery.js';
 import type { LatestValues } from './latest-values.js';
 import { WaitingWrites } from './waiting-writes.js';
-import { SlowReader, type SlowReaderOwner } from './slow-reader.js';
+import { nextPollMs, SlowReader, type SlowReaderOwner } from './slow-reader.js';
 
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
 const WAITING_WRITE_BYTES = 320;
@@ -63,6 +63,8 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   protected isLeaving = false;
   /** Messages held back while the reader is behind. */
   protected latest: LatestValues | undefined;
+  /** How long the next look at a reader that is behind waits, in ms; 0 while none is to come. */
+  #watchMs = 0;
   #slowReader: SlowReader | undefined;
   #waiting: WaitingWrites | undefined;
   /** The socket is gone and must not be touched: uWebSockets.js throws on any use. */
@@ -79,10 +81,6 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   /** The socket, if it takes whole frames. */
   protected get ws(): WsSocket | undefined {
     return this.frames === undefined ? undefined : (this.socket as WsSocket);
-  }
-
-  get isSlow(): boolean {
-    return this.#slowReader?.isSlow ?? false;
   }
 
   /** Bytes that wait in the socket; 0 if it does not tell. */
@@ -190,10 +188,23 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return this.ws !== undefined && this.frames !== undefined && this.frames.onceDrained(this.ws, listener);
   }
 
-  /** Calls back once when the socket may have room again; after that time if it does not tell. */
-  protected onceRoom(listener: () => void, waitMs: number): void {
-    if (!this.onceDrained(listener)) inOwnContext(() => setTimeout(listener, waitMs).unref());
+  /** Looks from time to time whether a reader that is behind has room again, as long as something is held back. */
+  protected watch(waitMs = nextPollMs(0)): void {
+    if (this.#watchMs > 0 || this.latest === undefined) return;
+    this.#watchMs = waitMs;
+    if (!this.onceDrained(this.#look)) inOwnContext(() => setTimeout(this.#look, waitMs).unref());
   }
+
+  readonly #look = (): void => {
+    const waitedMs = this.#watchMs;
+    this.#watchMs = 0;
+    const held = this.latest?.size;
+    this.release();
+    this.watch(this.latest?.size === held ? nextPollMs(waitedMs) : undefined);
+  };
+
+  /** Sends what is held back while the reader has room, and then what else waits. */
+  protected abstract release(): void;
 
   /** For the owner of a socket that tells through `handleDrain`. */
   hasDrained(): void {

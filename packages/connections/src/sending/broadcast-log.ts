@@ -20,7 +20,7 @@ const NO_PICKS = new Picks();
  * Positions count all broadcasts of the namespace since it began, so that they stay true wherever a log is cut.
  *
  * Logs form a chain: a sealed one gets nothing more, and `next` continues it. A log is done when every member has
- * got it; whoever still points to it has nothing left in it.
+ * got it; connections that still point to it have nothing left in it.
  */
 export class BroadcastLog {
   /** Position of its first message. */

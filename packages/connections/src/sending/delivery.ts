@@ -46,7 +46,7 @@ export class Delivery implements Tally {
     return this.#recipients;
   }
 
-  /** That many copies more are on their way. To be called before any is counted. */
+  /** Adds that many copies that are on their way. To be called before any is counted. */
   expect(copies: number): void {
     this.#recipients += copies;
     this.#open += copies;

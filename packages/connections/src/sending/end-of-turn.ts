@@ -39,7 +39,7 @@ export class EndOfTurn {
     this.#schedule();
   }
 
-  /** Has it flushed before the others. */
+  /** Adds one that is flushed before the others. */
   addFirst(flushable: First): void {
     this.#first.add(flushable);
     this.#schedule();

@@ -23,7 +23,7 @@ const WRITES_PER_CHECK = 16;
 interface Walk {
   readonly log: BroadcastLog;
   readonly members: IterableIterator<Outbox>;
-  /** Everybody has been tried on the shared path. */
+  /** All members have been tried on the shared path. */
   isShared: boolean;
 }
 
@@ -98,7 +98,7 @@ export class FanOut implements OutboxGroup, Flushable {
     if (sharedAgreement) removeOne(this.#sharing, sharedAgreement);
   }
 
-  /** Has the outbox flushed on its own at the end of the turn. */
+  /** Schedules a flush of this outbox alone at the end of the turn. */
   addIrregular(outbox: Outbox): void {
     this.#irregular.add(outbox);
     this.#endOfTurn.add(this);
@@ -268,7 +268,7 @@ export class FanOut implements OutboxGroup, Flushable {
     slice.behindFrom = behindFrom;
   }
 
-  /** @returns whether everybody who differs has got what is due */
+  /** @returns whether all irregular members have got what is due */
   #flushIrregular(walk: Walk | undefined, deadlineMs: number, nowMs: number): boolean {
     let flushed = 0;
     for (const outbox of this.#irregular) {

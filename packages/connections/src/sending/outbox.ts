@@ -7,7 +7,6 @@ import { LatestValues } from './latest-values.js';
 import { Override } from './override.js';
 import type { Picks } from './picks.js';
 import { Slice } from './slice.js';
-import { nextPollMs } from './slow-reader.js';
 import { Writer, type Piece } from './writer.js';
 
 /** What an outbox knows of its namespace's fan-out. */
@@ -18,7 +17,7 @@ export interface OutboxGroup {
   /** @param isOverridden it gets broadcasts through its `send`, and does not read the log */
   add(outbox: Outbox, isOverridden: boolean): void;
   remove(outbox: Outbox): void;
-  /** Has the outbox flushed at the end of the turn. */
+  /** Schedules a flush of the outbox at the end of the turn. */
   addIrregular(outbox: Outbox): void;
 }
 
@@ -44,8 +43,6 @@ export class Outbox extends Writer {
   /** Bytes of these pieces, and of those that the running flush has taken and not handed over yet. */
   #ownBytes = 0;
   #isFlushing = false;
-  /** Looks after that time whether a reader that is behind has room again, in ms; 0 while it does not look. */
-  #watchMs = 0;
   #onEnd: (() => void) | undefined;
 
   /** Bytes that wait in the socket and in the current turn. */
@@ -137,7 +134,7 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.mayRelease) this.#release();
+    if (this.mayRelease) this.release();
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
@@ -177,32 +174,17 @@ export class Outbox extends Writer {
   /** What is held back; something will be, and leaves when the reader has room. */
   protected override get held(): LatestValues {
     this.latest ??= new LatestValues();
-    this.#watch();
+    this.watch();
     return this.latest;
   }
 
-  #watch(waitMs = nextPollMs(0)): void {
-    if (this.#watchMs > 0 || this.latest === undefined) return;
-    this.#watchMs = waitMs;
-    this.onceRoom(this.#look, waitMs);
-  }
-
-  readonly #look = (): void => {
-    const waitedMs = this.#watchMs;
-    this.#watchMs = 0;
-    const held = this.latest?.size;
-    this.#release();
-    this.#watch(this.latest?.size === held ? nextPollMs(waitedMs) : undefined);
-  };
-
   override hasDrained(): void {
     super.hasDrained();
-    this.#release();
-    this.#watch();
+    this.release();
+    this.watch();
   }
 
-  /** Sends what is held back while the reader has room, and then what else waits. */
-  #release(): void {
+  protected override release(): void {
     if (this.latest === undefined) return;
     this.cut();
     this.flush();

@@ -1,7 +1,7 @@
 /**
  * Messages that were broadcast to rooms and wait for one connection, by their positions in the log of the namespace.
  *
- * A list that grows is a new list, and whoever adds the same message to the same list gets the same new one. So all
+ * A list that grows is a new list, and all that add the same message to the same list get the same new one. So all
  * connections that get the same messages hold one list, whichever rooms the messages came through:
  *
  * ```

@@ -22,7 +22,7 @@ export interface SlowReaderOwner {
   drained(): void;
   /** Half of the bound is free again. */
   hasRoom(): boolean;
-  /** Calls back once when the socket has written all it holds; `false` if it will not tell. */
+  /** Calls back once when the socket has written all it holds; `false` if it cannot. */
   onceDrained(listener: () => void): boolean;
 }
 
@@ -43,10 +43,6 @@ export class SlowReader {
 
   constructor(owner: SlowReaderOwner) {
     this.#owner = owner;
-  }
-
-  get isSlow(): boolean {
-    return this.#isSlow;
   }
 
   /** Whether the policy lets a message pass that exceeds the bound. */

@@ -14,17 +14,17 @@ export interface UpgradeTaker {
 const gates = new WeakMap<Server, UpgradeGate>();
 
 /**
- * All that the library answers on the upgrades of one server, behind one listener: an upgrade must have one answer.
+ * All answers of the library to the upgrades of one server, in one listener: an upgrade must have one answer.
  *
- * Open, each upgrade goes to the taker whose it is, or to the server's other listeners. Closed, for a shutdown, the
- * takers answer alone, and what is nobody's gets 503.
+ * While it is open, each upgrade goes to the taker that claims it, or to the server's other listeners. While it is closed,
+ * for a shutdown, only the takers answer, and all other upgrades get 503.
  */
 export class UpgradeGate {
   readonly #server: Server;
   readonly #takers = new Set<UpgradeTaker>();
   /** The shutdowns that have closed it, with their `Retry-After`. */
   readonly #closings = new Map<object, number>();
-  /** The listeners of others, while it is closed. */
+  /** The other listeners, while it is closed. */
   #others: UpgradeListener[] = [];
 
   private constructor(server: Server) {

@@ -44,7 +44,7 @@ describe.each([
     expect(received).toEqual(['1', '2', '3']);
   });
 
-  test('a refusal arrives whole', async () => {
+  test('a client gets the whole response of a refusal', async () => {
     const { url } = await startAccepting({
       isSecure,
       accept: { authenticate: () => ({ status: 402, headers: { 'X-Reason': 'pay', 'X-List': ['a', 'b'] } }) },
@@ -76,18 +76,21 @@ describe('frames in the packet of the handshake', () => {
   test.each([
     ['at once', anybody],
     ['later', async () => (await delay(30), anybody())],
-  ])('are delivered to a client that is authenticated %s', async (_, authenticate) => {
-    const { port, pool } = await startAccepting({ accept: { authenticate } });
-    const received: ReceivedMessage[] = [];
-    pool.on('connection', (connection) => connection.on('message', (message) => received.push(message)));
-    const client = await openTcp(port);
-    client.write(Buffer.concat([Buffer.from(upgradeRequest()), clientFrame('one')]));
-    await delay(10);
-    client.write(clientFrame('two'));
-    await expect.poll(() => received).toEqual(['one', 'two']);
-  });
+  ])(
+    'frames in the packet of the handshake are delivered to a client that is authenticated %s',
+    async (_, authenticate) => {
+      const { port, pool } = await startAccepting({ accept: { authenticate } });
+      const received: ReceivedMessage[] = [];
+      pool.on('connection', (connection) => connection.on('message', (message) => received.push(message)));
+      const client = await openTcp(port);
+      client.write(Buffer.concat([Buffer.from(upgradeRequest()), clientFrame('one')]));
+      await delay(10);
+      client.write(clientFrame('two'));
+      await expect.poll(() => received).toEqual(['one', 'two']);
+    },
+  );
 
-  test('do not keep a refusal from arriving whole', async () => {
+  test('frames in the packet of the handshake do not keep a refusal from arriving whole', async () => {
     // Bytes that the server has not read turn its end into a reset, which overtakes the answer.
     const { port } = await startAccepting({
       accept: { authenticate: () => delay(30) },
@@ -100,17 +103,20 @@ describe('frames in the packet of the handshake', () => {
   test.each([
     ['malformed', Buffer.from([0xff, 0x80, 0, 0, 0, 0]), 1002],
     ['oversized', clientFrame('x'.repeat(100)), 1009],
-  ])('that are %s end that connection alone', async (_, frame, code) => {
-    const { port, url, pool, errors } = await startAccepting({ webSocketServer: { maxPayload: 50 } });
-    const other = await openClient(url);
-    const left = new Promise((resolve) => pool.once('disconnection', (...args) => resolve(args)));
-    const client = await openTcp(port);
-    client.write(Buffer.concat([Buffer.from(upgradeRequest()), frame]));
-    expect(await answerTo(client, 'latin1')).toContain(String.fromCharCode(code >> 8, code & 0xff));
-    client.end();
-    expect(await left).toMatchObject({ 1: 1006 });
-    expect(errors).toHaveLength(1);
-    await other.roundTrip();
-    expect(pool.stats().connections).toBe(1);
-  });
+  ])(
+    'frames in the packet of the handshake that are %s end that connection alone',
+    async (_, frame, code) => {
+      const { port, url, pool, errors } = await startAccepting({ webSocketServer: { maxPayload: 50 } });
+      const other = await openClient(url);
+      const left = new Promise((resolve) => pool.once('disconnection', (...args) => resolve(args)));
+      const client = await openTcp(port);
+      client.write(Buffer.concat([Buffer.from(upgradeRequest()), frame]));
+      expect(await answerTo(client, 'latin1')).toContain(String.fromCharCode(code >> 8, code & 0xff));
+      client.end();
+      expect(await left).toMatchObject({ 1: 1006 });
+      expect(errors).toHaveLength(1);
+      await other.roundTrip();
+      expect(pool.stats().connections).toBe(1);
+    },
+  );
 });

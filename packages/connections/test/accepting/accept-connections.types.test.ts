@@ -19,7 +19,7 @@ class Member extends Connection<string, string, WebSocket, User> {
 }
 
 describe('the types of acceptConnections', () => {
-  test('infer the identity of createConnection from authenticate', () => {
+  test('the types infer the identity of createConnection from authenticate', () => {
     const pool = new ConnectionsPool<string, Member>();
     unused(() =>
       acceptConnections({
@@ -46,7 +46,7 @@ describe('the types of acceptConnections', () => {
     );
   });
 
-  test('take a pool of plain connections without createConnection', () => {
+  test('the types allow a pool of plain connections without createConnection', () => {
     const pool = new ConnectionsPool();
     const options = { server, webSocketServer, pool };
     unused(() => acceptConnections({ ...options, authenticate: () => ({ id: 'a', namespace: 'n' }) }));
@@ -63,7 +63,7 @@ describe('the types of acceptConnections', () => {
     unused(() => acceptConnections({ ...options, authenticate: () => true }));
   });
 
-  test('have authenticate give the data that the pool declares', () => {
+  test('the types require authenticate to give the data that the pool declares', () => {
     const pool = new ConnectionsPool<string, Connection<string, string, WebSocket, User>>();
     const options = { server, webSocketServer, pool };
     unused(() =>
@@ -80,7 +80,7 @@ describe('the types of acceptConnections', () => {
     unused(() => acceptConnections({ ...options, authenticate: () => ({ id: 'a', namespace: 'n' }) }));
   });
 
-  test('demand createConnection for a pool of a subclass', () => {
+  test('the types require createConnection for a pool of a subclass', () => {
     const pool = new ConnectionsPool<string, Member>();
     const options = { server, webSocketServer, pool };
     unused(() =>

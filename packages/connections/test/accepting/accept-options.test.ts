@@ -57,13 +57,13 @@ test.each<[string, object, new () => Error, string]>([
   ],
   ['another refuseWith', { refuseWith: 'ws' }, TypeError, "refuseWith to be 'http' or 'close'"],
   ['a retryAfter of -1', { retryAfter: -1 }, RangeError, 'retryAfter to be a whole number'],
-])('%s is a mistake that is told at once, and nothing listens then', (_, wrong, type, message) => {
+])('%s throws at once, and leaves no listener', (_, wrong, type, message) => {
   expect(accept({ ...valid, ...wrong })).toThrow(type);
   expect(accept({ ...valid, ...wrong })).toThrow(message);
   expect(server.listenerCount('upgrade')).toBe(0);
 });
 
-test('no options at all are a mistake', () => {
+test('acceptConnections() without options throws', () => {
   expect(accept(undefined)).toThrow(TypeError);
   expect(accept(null)).toThrow(TypeError);
 });

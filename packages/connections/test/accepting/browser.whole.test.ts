@@ -47,19 +47,19 @@ describeWith(['chromium'], 'a page in Chromium', () => {
     ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 4403, 'Forbidden'],
     ['too many', { authenticate: () => ({ status: 429 }) }, 4429, 'Too Many Requests'],
     ['a full server', { authenticate: () => ({ status: 503 }) }, 1013, 'Service Unavailable'],
-  ])("reads why it is refused for %s with refuseWith: 'close'", async (_, accept, code, reason) => {
+  ])("a browser reads why it is refused for %s with refuseWith: 'close'", async (_, accept, code, reason) => {
     const { port, url } = await startWithPage({ ...accept, refuseWith: 'close' });
     const page = await openPage(port);
     expect(await closeSeenBy(page, url)).toEqual({ code, reason, hasOpened: true });
   });
 
-  test("reads nothing but 1006 with refuseWith: 'http'", async () => {
+  test("a browser only reads 1006 with refuseWith: 'http'", async () => {
     const { port, url } = await startWithPage({ authenticate: () => undefined });
     const page = await openPage(port);
     expect(await closeSeenBy(page, url)).toEqual({ code: 1006, reason: '', hasOpened: false });
   });
 
-  test('is let in from the own host, and not from another port', async () => {
+  test('a page is let in from the host of the server, but not from another port', async () => {
     const { port, url } = await startWithPage({
       authenticate: () => ({ ...anybody(), expiresAt: Date.now() + 300 }),
       refuseWith: 'close',

@@ -50,7 +50,7 @@ async function startTwoPools(signal?: AbortSignal) {
 }
 
 describe.concurrent('two pools of one server, with a shutdown each,', () => {
-  test('close all their clients with 1012, and the server when both are drained', async () => {
+  test('the shutdowns of two pools close all clients with 1012, and the server when both pools are drained', async () => {
     // The shutdown that was done first closed the server, and cut off the clients of the other pool with 1006.
     const { main, admin, clients } = await startTwoPools();
     const done = main.shutdown.shutdown();
@@ -61,7 +61,7 @@ describe.concurrent('two pools of one server, with a shutdown each,', () => {
     expect(main.server.listening).toBe(false);
   });
 
-  test('keep the server open if both are aborted, also the one that was drained already', async () => {
+  test('the shutdowns of two pools keep the server open if both are aborted, even if one had finished its drain', async () => {
     const abort = new AbortController();
     const { main, admin, clients } = await startTwoPools(abort.signal);
     const failed = Promise.allSettled([main.shutdown.shutdown(), admin.shutdown.shutdown()]);
@@ -75,7 +75,7 @@ describe.concurrent('two pools of one server, with a shutdown each,', () => {
 });
 
 describe.concurrent('a pool that is drained without a shutdown', () => {
-  test('refuses with 503 before the lookup', async () => {
+  test('a draining pool refuses with 503 before the lookup', async () => {
     let lookups = 0;
     const accepting = await startAccepting({
       accept: { authenticate: () => (lookups++, anybody()), retryAfter: 9 },
@@ -90,7 +90,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
     expect(pool.stats().refused).toBe(0);
   });
 
-  test('refuses with 503 after a lookup during which the drain has begun', async () => {
+  test('a draining pool refuses with 503 after a lookup during which the drain has begun', async () => {
     const lookup = pending<object>();
     const { url, pool, acceptor } = await startAccepting({
       accept: { authenticate: () => lookup.promise },
@@ -103,7 +103,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
     expect(pool.stats().refused).toBe(0);
   });
 
-  test("closes with 1013 with refuseWith: 'close', before and after a lookup", async () => {
+  test("a draining pool closes with 1013 with refuseWith: 'close', before and after a lookup", async () => {
     const lookup = pending<object>();
     const { url, pool, acceptor } = await startAccepting({
       accept: { authenticate: () => lookup.promise, refuseWith: 'close' },
@@ -117,7 +117,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, refused: 0 });
   });
 
-  test('takes clients again once the drain is aborted', async () => {
+  test('a pool takes clients again once its drain is aborted', async () => {
     const abort = new AbortController();
     const accepting = await startAccepting();
     await connectTwo(accepting);
@@ -130,7 +130,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
 });
 
 describe.concurrent('a graceful shutdown with an acceptor', () => {
-  test('has exactly one of them answer, with the Retry-After of the shutdown', async () => {
+  test('one of the shutdown and the acceptor answers, with the Retry-After of the shutdown', async () => {
     const accepting = await startShutdown({}, { retryAfter: 3 });
     const clients = await connectTwo(accepting);
     const done = accepting.shutdown.shutdown();
@@ -143,7 +143,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     for (const client of clients) expect((await client.closed).code).toBe(1012);
   });
 
-  test("refuses as refuseWith: 'close' says, and other paths with 503", async () => {
+  test("a shutdown refuses with a close code under refuseWith: 'close', and other paths with 503", async () => {
     const accepting = await startShutdown({ refuseWith: 'close' });
     await connectTwo(accepting);
     const done = accepting.shutdown.shutdown();
@@ -153,7 +153,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     expect(accepting.server.listening).toBe(false);
   });
 
-  test('refuses also if it drains another pool than that of the acceptor', async () => {
+  test('a shutdown refuses clients even if it drains another pool than that of the acceptor', async () => {
     const other = await startAccepting();
     await connectTwo(other);
     const accepting = await startShutdown({}, { pool: other.pool });
@@ -163,7 +163,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     await done;
   });
 
-  test('accepts clients during the readinessDelay, those included that are looked up when it begins', async () => {
+  test('clients are accepted during the readinessDelay, including those that are looked up when it begins', async () => {
     const lookup = pending<object>();
     let isFirst = true;
     const authenticate = (): unknown => {
@@ -184,7 +184,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     for (const client of clients) expect((await client.closed).code).toBe(1012);
   });
 
-  test('refuses a client whose lookup ends after the readinessDelay', async () => {
+  test('a client whose lookup ends after the readinessDelay is refused', async () => {
     const lookup = pending<object>();
     const accepting = await startShutdown(
       { authenticate: () => lookup.promise },
@@ -199,7 +199,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     await done;
   });
 
-  test('gives upgrades back to the acceptor and to others when it is aborted', async () => {
+  test('an aborted shutdown gives upgrades back to the acceptor and to other listeners', async () => {
     const abort = new AbortController();
     const accepting = await startShutdown({}, { drain: { maxPerSecond: 1, signal: abort.signal } });
     const { server } = accepting;
@@ -221,7 +221,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     expect(server.rawListeners('upgrade')).toEqual([other]);
   });
 
-  test('leaves nothing behind for an acceptor that is detached meanwhile, when it is aborted', async () => {
+  test('an aborted shutdown restores no listener for an acceptor that was detached meanwhile', async () => {
     const abort = new AbortController();
     const accepting = await startShutdown({}, { drain: { maxPerSecond: 1, signal: abort.signal } });
     await connectTwo(accepting);
@@ -234,7 +234,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     expect(accepting.server.listenerCount('upgrade')).toBe(0);
   });
 
-  test('ends in spite of a lookup that never answers', { timeout: 20_000 }, async () => {
+  test('a shutdown ends although a lookup never answers', { timeout: 20_000 }, async () => {
     const accepting = await startShutdown({ authenticate: () => pending().promise }, { drain: {} });
     const refused = refusalOf(accepting.url).catch(() => 'cut off');
     await vi.waitFor(() => expect(accepting.acceptor.pending).toBe(1), PATIENCE);

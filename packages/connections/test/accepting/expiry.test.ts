@@ -16,7 +16,7 @@ describe('the end of a session', () => {
     vi.spyOn(Date, 'now').mockReturnValue(ms);
   }
 
-  test('is seen when the clock says so, and not before', async () => {
+  test('the end of a session is noticed at its time by the clock, and not before', async () => {
     setClock(0);
     const { connection, socket } = connectInMemory('a');
     new Expiry(connection, LONG_MS);
@@ -29,7 +29,7 @@ describe('the end of a session', () => {
     expect(socket.closes).toEqual([{ code: 4401, reason: 'Session expired' }]);
   });
 
-  test('is noticed within a minute if the clock was set, or the machine slept', async () => {
+  test('the end of a session is noticed within a minute if the clock was set or the machine slept', async () => {
     setClock(0);
     const { connection, socket } = connectInMemory('a');
     new Expiry(connection, DAY_MS);
@@ -38,7 +38,7 @@ describe('the end of a session', () => {
     expect(socket.closes).toHaveLength(1);
   });
 
-  test('means nothing any more once it is cancelled', async () => {
+  test('the end of a session has no effect once it is cancelled', async () => {
     setClock(0);
     const { connection, socket } = connectInMemory('a');
     const expiry = new Expiry(connection, 1_000);
@@ -48,7 +48,7 @@ describe('the end of a session', () => {
     expect(socket.closes).toEqual([]);
   });
 
-  test('becomes an error event where an overridden close fails', async () => {
+  test('the end of a session causes an error event if an overridden close fails', async () => {
     setClock(0);
     const pool = new ConnectionsPool();
     const errors: Error[] = [];

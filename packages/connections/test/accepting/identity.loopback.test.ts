@@ -22,7 +22,7 @@ class Member extends Connection<string, string, WebSocket, User> {
 }
 
 describe('createConnection', () => {
-  test('makes connections of a subclass, and data is that of the identity', async () => {
+  test('createConnection may make a subclass, whose data is that of the identity', async () => {
     const pool = new ConnectionsPool<string, Member>();
     const server = createServer();
     acceptConnections({
@@ -40,7 +40,7 @@ describe('createConnection', () => {
     expect(await client.exactly(1)).toEqual(['hello']);
   });
 
-  test('may assign data itself', async () => {
+  test('createConnection may assign data itself', async () => {
     const { url, pool } = await startAccepting({
       accept: {
         authenticate: () => ({ id: 'a', namespace: 'n', data: 'of the identity' }),
@@ -58,7 +58,7 @@ describe('an identity', () => {
     ['a name', 'lobby', ['lobby']],
     ['names', new Set(['a', 'b']), ['a', 'b']],
     ['nothing', undefined, []],
-  ])('with %s as rooms is in them before the connection event', async (_, rooms, expected) => {
+  ])('an identity with %s as rooms is in them before the connection event', async (_, rooms, expected) => {
     const { url, pool } = await startAccepting({
       accept: { authenticate: () => ({ id: 'a', namespace: 'n', rooms }) },
     });
@@ -71,7 +71,7 @@ describe('an identity', () => {
     expect([...pool.rooms('n').keys()]).toEqual(expected);
   });
 
-  test('with too many rooms is closed with 1011, and the pool emits the error', async () => {
+  test('an identity with too many rooms is closed with 1011, and the pool emits the error', async () => {
     const { url, pool, errors } = await startAccepting({
       pool: { maxRoomsPerConnection: 1 },
       accept: { authenticate: () => ({ ...anybody(), rooms: ['a', 'b'] }) },
@@ -81,13 +81,13 @@ describe('an identity', () => {
     expect(pool.stats().connections).toBe(0);
   });
 
-  test.each([0, '', 5n])('may have %o as its id', async (id) => {
+  test.each([0, '', 5n])('an identity may have %o as its id', async (id) => {
     const { url, pool } = await startAccepting({ accept: { authenticate: () => ({ id, namespace: '' }) } });
     await openClient(url);
     expect(pool.getConnection('', id as never)).toBeDefined();
   });
 
-  test('whose id is taken is closed with 1013 by the pool, and is not counted', async () => {
+  test('an identity whose id is taken is closed with 1013 by the pool, and is not counted', async () => {
     const { url, pool, acceptor } = await startAccepting({
       accept: { authenticate: () => ({ id: 'a', namespace: 'n' }) },
     });
@@ -101,7 +101,7 @@ describe('an identity', () => {
 });
 
 describe('no header of a proxy is trusted', () => {
-  test('to tell the host that an origin is compared with', async () => {
+  test('an origin is compared with the Host header, not with headers of a proxy', async () => {
     const { url } = await startAccepting();
     const headers = {
       Origin: 'https://evil.example',

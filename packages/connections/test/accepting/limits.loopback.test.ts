@@ -12,7 +12,7 @@ failOnUncaught();
 const byPath = (request: IncomingMessage) => ({ ...anybody(), namespace: request.url! });
 
 describe('maxConnections', () => {
-  test('refuses with 503 and Retry-After until somebody leaves', async () => {
+  test('maxConnections refuses with 503 and Retry-After until a client leaves', async () => {
     const { url, acceptor } = await startAccepting({ accept: { maxConnections: 2 } });
     const [first] = [await openClient(url), await openClient(url)];
     const { status, headers } = await refusalOf(url);
@@ -22,7 +22,7 @@ describe('maxConnections', () => {
     await openClient(url);
   });
 
-  test('counts clients that are still looked up', async () => {
+  test('maxConnections counts clients that are still looked up', async () => {
     const { url } = await startAccepting({
       accept: { maxConnections: 1, authenticate: async () => (await delay(100), anybody()) },
     });
@@ -32,7 +32,7 @@ describe('maxConnections', () => {
     await opened;
   });
 
-  test('counts a client that the pool closes until its socket has closed', async () => {
+  test('maxConnections counts a client that the pool closes until its socket has closed', async () => {
     const { url, pool, acceptor } = await startAccepting({ accept: { maxConnections: 1 } });
     const client = await openClient(url);
     await pool.closeAll('default', 4000);
@@ -42,7 +42,7 @@ describe('maxConnections', () => {
 });
 
 describe('maxPerNamespace', () => {
-  test('refuses with 503 where the namespace is full', async () => {
+  test('maxPerNamespace refuses with 503 if the namespace is full', async () => {
     const { url, acceptor } = await startAccepting({ accept: { maxPerNamespace: 1, authenticate: byPath } });
     await openClient(`${url}/a`);
     expect((await refusalOf(`${url}/a`)).status).toBe(503);
@@ -52,7 +52,7 @@ describe('maxPerNamespace', () => {
 });
 
 describe('maxPer', () => {
-  test('refuses with 429 and Retry-After before the lookup where the key is known', async () => {
+  test('maxPer refuses with 429 and Retry-After before the lookup if the key is known', async () => {
     const authenticate = vi.fn(anybody);
     const key = vi.fn((request: IncomingMessage) => request.socket.remoteAddress);
     const { url, acceptor } = await startAccepting({ accept: { authenticate, maxPer: { key, limit: 1 } } });
@@ -64,7 +64,7 @@ describe('maxPer', () => {
     expect(acceptor.clients).toBe(1);
   });
 
-  test('asks for the key again after the lookup where it was undefined', async () => {
+  test('maxPer asks for the key again after the lookup if it was undefined', async () => {
     const key = (_request: IncomingMessage, identity?: { namespace: string }) => identity?.namespace;
     const { url } = await startAccepting({
       accept: { authenticate: byPath, maxPer: { key: key, limit: 1 } },
@@ -83,7 +83,7 @@ describe('maxPer', () => {
       .toBe(101);
   });
 
-  test('reports what an async key rejects with, and the process does not end', async () => {
+  test('maxPer emits the rejection of an async key as an error event', async () => {
     const key = (): never => Promise.reject(new Error('lost')) as never;
     const { url, errors, acceptor } = await startAccepting({ accept: { maxPer: { key, limit: 1 } } });
     expect((await refusalOf(url)).status).toBe(500);
@@ -94,51 +94,47 @@ describe('maxPer', () => {
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('knows no limit where the key is undefined twice', async () => {
+  test('maxPer sets no limit if the key is undefined twice', async () => {
     const { url } = await startAccepting({ accept: { maxPer: { key: () => undefined, limit: 1 } } });
     for (let client = 0; client < 3; client++) await openClient(url);
   });
 });
 
-test(
-  'every limit is free again, whichever way a few hundred clients leave',
-  { timeout: 30_000 },
-  async () => {
-    const random = new Random(3);
-    const { port, url, pool, acceptor, errors } = await startAccepting({
-      pool: { onDuplicate: 'reject', closeTimeout: 200 },
-      accept: {
-        maxConnections: 25,
-        maxPending: 10,
-        maxPerNamespace: 15,
-        timeout: 15,
-        maxPer: { key: () => random.below(6), limit: 10 },
-        authenticate: async () => {
-          if (random.chance(0.5)) await delay(random.below(20));
-          return random.chance(0.1)
-            ? undefined
-            : { id: String(random.below(50)), namespace: String(random.below(3)) };
-        },
+test('every limit is free again however a few hundred clients leave', { timeout: 30_000 }, async () => {
+  const random = new Random(3);
+  const { port, url, pool, acceptor, errors } = await startAccepting({
+    pool: { onDuplicate: 'reject', closeTimeout: 200 },
+    accept: {
+      maxConnections: 25,
+      maxPending: 10,
+      maxPerNamespace: 15,
+      timeout: 15,
+      maxPer: { key: () => random.below(6), limit: 10 },
+      authenticate: async () => {
+        if (random.chance(0.5)) await delay(random.below(20));
+        return random.chance(0.1)
+          ? undefined
+          : { id: String(random.below(50)), namespace: String(random.below(3)) };
       },
-    });
-    pool.on('connection', (connection) => {
-      const end = random.below(4);
-      if (end === 0) void connection.close(4000);
-      else if (end === 1) connection.terminate();
-      else if (end === 2) void pool.removeConnection(connection);
-    });
-    const live = async (): Promise<void> => {
-      const client = await openTcp(port);
-      client.resume();
-      client.write(upgradeRequest());
-      await delay(random.below(30));
-      if (random.chance(0.5)) client.resetAndDestroy();
-      else client.destroy();
-    };
-    for (let round = 0; round < 8; round++) await Promise.all(Array.from({ length: 40 }, live));
-    await expect.poll(() => [acceptor.clients, acceptor.pending], { timeout: 10_000 }).toEqual([0, 0]);
-    await expect.poll(() => pool.stats().connections).toBe(0);
-    expect(errors).toEqual([]);
-    await openClient(url).catch(() => undefined);
-  },
-);
+    },
+  });
+  pool.on('connection', (connection) => {
+    const end = random.below(4);
+    if (end === 0) void connection.close(4000);
+    else if (end === 1) connection.terminate();
+    else if (end === 2) void pool.removeConnection(connection);
+  });
+  const live = async (): Promise<void> => {
+    const client = await openTcp(port);
+    client.resume();
+    client.write(upgradeRequest());
+    await delay(random.below(30));
+    if (random.chance(0.5)) client.resetAndDestroy();
+    else client.destroy();
+  };
+  for (let round = 0; round < 8; round++) await Promise.all(Array.from({ length: 40 }, live));
+  await expect.poll(() => [acceptor.clients, acceptor.pending], { timeout: 10_000 }).toEqual([0, 0]);
+  await expect.poll(() => pool.stats().connections).toBe(0);
+  expect(errors).toEqual([]);
+  await openClient(url).catch(() => undefined);
+});

@@ -16,7 +16,7 @@ const totals = ({ clients, lookups, namespaces, keys }: Limits): number[] =>
   [clients, lookups, namespaces, keys].map(({ total }) => total);
 
 describe('the limits of an acceptor', () => {
-  test('refuse what is above them, and what is refused takes up nothing more', () => {
+  test('limits refuse what exceeds them, and a refused seat takes up nothing', () => {
     const limits = new Limits({ maxConnections: 3, maxPerNamespace: 2, maxPending: 1, maxPerKey: 1 });
     const [a, b, c, d] = [new Seat(limits), new Seat(limits), new Seat(limits), new Seat(limits)] as const;
     expect([a, b, c, d].map((seat) => seat.takePlace())).toEqual([undefined, undefined, undefined, 503]);
@@ -27,13 +27,13 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([0, 0, 0, 0]);
   });
 
-  test('no key is no limit', () => {
+  test('a seat without a key has no limit per key', () => {
     const limits = new Limits({ ...unlimited, maxPerKey: 1 });
     for (let seat = 0; seat < 5; seat++) expect(new Seat(limits).takeKey(undefined)).toBeUndefined();
     expect(totals(limits)).toEqual([0, 0, 0, 0]);
   });
 
-  test('a seat that was released takes nothing up any more, and frees nothing twice', () => {
+  test('a released seat takes up nothing more, and frees nothing twice', () => {
     const limits = new Limits(unlimited);
     const [seat, other] = [new Seat(limits), new Seat(limits)];
     seat.takePlace();
@@ -44,7 +44,7 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([1, 0, 0, 0]);
   });
 
-  test('a lookup ends once', () => {
+  test('a lookup that is ended twice counts as ended once', () => {
     const limits = new Limits({ ...unlimited, maxPending: 2 });
     const [first] = [limits.beginLookup(), limits.beginLookup()];
     expect(limits.beginLookup()).toBeUndefined();
@@ -53,7 +53,7 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([0, 1, 0, 0]);
   });
 
-  test('are all free again after thousands of random lives', () => {
+  test('all limits are free again after thousands of random lives', () => {
     const random = new Random(7);
     const limits = new Limits({ maxConnections: 40, maxPerNamespace: 12, maxPending: 9, maxPerKey: 5 });
     const ends: (() => void)[] = [];

@@ -43,7 +43,7 @@ describe('a client that goes while it is looked up', () => {
   test.each([
     ['resets', (client: Awaited<ReturnType<typeof openTcp>>) => void client.resetAndDestroy()],
     ['ends politely', (client: Awaited<ReturnType<typeof openTcp>>) => void client.end()],
-  ])('aborts the signal when it %s, and its answer is too late', async (_, leave) => {
+  ])('a client that %s during its lookup aborts the signal, and the answer is ignored', async (_, leave) => {
     const accepting = await startLookups();
     const { port, lookups, signals, acceptor, errors } = accepting;
     let connections = 0;
@@ -62,7 +62,7 @@ describe('a client that goes while it is looked up', () => {
     expect(errors).toEqual([]);
   });
 
-  test('hears no error of a lookup that fails after it has gone', async () => {
+  test('a lookup that fails after its client has gone causes no error event', async () => {
     const accepting = await startLookups();
     const { port, lookups, signals, acceptor, errors } = accepting;
     const client = await openTcp(port);
@@ -75,7 +75,7 @@ describe('a client that goes while it is looked up', () => {
     expect(errors).toEqual([]);
   });
 
-  test('may do so at any moment', async () => {
+  test('a client may go at any moment of its lookup', async () => {
     const random = new Random(1);
     const authenticate = async (): Promise<unknown> => {
       await delay(random.below(8));
@@ -100,7 +100,7 @@ describe('a client that goes while it is looked up', () => {
 });
 
 describe('a request that is not complete', () => {
-  test('is not counted, and its reset breaks nothing', async () => {
+  test('an incomplete request is not counted, and its reset breaks nothing', async () => {
     const { port, acceptor, url } = await startAccepting();
     for (const length of [1, 20, upgradeRequest().length - 1]) {
       const client = await openTcp(port);
@@ -114,7 +114,7 @@ describe('a request that is not complete', () => {
 });
 
 describe('a handshake that is not valid', () => {
-  test('is answered by ws with 400, and is not counted', async () => {
+  test('an invalid handshake is answered by ws with 400, and is not counted', async () => {
     const accepting = await startAccepting();
     const client = await openTcp(accepting.port);
     client.end(upgradeRequest().replace('Sec-WebSocket-Version: 13', 'Sec-WebSocket-Version: 12'));
@@ -129,7 +129,7 @@ describe('authenticate', () => {
     ['null', null],
     ['false', false],
     ['an identity that has expired', { ...anybody(), expiresAt: Date.now() }],
-  ])('refuses with 401 when it answers %s', async (_, answer) => {
+  ])('authenticate refuses with 401 when it answers %s', async (_, answer) => {
     const accepting = await startAccepting({ accept: { authenticate: () => answer } });
     expect((await refusalOf(accepting.url)).status).toBe(401);
     const later = await startAccepting({ accept: { authenticate: () => Promise.resolve(answer) } });
@@ -153,7 +153,7 @@ describe('authenticate', () => {
     ['a header name that is none', { status: 401, headers: { 'X A': 'a' } }, 'eader name'],
     ['a reason that is too long', { status: 401, reason: 'x'.repeat(124) }, 'close reason'],
     ['a close code that nobody may send', { status: 401, closeCode: 1006 }, 'close code'],
-  ])('is a mistake with %s as the answer: 500 and an error', async (_, answer, message) => {
+  ])('%s as the answer of authenticate causes a 500 and an error event', async (_, answer, message) => {
     const accepting = await startAccepting({ accept: { authenticate: () => answer } });
     expect((await refusalOf(accepting.url)).status).toBe(500);
     expect(accepting.errors).toHaveLength(1);
@@ -187,14 +187,14 @@ describe('authenticate', () => {
         },
       }),
     ],
-  ])('is 500 and an error when it %s', async (_, authenticate) => {
+  ])('an authenticate that %s causes a 500 and an error event', async (_, authenticate) => {
     const accepting = await startAccepting({ accept: { authenticate } });
     expect((await refusalOf(accepting.url)).status).toBe(500);
     expect(accepting.errors).toMatchObject([{ message: 'broken' }]);
     await isEmpty(accepting);
   });
 
-  test('gets a signal that does not abort when the client that it let in goes', async () => {
+  test('the signal of authenticate does not abort when the accepted client goes', async () => {
     const accepting = await startLookups();
     const opened = openClient(accepting.url);
     await expect.poll(() => accepting.lookups.length).toBe(1);
@@ -205,7 +205,7 @@ describe('authenticate', () => {
     expect(accepting.signals[0]!.aborted).toBe(false);
   });
 
-  test('leaves no listener of the lookup on the socket', async () => {
+  test('a lookup leaves no listener on the socket', async () => {
     const accepting = await startLookups();
     const [request] = (await Promise.all([
       once(accepting.server, 'upgrade'),
@@ -226,7 +226,7 @@ describe('authenticate', () => {
     expect(socket.listenerCount('readable')).toBe(0);
   });
 
-  test('may take long without losing the pause of a socket that its listener pauses', async () => {
+  test('a long lookup keeps the pause of a socket that its listener pauses', async () => {
     // Taking the `readable` listener off made the socket flow again a tick later.
     const accepting = await startLookups();
     let connection: Connection | undefined;
@@ -252,7 +252,7 @@ describe('authenticate', () => {
 });
 
 describe('a lookup that takes too long', () => {
-  test('is 408 and aborts its signal, whatever it answers later', async () => {
+  test('a lookup that takes too long ends with 408 and aborts its signal, whatever it answers later', async () => {
     const accepting = await startLookups({ accept: { timeout: 30 } });
     expect((await refusalOf(accepting.url)).status).toBe(408);
     expect(accepting.signals[0]!.reason).toMatchObject({ name: 'TimeoutError' });
@@ -266,7 +266,7 @@ describe('a lookup that takes too long', () => {
 });
 
 describe('maxPending', () => {
-  test('refuses with 503 while as many lookups run', async () => {
+  test('maxPending refuses with 503 while that many lookups run', async () => {
     const accepting = await startLookups({ accept: { maxPending: 2, retryAfter: 7 } });
     const opened = [openClient(accepting.url), openClient(accepting.url)];
     await expect.poll(() => accepting.acceptor.pending).toBe(2);
@@ -280,7 +280,7 @@ describe('maxPending', () => {
     await Promise.all([...opened, third]);
   });
 
-  test('counts a lookup whose client has gone until it ends or has had its time', async () => {
+  test('maxPending counts a lookup whose client has gone until the lookup ends or times out', async () => {
     // A client that resets and comes again could otherwise start as many lookups as it liked.
     const accepting = await startLookups({ accept: { maxPending: 1, timeout: 1_500 } });
     const client = await openTcp(accepting.port);

@@ -19,7 +19,7 @@ describe('isOriginAllowed', () => {
     ],
     ['the own host in capitals', asked('https://app.example', 'App.Example')],
     ['an IPv6 address', asked('http://[::1]:8080', '[::1]:8080')],
-  ])('allows %s', (_, request) => {
+  ])('isOriginAllowed allows %s', (_, request) => {
     expect(isOriginAllowed(request)).toBe(true);
   });
 
@@ -40,12 +40,12 @@ describe('isOriginAllowed', () => {
     ['any with a host that is none', asked('https://app.example', 'evil@app.example')],
     ['any with a host that has a path', asked('https://app.example', 'app.example/x')],
     ['a scheme without a host', asked('file://', '')],
-  ])('refuses %s', (_, request) => {
+  ])('isOriginAllowed refuses %s', (_, request) => {
     expect(isOriginAllowed(request)).toBe(false);
   });
 
   test.each(['https://app.example', ['https://app.example/'], ['app.example'], [5], null])(
-    'throws for %o, which is no list of origins',
+    'isOriginAllowed throws for %o, which is not a list of origins',
     (origins) => {
       // A string has `includes` too: `https://app.ex` was allowed by 'https://app.example'.
       const call = () => isOriginAllowed(asked('https://app.ex'), origins as never);
@@ -54,7 +54,7 @@ describe('isOriginAllowed', () => {
     },
   );
 
-  test('allows those of the list exactly, and all with *', () => {
+  test('isOriginAllowed allows exactly the origins of the list, or all with *', () => {
     expect(isOriginAllowed(asked('https://a.example'), ['https://a.example'])).toBe(true);
     expect(isOriginAllowed(asked('http://a.example'), ['https://a.example'])).toBe(false);
     expect(isOriginAllowed(asked('null'), ['*'])).toBe(true);
@@ -63,7 +63,7 @@ describe('isOriginAllowed', () => {
 
 describe('the origins of a list', () => {
   test.each(['https://a.example', 'http://127.0.0.1:8080', 'chrome-extension://abcdef', 'http://[::1]', '*'])(
-    'may be %s',
+    'a list of origins may contain %s',
     (origin) => expect(() => assertOrigins([origin])).not.toThrow(),
   );
 
@@ -78,11 +78,11 @@ describe('the origins of a list', () => {
     'https://a b',
     'https://',
     7,
-  ])('may not be %s, which no browser sends', (origin) => {
+  ])('a list of origins may not contain %s, which no browser sends', (origin) => {
     expect(() => assertOrigins([origin])).toThrow(TypeError);
   });
 
-  test('are an array', () => {
+  test('a list of origins must be an array', () => {
     expect(() => assertOrigins('https://a.example')).toThrow(/origins to be an array/);
   });
 });

@@ -9,7 +9,7 @@ import { failOnUncaught } from '../support/no-uncaught.js';
 failOnUncaught();
 
 describe('an acceptor with a path', () => {
-  test('takes requests for it, whatever their query', async () => {
+  test('an acceptor with a path takes requests for it, whatever their query', async () => {
     const { url, acceptor } = await startAccepting({ accept: { path: '/ws' } });
     await openClient(`${url}/ws`);
     await openClient(`${url}/ws?token=/other`);
@@ -17,7 +17,7 @@ describe('an acceptor with a path', () => {
   });
 
   test.each(['/', '/ws/', '/wss', '/WS', '/other?/ws', '//ws'])(
-    'answers 404 for %s if nobody else listens',
+    'an acceptor with a path answers 404 for %s if nobody else listens',
     async (path) => {
       const { url, acceptor } = await startAccepting({ accept: { path: '/ws' } });
       expect((await refusalOf(url + path)).status).toBe(404);
@@ -25,7 +25,7 @@ describe('an acceptor with a path', () => {
     },
   );
 
-  test('leaves requests for other paths to the other listeners', async () => {
+  test('an acceptor with a path leaves requests for other paths to other listeners', async () => {
     const { url, server } = await startAccepting({ accept: { path: '/ws' } });
     server.on('upgrade', (request, socket: Duplex) => {
       if (request.url !== '/ws') refuseUpgrade(socket, 418);
@@ -34,7 +34,7 @@ describe('an acceptor with a path', () => {
     await openClient(`${url}/ws`);
   });
 
-  test('picks requests by a function', async () => {
+  test('an acceptor may pick requests by a function', async () => {
     const path = vi.fn((request: { url?: string | undefined }) => request.url!.startsWith('/rooms/'));
     const { url } = await startAccepting({ accept: { path } });
     await openClient(`${url}/rooms/1`);
@@ -49,13 +49,13 @@ describe('an acceptor with a path', () => {
       },
     ],
     ['answers a promise, which would be true for every request,', () => Promise.resolve(false) as never],
-  ])('answers 500 if the function %s and the pool emits the error', async (_, path) => {
+  ])('an acceptor answers 500 if its path function %s and the pool emits the error', async (_, path) => {
     const { url, errors } = await startAccepting({ accept: { path } });
     expect((await refusalOf(url)).status).toBe(500);
     expect(errors).toMatchObject([{ message: expect.stringContaining('path') as unknown }]);
   });
 
-  test('reports what an async function rejects with, and the process does not end', async () => {
+  test('an acceptor emits the rejection of an async path function as an error event', async () => {
     const path = (): never => Promise.reject(new Error('lost')) as never;
     const { url, errors } = await startAccepting({ accept: { path } });
     expect((await refusalOf(url)).status).toBe(500);
@@ -67,7 +67,7 @@ describe('an acceptor with a path', () => {
 });
 
 describe('two acceptors of one server', () => {
-  test('each take their own path and answer 404 together for all others', async () => {
+  test('two acceptors each take their own path, and together answer 404 for all others', async () => {
     const one = await startAccepting({ accept: { path: '/one' } });
     const pool = new ConnectionsPool();
     const webSocketServer = new WebSocketServer({ noServer: true });
@@ -84,7 +84,7 @@ describe('two acceptors of one server', () => {
     await openClient(`${url}/one`);
   });
 
-  test('answer once where both would take the request', async () => {
+  test('two acceptors answer once if both would take the request', async () => {
     const { url, server, acceptor } = await startAccepting();
     const pool = new ConnectionsPool();
     const second = acceptAny({
@@ -99,7 +99,7 @@ describe('two acceptors of one server', () => {
 });
 
 describe('detach', () => {
-  test('leaves no listener on the server, and clients stay connected', async () => {
+  test('detach leaves no listener on the server, and clients stay connected', async () => {
     const { url, server, acceptor, pool } = await startAccepting();
     const client = await openClient(url);
     acceptor.detach();
@@ -111,7 +111,7 @@ describe('detach', () => {
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('lets lookups that are running finish', async () => {
+  test('detach lets running lookups finish', async () => {
     let answer!: (identity: object) => void;
     const { url, acceptor } = await startAccepting({
       accept: { authenticate: () => new Promise((resolve) => (answer = resolve)) },
@@ -124,7 +124,7 @@ describe('detach', () => {
     expect(acceptor.clients).toBe(1);
   });
 
-  test('gives upgrades back to listeners that were there before and after', async () => {
+  test('detach gives upgrades back to listeners that were added before and after', async () => {
     const server = createServer();
     const answerWith = (status: number) => (_request: unknown, socket: Duplex) =>
       refuseUpgrade(socket, status);

@@ -46,13 +46,13 @@ describe.each(refusals)('a client that is refused for %s', (_, accept, status, c
   const headers = { origin: 'https://evil.example' };
   const options: Accept = { origins: ['*'], ...accept };
 
-  test('gets the status, and is not counted', async () => {
+  test('a refused client gets the status, and is not counted', async () => {
     const { url, acceptor } = await startAccepting({ accept: options });
     expect((await refusalOf(url, { headers })).status).toBe(status);
     expect(acceptor.clients).toBe(0);
   });
 
-  test("gets the close code with refuseWith: 'close', and is not counted", async () => {
+  test("a refused client gets the close code with refuseWith: 'close', and is not counted", async () => {
     const { url, acceptor, pool } = await startAccepting({ accept: { ...options, refuseWith: 'close' } });
     const client = await openClient(url, { headers });
     client.socket.send('nobody hears this');
@@ -78,12 +78,12 @@ test(
   },
 );
 
-test('the reason of a close is that of the status', async () => {
+test('the reason of a refusing close is that of the status by default', async () => {
   const { url } = await startAccepting({ accept: { authenticate: () => false, refuseWith: 'close' } });
   expect((await (await openClient(url)).closed).reason).toBe('Unauthorized');
 });
 
-test('the reason of a close may be one of its own', async () => {
+test('a refusal may name its own close reason', async () => {
   const authenticate = () => ({ status: 403, closeCode: 1008, reason: 'Banned until noon' });
   const { url } = await startAccepting({ accept: { authenticate, refuseWith: 'close' } });
   expect(await (await openClient(url)).closed).toEqual({ code: 1008, reason: 'Banned until noon' });
@@ -101,14 +101,14 @@ describe('the pool emits an error and the client is closed with 1011', () => {
       { authenticate: () => ({ ...anybody(), rooms: 5 as never }) },
       '',
     ],
-  ])('when %s', async (_, accept, message) => {
+  ])('the pool emits an error and the client is closed with 1011 when %s', async (_, accept, message) => {
     const { url, acceptor, errors } = await startAccepting({ accept });
     expect((await (await openClient(url)).closed).code).toBe(1011);
     expect(errors.some((error) => error.message.includes(message))).toBe(true);
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('when the pool does not take it', async () => {
+  test('the pool emits an error and the client is closed with 1011 when the pool does not take it', async () => {
     const other = await startAccepting();
     const { url, errors } = await startAccepting({
       accept: {
@@ -124,7 +124,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
   });
 });
 
-test('a client is cut off, and the error emitted, when the WebSocketServer hands out something that is no socket', async () => {
+test('a client is cut off, and the error emitted, when the WebSocketServer hands out something that is not a socket', async () => {
   const { port, errors, acceptor } = await startAccepting({
     accept: {
       webSocketServer: { handleUpgrade: (_request, _socket, _head, onOpen) => onOpen({} as never, _request) },
@@ -165,14 +165,14 @@ describe('refuseUpgrade', () => {
     [401, null, TypeError],
     [401, { 'X-A': 'a\r\nX-B: b' }, TypeError],
     [401, { 'X A': 'a' }, TypeError],
-  ])('throws for status %s and headers %o, and writes nothing', (status, headers, type) => {
+  ])('refuseUpgrade throws for status %s and headers %o, and writes nothing', (status, headers, type) => {
     const socket = new PassThrough();
     expect(() => refuseUpgrade(socket, status as number, headers as RefusalHeaders)).toThrow(type);
     expect(socket.read()).toBeNull();
     expect(socket.destroyed).toBe(false);
   });
 
-  test('ignores headers that contradict where its answer ends', async () => {
+  test('refuseUpgrade ignores headers that contradict the length of its response', async () => {
     // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
     const headers = {
       'content-length': 500,
@@ -193,7 +193,7 @@ describe('refuseUpgrade', () => {
     ]);
   });
 
-  test('ends a client that keeps its side open after a second', async () => {
+  test('refuseUpgrade ends a client that keeps its side open after a second', async () => {
     const { port, server } = await startAccepting({ accept: { authenticate: () => false } });
     const client = await openTcp(port);
     client.write(upgradeRequest());

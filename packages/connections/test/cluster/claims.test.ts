@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Reader } from '../../src/cluster/bytes.js';
 import { Claims, type ClaimsOwner } from '../../src/cluster/claims.js';
+import { wheel } from '../../src/liveness/timing-wheel.js';
 import { decodeRecord } from '../../src/cluster/wire.js';
 import type { OutgoingRecord } from '../../src/cluster/relay.js';
 import { Random } from '../support/random.js';
@@ -90,6 +91,19 @@ class Unordered {
     return this.holders.filter(({ holds }) => holds).map(({ id }) => id);
   }
 
+  /** Nobody has listened yet. */
+  loseAll(): void {
+    for (const { heads } of this.#underWay.values()) heads.length = 0;
+  }
+
+  /** Two heartbeats have passed. */
+  repeat(): void {
+    const laterMs = wheel.nowMs + 6_000;
+    vi.spyOn(wheel, 'nowMs', 'get').mockReturnValue(laterMs);
+    for (const holder of this.holders) holder.claims.repeat(6_000);
+    this.#endTurn();
+  }
+
   #publish(from: Holder, head: Buffer): void {
     for (const { from: sender, heads } of this.#underWay.values()) if (sender === from) heads.push(head);
   }
@@ -171,6 +185,24 @@ describe('one connection for each id without an order of the broker', () => {
       }
     },
   );
+
+  test('Claims that came before the other nodes listened are made again, and then not any more.', () => {
+    // Both were published before the other node had subscribed: both connections stayed for ever.
+    const nodes = new Unordered([1_000, 2_000]);
+    for (const holder of nodes.holders) holder.join();
+    nodes.loseAll();
+    expect(nodes.holding).toEqual(['node 0', 'node 1']);
+    const run = (): number => {
+      let steps = 0;
+      for (; nodes.steps.length > 0; steps++) nodes.steps[0]!();
+      return steps;
+    };
+    nodes.repeat();
+    expect(run()).toBeGreaterThan(0);
+    expect(nodes.holding).toEqual(['node 1']);
+    nodes.repeat();
+    expect(run()).toBe(0);
+  });
 
   test('A clock that is behind makes its connections lose, although they joined last: the limit of the comparison.', () => {
     const nodes = new Unordered([10_000, 5_000]);

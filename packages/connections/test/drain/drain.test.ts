@@ -244,7 +244,7 @@ test('messages that arrive before a drained socket has closed are delivered', as
 
 /** Sockets that a drain is asked to close besides the connections of the pool. */
 describe('sockets that are in no pool', () => {
-  test('are closed last, under the same limit, with the same code, and not in the report', async () => {
+  test('sockets in no pool are closed last, under the same limit, with the same code, and are not in the report', async () => {
     const { pool, sockets, closesMs } = timedPool(2);
     const strangers = [new TimedSocket(), new TimedSocket()];
     const options = { maxPerSecond: 1, interval: 1_000, code: 4000, reason: 'Deploy', sockets: strangers };
@@ -260,7 +260,7 @@ describe('sockets that are in no pool', () => {
     expect(report!.tookMs).toBeGreaterThanOrEqual(3_000);
   });
 
-  test('are terminated after the grace period if they do not answer', async () => {
+  test('sockets in no pool are terminated after the grace period if they do not answer', async () => {
     const { pool } = timedPool(0);
     const stranger = new TimedSocket(false);
     const report = await runDrain(pool.drainConnections({ grace: 700, sockets: [stranger] }), 10_000);
@@ -269,7 +269,7 @@ describe('sockets that are in no pool', () => {
     expect(stranger.terminatedAtMs! - stranger.closedAtMs!).toBeLessThanOrEqual(1_000);
   });
 
-  test('are closed through their connection if they have one that has not joined', async () => {
+  test('sockets in no pool are closed through their connection if they have one that has not joined', async () => {
     const { pool } = timedPool(1);
     const stranger = new TimedSocket();
     const connection = new Connection('waits', 'lobby', stranger);
@@ -280,7 +280,7 @@ describe('sockets that are in no pool', () => {
     expect(stranger.closes).toEqual([{ code: 1012, reason: '' }]);
   });
 
-  test('are left alone if they belong to a connection of a pool', async () => {
+  test('sockets that belong to a connection of a pool are left alone', async () => {
     const { pool, sockets } = timedPool(2);
     const other = timedPool(1);
     const named = [...sockets, ...other.sockets];

@@ -28,7 +28,7 @@ describe.concurrent('a server that is shut down', () => {
       const primary = net
         .createServer((socket) => void worker.emit('connection', socket))
         .listen(0, '127.0.0.1');
-      onTestFinished(() => primary.close());
+      onTestFinished(() => void primary.close());
       await once(primary, 'listening');
       const { port } = primary.address() as AddressInfo;
       expect(await get(port, keepAliveAgent())).toEqual({ status: 200, body: 'hello' });

@@ -24,8 +24,8 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   test('a signal that comes twice within half a second counts once', { timeout: 20_000 }, async () => {
     // Ctrl-C in a terminal reaches the whole process group, and npm passes it on once more.
     const { program, clients } = await startProgram(2);
+    // At once: half a second may pass on a loaded machine before a client hears of the first.
     program.process.kill('SIGINT');
-    await clients[0]!.closed;
     program.process.kill('SIGINT');
     expect(await clients[1]!.closed).toEqual({ code: 1012, reason: '' });
     expect(await program.exited).toEqual({ status: 0, signal: null });

@@ -2,7 +2,6 @@ import type { EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
-import { HeldMessages } from '../../src/receiving/held-messages.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { PausableSocket } from '../support/pausable-socket.js';
@@ -493,27 +492,4 @@ describe('messages that are held', () => {
     expect(await drained).toMatchObject({ closed: 1, terminated: 0, left: 0 });
     expect(socket.closes).toMatchObject([{ code: 1012 }]);
   });
-});
-
-test('a Blob that is read after it was dropped does not disturb what is held by then', async () => {
-  const told: string[] = [];
-  const held = new HeldMessages(
-    {
-      wantsMessages: true,
-      deliver: () => told.push('delivered'),
-      admit: () => true,
-      failed: () => told.push('failed'),
-      pause: () => true,
-      resume: () => told.push('resumed'),
-      emptied: () => told.push('emptied'),
-    },
-    0,
-  );
-  const blob = new Blob(['late']);
-  const read = vi.spyOn(blob, 'arrayBuffer');
-  held.addBlob(blob, false);
-  held.drop();
-  await read.mock.results[0]!.value;
-  await Promise.resolve();
-  expect([told, held.length]).toEqual([[], 0]);
 });

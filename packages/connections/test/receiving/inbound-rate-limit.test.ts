@@ -109,6 +109,43 @@ describe('a client that exceeds its rate limit', () => {
   });
 });
 
+describe('a flood that is dropped', () => {
+  useFakeClock();
+
+  test('a flood that one read brings gets every token that comes in meanwhile', async () => {
+    const { pool, socket, messages } = await join({
+      messagesPerSecond: 10_000,
+      burst: 10,
+      onExceeded: 'drop',
+    });
+    let nowMs = performance.now();
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    // All in one turn: a message each 10 µs, which is ten times what is allowed.
+    for (let i = 0; i < 10_000; i++) {
+      nowMs += 0.01;
+      send(socket, i);
+    }
+    expect(messages.length).toBeGreaterThan(950);
+    expect(messages.length).toBeLessThan(1_020);
+    const ignored = 10_000 - messages.length;
+    expect(pool.stats()).toMatchObject({ messagesIgnored: ignored, rateLimited: ignored });
+  });
+
+  test('a small message is not dropped because a large one before it was', async () => {
+    const { socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });
+    send(socket, 'x'.repeat(200), 'small', 'y'.repeat(200), 'tiny');
+    expect(messages).toEqual(['small', 'tiny']);
+  });
+
+  test('a function is asked about each message of a flood', async () => {
+    let asked = 0;
+    const onExceeded = (): RateDecision => (++asked % 3 === 0 ? 'accept' : 'drop');
+    const { socket, messages } = await join({ messagesPerSecond: 1, onExceeded });
+    send(socket, ...Array(31).keys());
+    expect([asked, messages.length]).toEqual([30, 11]);
+  });
+});
+
 describe('a client that is paused', () => {
   useFakeClock();
 

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import * as zlib from 'node:zlib';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { endTurn, member, spyWrites } from '../support/engine.js';
@@ -8,30 +7,7 @@ import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
 import { isCompressed } from '../support/strict-reader.js';
 import { WireClient } from '../support/wire.js';
-
-/** Compressions that tests hold back until they call `release`. */
-const held: (() => void)[] = [];
-let isHolding = false;
-
-vi.mock('node:zlib', async (importOriginal) => {
-  const original = await importOriginal<typeof zlib>();
-  const deflateRaw = (payload: Buffer, options: zlib.ZlibOptions, callback: zlib.CompressCallback): void => {
-    const start = (): void => original.deflateRaw(payload, options, callback);
-    if (isHolding) held.push(start);
-    else start();
-  };
-  return { ...original, deflateRawSync: vi.fn(original.deflateRawSync), deflateRaw: vi.fn(deflateRaw) };
-});
-
-function release(): void {
-  isHolding = false;
-  for (const start of held.splice(0)) start();
-}
-
-afterEach(() => {
-  release();
-  vi.clearAllMocks();
-});
+import { holdDeflate, spyOnZlib } from '../support/zlib-spies.js';
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const OFFER = 'permessage-deflate; server_no_context_takeover';
@@ -41,7 +17,7 @@ beforeEach(stopClock);
 
 // Once the turn had ended, flush() did not know of a broadcast that was being compressed.
 test('flush() writes a broadcast of an earlier turn that is being compressed', async () => {
-  isHolding = true;
+  const { release } = holdDeflate();
   const {
     pool,
     members: [{ client, socket }],
@@ -58,6 +34,7 @@ test('flush() writes a broadcast of an earlier turn that is being compressed', a
 });
 
 test('a large compressed message keeps its place before small ones, private ones and a close', async () => {
+  const deflateRaw = spyOnZlib('deflateRaw');
   const {
     pool,
     members: [a, b],
@@ -71,11 +48,11 @@ test('a large compressed message keeps its place before small ones, private ones
   expect((await b.client.closed).code).toBe(4001);
   expect(b.client.inbox).toEqual([large, 'small', 'bye']);
   expect(await a.client.exactly(3)).toEqual([large, 'private', 'small']);
-  expect(zlib.deflateRaw).toHaveBeenCalledTimes(1);
+  expect(deflateRaw).toHaveBeenCalledTimes(1);
 });
 
 test('a message that is being compressed is counted for members that leave meanwhile', async () => {
-  isHolding = true;
+  const { release } = holdDeflate();
   const {
     pool,
     members: [a, b],
@@ -106,7 +83,7 @@ test('a message is compressed for the others when one member closes while the co
 });
 
 test('a burst waits for the compression before it, but not past 16 MiB', async () => {
-  isHolding = true;
+  holdDeflate();
   const pool = new ConnectionsPool({ maxBufferedBytes: 64 * 1024 * 1024 });
   const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
   await pool.newConnection(new Connection('1', 'default', wire.socket));
@@ -124,7 +101,7 @@ test('a large message goes out plain when zlib fails', async () => {
   const pool = new ConnectionsPool();
   const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
   await pool.newConnection(new Connection('1', 'default', wire.socket));
-  vi.mocked(zlib.deflateRaw).mockImplementationOnce((_payload, _options, callback) => {
+  spyOnZlib('deflateRaw').mockImplementationOnce((_payload, _options, callback) => {
     setImmediate(callback, new Error('out of memory'), Buffer.alloc(0));
   });
   expect(await pool.broadcastMessage('default', 'x'.repeat(20_000))).toEqual(ONE_SENT);
@@ -141,7 +118,7 @@ function pass(ms: number): void {
 // A namespace waited until nothing was being compressed. With a steady stream of large messages that never came: small
 // messages were seconds late, and in the end everybody was closed as a slow reader.
 test('messages that are ready leave at the end of the turn while later ones are being compressed', async () => {
-  isHolding = true;
+  const { release } = holdDeflate();
   const pool = new ConnectionsPool();
   const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
   const connection = new Connection('1', 'default', wire.socket);
@@ -163,7 +140,7 @@ test('messages that are ready leave at the end of the turn while later ones are 
 });
 
 test('a message goes out plain when its compression takes more than 50 ms, and closes nobody', async () => {
-  isHolding = true;
+  holdDeflate();
   const { pool, members: all } = await poolOf(2, { server: SHARED });
   const texts = Array.from({ length: 6 }, (_, index) => `${index} `.repeat(index % 2 === 0 ? 10_000 : 10));
   const results = [];
@@ -183,7 +160,7 @@ test('a message goes out plain when its compression takes more than 50 ms, and c
 });
 
 test('messages that wait for their compression never fill more than a quarter of the bound', async () => {
-  isHolding = true;
+  const { release } = holdDeflate();
   const {
     pool,
     members: [{ client, socket }],

@@ -3,7 +3,7 @@ import { type BroadcastResult, Connection, ConnectionsPool, type WebSocketMessag
 import { endTurn } from '../support/engine.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
-import { holdDeflate } from '../support/held-deflate.js';
+import { holdDeflate } from '../support/zlib-spies.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { slowClock } from '../support/slow-clock.js';
 

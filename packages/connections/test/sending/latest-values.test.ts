@@ -26,7 +26,7 @@ afterEach(() => {
 });
 
 /** One member on a socket that takes whole frames, and a way to say how much waits in it. */
-function oneReader(options?: ConnectionsPoolOptions): {
+function oneReader(options?: ConnectionsPoolOptions<Connection>): {
   readonly pool: ConnectionsPool;
   readonly connection: Connection;
   readonly socket: FakeWsSocket;
@@ -66,6 +66,35 @@ test('messages are held in order, and a newer one takes the place of the one und
   expect(taken.map(({ envelope, conflate }) => [envelope.message, conflate])).toEqual([['newer', undefined]]);
   expect([values.size, values.byteLength]).toEqual([1, 3]);
   expect(values.take(0).map(({ envelope }) => envelope.message)).toEqual(['b']);
+});
+
+test('what is held is taken up to a number of bytes, and up to a position', () => {
+  const values = new LatestValues();
+  const hold = (key: string, text: string, position: number): void =>
+    void values.hold(key, new PrivateMessage(new Envelope(text), key), position);
+  const take = (maxBytes: number, position?: number): unknown[] =>
+    values.take(maxBytes, position).map(({ envelope }) => envelope.message);
+  expect([values.position, take(100)]).toEqual([Infinity, []]);
+  hold('a', 'aa', 0);
+  hold('bbbb', 'bb', 5);
+  hold('c', 'cc', 9);
+  hold('d', 'dd', 9);
+  expect(values.position).toBe(0);
+  expect(take(100, -1)).toEqual([]);
+  // Frames of four bytes each.
+  expect(take(8, 8)).toEqual(['aa', 'bb']);
+  expect([values.position, take(7, 9), take(100, 9)]).toEqual([9, ['cc'], ['dd']]);
+  expect([values.position, values.size, values.byteLength, values.cost]).toEqual([Infinity, 0, 0, 0]);
+});
+
+test('a key costs memory, and what is given up costs nothing', () => {
+  const values = new LatestValues();
+  const message = new PrivateMessage(new Envelope('x'), 'key');
+  expect(values.discard('key')).toBe(false);
+  values.hold('key', message, 0);
+  expect([values.byteLength, values.cost, values.costOf('other key', 3)]).toEqual([3, 777, 789]);
+  expect([values.discard('key'), values.discard('key'), message.outcome]).toEqual([true, false, false]);
+  expect([values.byteLength, values.cost, values.size, values.has('key')]).toEqual([0, 0, 0, false]);
 });
 
 test('a reader that keeps up gets every message', async () => {
@@ -186,7 +215,7 @@ test('a value that user code sends while a flush runs replaces the one that is h
   const { pool, connection, socket, setWaiting } = oneReader({
     maxBufferedBytes: BEHIND + 3_000,
     onSlow: (reader) => {
-      newer.push(reader.send('y'.repeat(2_000), { conflate: 'k' }));
+      newer.push((reader as Connection).send('y'.repeat(2_000), { conflate: 'k' }));
       return 'drop';
     },
   });

@@ -18,7 +18,7 @@ const closed = ({ server, client }: SocketPair): Promise<unknown> =>
   Promise.all([server, client].map((socket) => once(socket, 'close')));
 
 describe('a pair of sockets in memory', () => {
-  test('is open from the start, and the client emits open in the next turn', async () => {
+  test('a socket pair is open from the start, and the client emits open in the next turn', async () => {
     const { server, client } = socketPair();
     expect([server.readyState, client.readyState]).toEqual([server.OPEN, client.OPEN]);
     let isOpen = false;
@@ -28,7 +28,7 @@ describe('a pair of sockets in memory', () => {
     expect(isOpen).toBe(true);
   });
 
-  test('delivers nothing in the turn in which it is sent', async () => {
+  test('a socket pair delivers no message in the turn in which it is sent', async () => {
     const { server, client } = socketPair();
     const events = recordOf(client);
     server.send('hello');
@@ -40,7 +40,7 @@ describe('a pair of sockets in memory', () => {
     expect(server.bufferedAmount).toBe(0);
   });
 
-  test('delivers text and bytes of any kind in the order in which they were sent, both ways', async () => {
+  test('a socket pair delivers text and bytes of any kind in order, both ways', async () => {
     const pair = socketPair();
     for (const [from, to] of [[pair.server, pair.client] as const, [pair.client, pair.server] as const]) {
       const events = recordOf(to);
@@ -58,7 +58,7 @@ describe('a pair of sockets in memory', () => {
     }
   });
 
-  test('sends bytes as text, and text as bytes, where binary says so', async () => {
+  test('a socket pair sends bytes as text, and text as bytes, if `binary` says so', async () => {
     // The echo of the documentation of ws: `socket.send(data, { binary: isBinary })`.
     const { server, client } = socketPair();
     const events = recordOf(client);
@@ -67,11 +67,11 @@ describe('a pair of sockets in memory', () => {
     await expect.poll(() => events).toEqual(['text', [97]]);
   });
 
-  test.each([5, undefined, null, {}])('throws for %o, which is neither text nor bytes', (message) => {
+  test.each([5, undefined, null, {}])('send() throws for %o, which is neither text nor bytes', (message) => {
     expect(() => socketPair().server.send(message as never)).toThrow(/Expected text or bytes, got/);
   });
 
-  test('calls back when a message is on its way, and with an error once it is closing', async () => {
+  test('send() calls back when a message is on its way, and with an error once the socket is closing', async () => {
     const { server } = socketPair();
     expect(await new Promise((resolve) => server.send('a', resolve))).toBeUndefined();
     expect(await new Promise((resolve) => server.send('b', {}, resolve))).toBeUndefined();
@@ -80,7 +80,7 @@ describe('a pair of sockets in memory', () => {
     expect(() => server.send('without a callback')).not.toThrow();
   });
 
-  test('keeps what it is sent while it is paused, and the other side sees it as buffered', async () => {
+  test('a paused socket keeps its messages, which the other side sees as buffered', async () => {
     const { server, client } = socketPair();
     const events = recordOf(client);
     client.pause();
@@ -95,7 +95,7 @@ describe('a pair of sockets in memory', () => {
     await expect.poll(() => events).toEqual(['abc', [1, 2]]);
   });
 
-  test('goes on after a listener that pauses it', async () => {
+  test('a socket that a listener pauses goes on when it is resumed', async () => {
     const { server, client } = socketPair();
     const events = recordOf(client);
     client.once('message', () => client.pause());
@@ -108,7 +108,7 @@ describe('a pair of sockets in memory', () => {
     await expect.poll(() => events).toEqual(['a', 'b']);
   });
 
-  test('answers a ping by itself, and not while it is paused', async () => {
+  test('a socket answers a ping by itself, but not while it is paused', async () => {
     const { server, client } = socketPair();
     const pinged = once(client, 'ping');
     const answered = once(server, 'pong');
@@ -126,13 +126,13 @@ describe('a pair of sockets in memory', () => {
     await once(server, 'pong');
   });
 
-  test('throws for a ping of more than 125 bytes', () => {
+  test('ping() throws for more than 125 bytes', () => {
     expect(() => socketPair().server.ping('x'.repeat(126))).toThrow(RangeError);
   });
 });
 
 describe('a pair that closes', () => {
-  test('delivers what was sent before, then the code and reason to both sides', async () => {
+  test('a close delivers earlier messages, then the code and reason to both sides', async () => {
     const pair = socketPair();
     const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
     pair.server.send('last');
@@ -145,7 +145,7 @@ describe('a pair that closes', () => {
     expect([pair.server.readyState, pair.client.readyState]).toEqual([3, 3]);
   });
 
-  test('without a code is 1005 on both sides', async () => {
+  test('a close without a code is 1005 on both sides', async () => {
     const pair = socketPair();
     const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
     pair.client.close();
@@ -153,7 +153,7 @@ describe('a pair that closes', () => {
     expect([atServer, atClient]).toEqual([[{ code: 1005, reason: '' }], [{ code: 1005, reason: '' }]]);
   });
 
-  test('from both sides at once tells each the code of the other', async () => {
+  test('closes from both sides at once give each side the code of the other', async () => {
     const pair = socketPair();
     const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
     pair.server.close(4001);
@@ -168,13 +168,13 @@ describe('a pair that closes', () => {
     [5000, '', RangeError],
     [4000, 'x'.repeat(124), RangeError],
     [undefined, 'a reason without a code', TypeError],
-  ])('throws for code %s and reason %s, and stays open', (code, reason, type) => {
+  ])('close() throws for code %s and reason %s, and the socket stays open', (code, reason, type) => {
     const { server } = socketPair();
     expect(() => server.close(code, reason)).toThrow(type);
     expect(server.readyState).toBe(server.OPEN);
   });
 
-  test('waits for a side that is paused', async () => {
+  test('a close waits for a side that is paused', async () => {
     const { server, client } = socketPair();
     client.pause();
     server.close(4000);
@@ -185,7 +185,7 @@ describe('a pair that closes', () => {
     expect((await once(server, 'close'))[0]).toBe(4000);
   });
 
-  test('by terminate() is 1006 for both at once, and what was on the way is lost', async () => {
+  test('terminate() closes both sides with 1006 at once, and messages on their way are lost', async () => {
     const pair = socketPair();
     const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
     pair.server.send('lost');
@@ -200,7 +200,7 @@ describe('a pair that closes', () => {
 });
 
 describe('the standard events of a socket in memory', () => {
-  test('are those of a WebSocket in a browser', async () => {
+  test('a socket of a pair emits the events of a WebSocket in a browser', async () => {
     const { server, client } = socketPair();
     const seen: unknown[] = [];
     client.onopen = ({ type, target }) => seen.push([type, target === client]);
@@ -212,7 +212,7 @@ describe('the standard events of a socket in memory', () => {
     expect(seen).toEqual([['open', true], 'text', [4000, 'bye', true]]);
   });
 
-  test('have bytes as binaryType says', async () => {
+  test('binaryType decides how a message event holds bytes', async () => {
     const { server, client } = socketPair();
     const seen: unknown[] = [];
     client.addEventListener('message', ({ data }) => seen.push(data));
@@ -225,7 +225,7 @@ describe('the standard events of a socket in memory', () => {
     expect(client.binaryType).toBe('blob');
   });
 
-  test('reach a listener once if it was added twice, and no more once it is removed', async () => {
+  test('a listener that is added twice is called once, and not after it is removed', async () => {
     const { server, client } = socketPair();
     const seen: unknown[] = [];
     const listener = ({ data }: { data: unknown }): void => void seen.push(data);
@@ -241,7 +241,7 @@ describe('the standard events of a socket in memory', () => {
     expect(seen).toEqual(['a', 'a once']);
   });
 
-  test('go to the handler that is set when they happen, and to none once it is null', async () => {
+  test('an event calls the handler that is set when it happens, and none once it is null', async () => {
     const { server, client } = socketPair();
     const seen: unknown[] = [];
     client.onmessage = () => seen.push('replaced');
@@ -256,7 +256,7 @@ describe('the standard events of a socket in memory', () => {
     expect(seen).toEqual(['a']);
   });
 
-  test('are four: a listener for another type is never called', () => {
+  test('a listener for another type than the four standard events is never called', () => {
     const { client } = socketPair();
     client.addEventListener('pong' as 'open', () => undefined);
     expect(client.listenerCount('pong')).toBe(0);
@@ -264,7 +264,7 @@ describe('the standard events of a socket in memory', () => {
 });
 
 describe('a connection over a socket in memory', () => {
-  test('is in a pool, hears its client, and is a slow reader where the client is paused', async () => {
+  test('a connection over a socket pair joins a pool, hears its client, and is a slow reader while the client is paused', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
     const { server, client } = socketPair();
     const connection = new Connection('ada', 'lobby', server);
@@ -283,7 +283,7 @@ describe('a connection over a socket in memory', () => {
     expect(pool.stats().connections).toBe(0);
   });
 
-  test('is terminated when its client does not answer the heartbeat', async () => {
+  test('a connection over a socket pair is terminated when its client does not answer the heartbeat', async () => {
     const pool = new ConnectionsPool({ heartbeat: { interval: 200, timeout: 100 } });
     const { server, client } = socketPair();
     await pool.newConnection(new Connection('ada', 'lobby', server));

@@ -29,6 +29,8 @@ export interface ModelOptions {
 
 /** A burst of a quarter of `maxBufferedBytes` does not wait for the end of its turn. */
 const CROWDED = { maxFlushMs: 1, maxBufferedBytes: 1024 * 1024 };
+/** A client that is paused when it is closed may stay so until the end, which takes long on a loaded machine. */
+const CLOSE_TIMEOUT_MS = 120_000;
 /** Many clients are busy enough with this one. */
 const CROWDED_HUGE = 300_000;
 
@@ -135,7 +137,10 @@ export class BroadcastModel {
   constructor(options: ModelOptions) {
     this.#options = options;
     this.#random = new Random(options.seed);
-    this.pool = new ConnectionsPool(options.crowd === undefined ? {} : CROWDED);
+    this.pool = new ConnectionsPool({
+      closeTimeout: CLOSE_TIMEOUT_MS,
+      ...(options.crowd === undefined ? {} : CROWDED),
+    });
     this.#flushes = options.crowd === undefined ? undefined : sliceFlushes();
     this.#hugeLeft = options.huge ?? 1;
   }

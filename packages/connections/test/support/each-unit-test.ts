@@ -31,3 +31,24 @@ aroundEach(async (runTest) => {
   vi.restoreAllMocks();
   expect(clock(), 'the clock of the process').toEqual(realClock);
 });
+
+/*
+ * What a test leaves a timer for, a look at a slow reader say, would wake up in another test: under a fake clock it would
+ * even count among the timers there.
+ */
+aroundEach(async (runTest) => {
+  const { setTimeout: realSetTimeout } = globalThis;
+  const timers: NodeJS.Timeout[] = [];
+  const setTimeout = (...args: Parameters<typeof realSetTimeout>): NodeJS.Timeout => {
+    const timer = realSetTimeout(...args);
+    timers.push(timer);
+    return timer;
+  };
+  globalThis.setTimeout = Object.assign(setTimeout, realSetTimeout);
+  try {
+    await runTest();
+  } finally {
+    globalThis.setTimeout = realSetTimeout;
+    for (const timer of timers) clearTimeout(timer);
+  }
+});

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import * as zlib from 'node:zlib';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { member } from '../support/engine.js';
@@ -8,17 +8,15 @@ import { Loopback } from '../support/loopback.js';
 import { Random } from '../support/random.js';
 import { isCompressed } from '../support/strict-reader.js';
 import { WireClient } from '../support/wire.js';
+import { spyOnZlib } from '../support/zlib-spies.js';
 
-vi.mock('node:zlib', async (importOriginal) => {
-  const original = await importOriginal<typeof zlib>();
-  return {
-    ...original,
-    deflateRawSync: vi.fn(original.deflateRawSync),
-    deflateRaw: vi.fn(original.deflateRaw),
-  };
+let deflateRaw: ReturnType<typeof spyOnZlib>;
+let deflateRawSync: ReturnType<typeof spyOnZlib>;
+
+beforeEach(() => {
+  deflateRaw = spyOnZlib('deflateRaw');
+  deflateRawSync = spyOnZlib('deflateRawSync');
 });
-
-afterEach(() => void vi.clearAllMocks());
 
 const SHARED = { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } };
 const OFFER = 'permessage-deflate; server_no_context_takeover';
@@ -75,8 +73,8 @@ test.each([
   const text = new Random(1).bytes(length, true).toString();
   await pool.broadcastMessage('default', text);
   for (const client of clients) expect(await client.next()).toBe(text);
-  expect(zlib.deflateRawSync).toHaveBeenCalledTimes(sync);
-  expect(zlib.deflateRaw).toHaveBeenCalledTimes(pooled);
+  expect(deflateRawSync).toHaveBeenCalledTimes(sync);
+  expect(deflateRaw).toHaveBeenCalledTimes(pooled);
   expect(pool.stats().compressions).toBe(sync + pooled);
 });
 
@@ -89,17 +87,17 @@ test('a client with a window of 256 bytes gets its messages uncompressed', async
   for (const text of texts) void pool.broadcastMessage('default', text);
   for (const text of texts) void connection.send(text);
   expect(await client.exactly(4)).toEqual([...texts, ...texts]);
-  expect(zlib.deflateRawSync).not.toHaveBeenCalled();
-  expect(zlib.deflateRaw).not.toHaveBeenCalled();
+  expect(deflateRawSync).not.toHaveBeenCalled();
+  expect(deflateRaw).not.toHaveBeenCalled();
 });
 
 test('compression uses the level and the memory that the server was told to use', async () => {
   await frames(await agreed({ threshold: 0, zlibDeflateOptions: { level: 1, memLevel: 2 } }), [
     'x'.repeat(99),
   ]);
-  expect(vi.mocked(zlib.deflateRawSync).mock.lastCall?.[1]).toMatchObject({ level: 1, memLevel: 2 });
+  expect(deflateRawSync.mock.lastCall?.[1]).toMatchObject({ level: 1, memLevel: 2 });
   await frames(await agreed({ threshold: 0 }), ['x'.repeat(99)]);
-  const options = vi.mocked(zlib.deflateRawSync).mock.lastCall?.[1];
+  const options = deflateRawSync.mock.lastCall?.[1];
   expect(Object.keys(options ?? {}).toSorted()).toEqual(['finishFlush', 'windowBits']);
 });
 

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Remote, withProcesses } from '../harness/index.js';
+import { Broker, Remote, withProcesses } from '../harness/index.js';
 import { claim, count, limitTime, main, type Claim } from '../run.js';
 import {
   CLIENTS,
@@ -13,7 +13,6 @@ import {
   type Way,
 } from './calls.js';
 import { lineChart } from './chart.js';
-import { Redis } from './redis.js';
 import { peakPerSecond, perSecondOverTime } from './sliding-window.js';
 
 /** From the signal of node A to that of node B, in ms: before the first client of A is back. */
@@ -43,7 +42,7 @@ interface Deploy {
 /** All clients are on nodes A, B and C. A is told to stop, and B right after it. */
 function deploy(way: Way): Promise<Deploy> {
   return withProcesses(async (started) => {
-    const redis = started(await Redis.start());
+    const redis = started(await Broker.start('redis'));
     const clients = started(new Remote<ClientsCalls>(new URL('clients.js', import.meta.url)));
     const balancer = started(new Remote<BalancerCalls>(new URL('balancer.js', import.meta.url)));
     const port = await balancer.call('listen');

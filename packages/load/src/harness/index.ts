@@ -1,6 +1,8 @@
-export { answer, Remote, settled, withProcesses, type Started } from './remote.js';
+export { Broker, hasBroker, type BrokerName } from './broker.js';
+export { answer, Caller, Remote, settled, withProcesses, type Started } from './remote.js';
 export {
   CLIENT_CORE,
+  cpuMicrosOf,
   cpuMs,
   describeRun,
   maxOpenFiles,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -35,6 +35,16 @@ export function nowMs(): number {
 export function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e3;
+}
+
+/** CPU time that another process and its threads have taken so far, in µs. Linux only. */
+export function cpuMicrosOf(pid: number): number {
+  let nanos = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    // Documentation/scheduler/sched-stats: the first field is the time spent on the CPU, in ns.
+    nanos += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]);
+  }
+  return nanos / 1e3;
 }
 
 export interface Memory {

@@ -20,7 +20,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Functions that a child process offers: what they take and answer has to survive JSON. */
+/** Functions that a process offers: what they take and answer has to survive JSON. */
 type Calls<C> = { [K in keyof C]: (...args: never[]) => unknown };
 
 interface RemoteOptions {
@@ -41,22 +41,68 @@ export function answer(calls: object): void {
       reply({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     }
   };
-  process.on('message', (request) => void onRequest(request as Request));
+  process.on('message', (message) => {
+    // Workers of node:cluster get other messages through the same channel.
+    if (typeof (message as Request).name === 'string') void onRequest(message as Request);
+  });
   process.on('disconnect', () => process.exit());
+}
+
+/** The end of a channel to another process. */
+interface Channel {
+  send(message: Request): unknown;
+  on(event: 'message', listener: (message: unknown) => void): unknown;
+}
+
+/** Calls what the process at the other end of a channel answers. */
+export class Caller<C extends Calls<C>> {
+  readonly #channel: Channel;
+  readonly #name: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 0;
+  #lost: Error | undefined;
+
+  /** @param name of the process, for errors */
+  constructor(channel: Channel, name: string) {
+    this.#channel = channel;
+    this.#name = name;
+    channel.on('message', (reply) => this.#onReply(reply as Reply));
+  }
+
+  call<K extends keyof C & string>(name: K, ...args: Parameters<C[K]>): Promise<Awaited<ReturnType<C[K]>>> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#channel.send({ id, name, args });
+    });
+  }
+
+  /** The process is lost: rejects all calls, those to come too. */
+  fail(how: string): void {
+    this.#lost ??= new Error(`${this.#name} ${how}`);
+    for (const { reject } of this.#waiting.values()) reject(this.#lost);
+    this.#waiting.clear();
+  }
+
+  #onReply({ id, result, error }: Reply): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(id);
+    if (error === undefined) waiting.resolve(result as never);
+    else waiting.reject(new Error(`${this.#name}: ${error}`));
+  }
 }
 
 /** A child process, and the calls that it answers. Calls are rejected when it ends unasked. */
 export class Remote<C extends Calls<C>> {
   readonly #child: ChildProcess;
-  readonly #name: string;
-  readonly #waiting = new Map<number, Waiting>();
-  #nextId = 0;
+  readonly #caller: Caller<C>;
   #isStopping = false;
-  #lost: Error | undefined;
+  #hasEnded = false;
 
   constructor(module: URL, { args = [], core, nodeArgs = [] }: RemoteOptions = {}) {
     const path = fileURLToPath(module);
-    this.#name = [path, ...args].join(' ');
     const pin = core === undefined ? '' : `taskset -c ${core} `;
     // The soft limit of open files becomes the hard one; `exec` keeps the process id ours.
     const script = `ulimit -n $(ulimit -Hn); exec ${pin}"$0" "$@"`;
@@ -65,41 +111,31 @@ export class Remote<C extends Calls<C>> {
       execArgv: ['-c', script, process.execPath, ...nodeArgs],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
-    this.#child.on('message', (reply) => this.#onReply(reply as Reply));
+    this.#caller = new Caller(this.#child, [path, ...args].join(' '));
     this.#child.on('exit', (code, signal) => this.#onExit(`ended with ${String(code ?? signal)}`));
     this.#child.on('error', (error) => this.#onExit(error.message));
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   call<K extends keyof C & string>(name: K, ...args: Parameters<C[K]>): Promise<Awaited<ReturnType<C[K]>>> {
-    if (this.#lost) return Promise.reject(this.#lost);
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#child.send({ id, name, args } satisfies Request);
-    });
+    return this.#caller.call(name, ...args);
   }
 
   stop(): Promise<void> {
     this.#isStopping = true;
-    if (this.#lost || !this.#child.connected) return Promise.resolve();
+    if (this.#hasEnded || !this.#child.connected) return Promise.resolve();
     return new Promise((resolve) => {
       this.#child.once('exit', () => resolve());
       this.#child.disconnect();
     });
   }
 
-  #onReply({ id, result, error }: Reply): void {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    if (error === undefined) waiting?.resolve(result as never);
-    else waiting?.reject(new Error(`${this.#name}: ${error}`));
-  }
-
   #onExit(how: string): void {
-    this.#lost ??= new Error(`${this.#name} ${how}`);
-    if (this.#isStopping) return;
-    for (const { reject } of this.#waiting.values()) reject(this.#lost);
-    this.#waiting.clear();
+    this.#hasEnded = true;
+    if (!this.#isStopping) this.#caller.fail(how);
   }
 }
 

@@ -1,0 +1,21 @@
+import { Redis } from 'ioredis';
+import { createClient } from 'redis';
+
+/** A client of node-redis 6 with what its documentation says is needed, and nothing else. */
+export async function nodeRedis(port: number) {
+  const client = createClient({ socket: { host: '127.0.0.1', port } });
+  client.on('error', fail);
+  await client.connect();
+  return client;
+}
+
+/** A client of ioredis 6, likewise. */
+export function ioredis(port: number): Redis {
+  return new Redis(port, '127.0.0.1').on('error', fail);
+}
+
+/** The broker never goes away here: a fault ends the run. */
+function fail(error: Error): never {
+  console.error(error);
+  process.exit(1);
+}

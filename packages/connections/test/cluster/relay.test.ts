@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest';
+import type { ClusterAdapter } from '../../src/index.js';
+import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cluster-nodes.js';
+
+/** Both nodes. */
+const RECEIVERS = 2;
+
+/** A broker that takes publishes on namespaces at once, and confirms them when it is told to. */
+function slowConfirmations(adapter: ClusterAdapter): {
+  readonly published: () => number;
+  readonly confirm: () => Promise<void>;
+} {
+  const publish = adapter.publish.bind(adapter);
+  const waiting: (() => void)[] = [];
+  let published = 0;
+  adapter.publish = async (channel, message) => {
+    const receivers = publish(channel, message);
+    if (!channel.startsWith('s')) return receivers;
+    published++;
+    await new Promise<void>((resolve) => waiting.push(resolve));
+    return RECEIVERS;
+  };
+  return {
+    published: () => published,
+    confirm: async () => {
+      for (const resolve of waiting.splice(0)) resolve();
+      await pass(0);
+    },
+  };
+}
+
+/** One turn of the event loop, with one broadcast. */
+async function turn(node: FakeNode, text: string): Promise<void> {
+  node.broadcast('x', text);
+  await pass(0);
+}
+
+describe('batches at high rates', () => {
+  useFakeClusters();
+
+  async function start() {
+    const [a, b] = await new FakeCluster().start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    return { a, member: b.member('x', '1')!, broker: slowConfirmations(a.adapter) };
+  }
+
+  test('A message that follows no unconfirmed one is published at the end of its turn.', async () => {
+    const { a, member, broker } = await start();
+    await turn(a, '1');
+    expect(broker.published()).toBe(1);
+    await broker.confirm();
+    await turn(a, '2');
+    expect(broker.published()).toBe(2);
+    await pass(20);
+    expect(member.received).toEqual(['1', '2']);
+  });
+
+  test('While a batch is not confirmed, the turns that follow gather in one batch, in order.', async () => {
+    const { a, member, broker } = await start();
+    for (const text of ['1', '2', '3', '4']) await turn(a, text);
+    expect(broker.published()).toBe(1);
+    await broker.confirm();
+    expect(broker.published()).toBe(2);
+    await pass(20);
+    expect(member.received).toEqual(['1', '2', '3', '4']);
+  });
+
+  test('A batch waits for a confirmation no longer than about a millisecond.', async () => {
+    const { a, member, broker } = await start();
+    await turn(a, '1');
+    await turn(a, '2');
+    expect(broker.published()).toBe(1);
+    await pass(2);
+    expect(broker.published()).toBe(2);
+    await pass(20);
+    expect(member.received).toEqual(['1', '2']);
+  });
+
+  test('A refusal counts as an answer: what waited is published.', async () => {
+    const { a, member } = await start();
+    const { publish } = a.adapter;
+    let refuse = (): void => undefined;
+    a.adapter.publish = () => new Promise((_, reject) => (refuse = () => reject(new Error('Not allowed'))));
+    await turn(a, '1');
+    await turn(a, '2');
+    a.adapter.publish = publish;
+    refuse();
+    await pass(20);
+    expect(member.received).toEqual(['2']);
+  });
+
+  test('A request does not wait, and takes along what was broadcast before it.', async () => {
+    const { a, member, broker } = await start();
+    await turn(a, '1');
+    await turn(a, '2');
+    const sent = a.sendRemote('x', '1', '3');
+    await pass(0);
+    expect(broker.published()).toBe(2);
+    await pass(20);
+    expect(member.received).toEqual(['1', '2', '3']);
+    await expect(sent).resolves.toBe(true);
+  });
+
+  test('What waits is published before the node leaves.', async () => {
+    const { a, member, broker } = await start();
+    await turn(a, '1');
+    await turn(a, '2');
+    void a.node.leave();
+    expect(broker.published()).toBe(2);
+    await pass(20);
+    expect(member.received).toEqual(['1', '2']);
+  });
+});
