@@ -79,13 +79,10 @@ export class ConnectionsPool<
     this.#drains = new Drains({
       companyAt: (nowMs) => this.#cluster.companyAt(nowMs),
       all: () => this.#members.all(),
-      began: () => {
-        this.#members.isClosed = true;
-        this.#counters.drains++;
-      },
+      began: () => this.#members.close(),
       changed: () => this.#cluster.announceDrain(),
       ended: (report) => this.emitSafely('drain', report),
-      aborted: () => (this.#members.isClosed = false),
+      aborted: () => this.#members.reopen(),
       failed: (error) => this.reportError(error, undefined),
     });
     this.#cluster = this.#joinCluster();

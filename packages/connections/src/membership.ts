@@ -24,7 +24,7 @@ export interface MembershipListener<C> extends RoomListener<C> {
 /**
  * Who is in the pool: the rules by which connections join and leave.
  *
- * All of them leave through `#leave`, whether they close, are removed, released or replaced.
+ * All of them leave through `#gone`, whether they close, are removed, released or replaced.
  */
 export class Membership<C extends AnyConnection> {
   readonly rooms: RoomMembership<C>;
@@ -43,8 +43,7 @@ export class Membership<C extends AnyConnection> {
   readonly #unannounced = new Set<C>();
   /** A member has joined that may take messages which a WebSocket cannot send. */
   #isLenient = false;
-  /** No newcomers are taken. */
-  isClosed = false;
+  #isClosed = false;
 
   constructor(
     endOfTurn: EndOfTurn,
@@ -63,6 +62,22 @@ export class Membership<C extends AnyConnection> {
 
   get namespaces(): Map<string, Namespace<C>> {
     return this.#registry.namespaces;
+  }
+
+  /** No newcomers are taken: a drain has begun, and was not aborted. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** A drain begins. */
+  close(): void {
+    this.#isClosed = true;
+    this.#counters.drains++;
+  }
+
+  /** The drain was aborted. */
+  reopen(): void {
+    this.#isClosed = false;
   }
 
   get size(): number {
@@ -118,7 +133,7 @@ export class Membership<C extends AnyConnection> {
         error: new ConnectionsError('ERR_CONNECTION_CLOSED', `${who} has closed already`),
       };
     }
-    if (this.isClosed) {
+    if (this.#isClosed) {
       const error = new ConnectionsError('ERR_POOL_DRAINING', `The pool is draining: ${who} was refused`);
       return { reason: 'Draining', error };
     }

@@ -8,7 +8,7 @@ import { isBinaryFrame } from './cluster/frames.js';
 import type { LocalNode } from './cluster/local-node.js';
 import type { Closing, Target } from './cluster/wire.js';
 import { coreOf, type AnyConnection } from './connection.js';
-import { expected, toError } from './errors.js';
+import { expected } from './errors.js';
 import type { Membership } from './membership.js';
 import type { PoolSettings } from './options.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
@@ -199,11 +199,15 @@ class Local<C extends AnyConnection> implements LocalNode {
     if (connection === undefined) return undefined;
     const message = isBinaryFrame(frame) ? frame.payload : frame.payload.toString();
     const options = conflate === undefined ? [] : [{ conflate }];
+    if (close !== undefined) {
+      // An overridden `send` may take its time: the close waits for it.
+      const sent = coreOf(connection).callSend(message);
+      this.#close(connection, close);
+      return sent;
+    }
     // Through its public face: a subclass may have its own idea of sending, and of failing.
     const sender = connection as unknown as Sender;
-    const sent = new Promise<boolean>((resolve) => resolve(sender.send(message, ...options)));
-    if (close !== undefined) this.#close(connection, close);
-    return sent;
+    return new Promise<boolean>((resolve) => resolve(sender.send(message, ...options)));
   }
 
   close(namespace: string, id: string, close: Closing): boolean {
@@ -261,9 +265,7 @@ class Local<C extends AnyConnection> implements LocalNode {
   }
 
   #close(connection: C, { code, reason }: Closing): void {
-    coreOf(connection)
-      .closeReported(code, reason)
-      .catch((error: unknown) => this.onError(toError(error)));
+    void coreOf(connection).closeReported(code, reason);
   }
 }
 

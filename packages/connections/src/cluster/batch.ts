@@ -66,7 +66,8 @@ export function decodeHeader(batch: Buffer): BatchHeader | typeof OTHER_VERSION 
   const sequence = batch.readUInt32BE(SEQUENCE_AT) * HIGH + batch.readUInt32BE(SEQUENCE_AT + 4);
   // A later minor version may have a longer header.
   if (headerBytes < HEADER_BYTES || !Number.isSafeInteger(sequence)) throw new WireError('Not a header');
-  if (headerBytes + batch.readUInt32BE(LENGTH_AT) !== batch.length) throw new WireError('Not that long');
+  const length = headerBytes + batch.readUInt32BE(LENGTH_AT);
+  if (length !== batch.length) throw new WireError(`Expected ${length} bytes, got ${batch.length}`);
   const starts = ((batch[2] as number) & STARTS) !== 0;
   return { sender: batch.toString('hex', SENDER_AT, SENDER_AT + 8), sequence, starts, headerBytes };
 }

@@ -108,7 +108,8 @@ export class Reader {
     for (let scale = 1; ; scale *= CONTINUES) {
       const byte = this.byte();
       value += (byte & LOW_BITS) * scale;
-      if (value > MAX_INTEGER || (byte === 0 && scale > 1)) throw new WireError('A number is too long');
+      const isTooLong = value > MAX_INTEGER || scale > MAX_INTEGER;
+      if (isTooLong || (byte === 0 && scale > 1)) throw new WireError('A number is too long');
       if (byte < CONTINUES) return value;
     }
   }
@@ -149,6 +150,6 @@ export class Reader {
   }
 
   #need(length: number): void {
-    if (length > this.left) throw new WireError('The end is missing');
+    if (length > this.left) throw new WireError(`Expected ${length} more bytes, got ${this.left}`);
   }
 }

@@ -9,7 +9,7 @@ export interface ClusterOptions {
   readonly nodeName?: string | undefined;
   /** How often a node says that it is alive. @default 3_000 */
   readonly heartbeat?: number | undefined;
-  /** After this silence a node counts as lost; at least twice the `heartbeat`. @default 10_000 */
+  /** After this silence a node counts as lost; at least twice the `heartbeat`. @default 10_000, or three heartbeats */
   readonly nodeTimeout?: number | undefined;
   /** How long a `send`, a `close` or a `count` waits for the answers of other nodes. @default 1_000 */
   readonly requestTimeout?: number | undefined;
@@ -38,6 +38,8 @@ const DEFAULTS = {
   joinTimeout: 1_000,
   maxQueuedMs: 2_000,
 } as const;
+/** A node is lost when this many of its heartbeats are missing, if only the heartbeat is set. */
+const MISSED_HEARTBEATS = 3;
 const DEFAULT_MAX_QUEUED_BYTES = 16 * 1024 * 1024;
 /** The least that every broker takes in one message. */
 const MIN_QUEUED_BYTES = 65_536;
@@ -68,9 +70,13 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ClusterSett
   }
   const times = { ...DEFAULTS } as Record<keyof typeof DEFAULTS, number>;
   for (const name of TIMES) {
-    times[name] = options[name] ?? DEFAULTS[name];
-    assertMs(`cluster.${name}`, times[name]);
+    if (options[name] === undefined) continue;
+    assertMs(`cluster.${name}`, options[name]);
+    times[name] = options[name];
   }
+  // A slower heartbeat alone is no contradiction: the default was chosen for the default.
+  if (options.nodeTimeout === undefined)
+    times.nodeTimeout = Math.max(DEFAULTS.nodeTimeout, MISSED_HEARTBEATS * times.heartbeat);
   if (times.nodeTimeout < 2 * times.heartbeat) {
     const least = `at least twice the heartbeat of ${times.heartbeat} ms`;
     throw new RangeError(expected(`cluster.nodeTimeout to be ${least}`, times.nodeTimeout));

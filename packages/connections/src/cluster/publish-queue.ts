@@ -1,4 +1,5 @@
 import { toError } from '../errors.js';
+import { Fifo } from '../fifo.js';
 import { Alarm } from './alarm.js';
 import type { ClusterAdapter } from './adapter.js';
 import type { ClusterCounters } from './cluster-stats.js';
@@ -43,7 +44,7 @@ export class PublishQueue {
   readonly #bounds: QueueBounds;
   readonly #counters: ClusterCounters;
   readonly #onFailure: (channel: string, error: Error) => void;
-  #waiting: Waiting[] = [];
+  readonly #waiting = new Fifo<Waiting>();
   #waitingBytes = 0;
   #unconfirmedBytes = 0;
   #isOpen = false;
@@ -163,7 +164,7 @@ export class PublishQueue {
 
   #release(): void {
     this.#dropOld();
-    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+    for (let next = this.#waiting.first; next !== undefined; next = this.#waiting.first) {
       if (!this.#isOpen || !this.#hasRoomFor(next.batch)) return;
       this.#waiting.shift();
       this.#waitingBytes -= waitingBytes(next.batch);
@@ -173,12 +174,12 @@ export class PublishQueue {
 
   #dropOld(): void {
     const oldestMs = performance.now() - this.#bounds.maxQueuedMs;
-    while ((this.#waiting[0]?.sinceMs ?? Infinity) <= oldestMs) this.#dropOldest();
+    while ((this.#waiting.first?.sinceMs ?? Infinity) <= oldestMs) this.#dropOldest();
     this.#watchAge();
   }
 
   #watchAge(): void {
-    const oldest = this.#waiting[0];
+    const oldest = this.#waiting.first;
     if (oldest === undefined) this.#age.clear();
     else if (!this.#age.isSet) this.#age.set(oldest.sinceMs + this.#bounds.maxQueuedMs - performance.now());
   }
@@ -188,10 +189,7 @@ export class PublishQueue {
   }
 
   #dropUrgent(): void {
-    const kept = this.#waiting.filter(({ batch }) => !batch.isUrgent);
-    const urgent = this.#waiting.filter(({ batch }) => batch.isUrgent);
-    this.#waiting = kept;
-    for (const { batch } of urgent) this.#drop(batch);
+    for (const { batch } of this.#waiting.take(({ batch }) => batch.isUrgent)) this.#drop(batch);
   }
 
   #drop(batch: Batch): void {

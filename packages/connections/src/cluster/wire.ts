@@ -239,7 +239,7 @@ function readCloseAll(reader: Reader): WireRecord {
 
 function readFlag(reader: Reader): boolean {
   const value = reader.byte();
-  if (value > 1) throw new WireError('Not a flag');
+  if (value > 1) throw new WireError(`Expected a flag of 0 or 1, got ${value}`);
   return value === 1;
 }
 

@@ -1,3 +1,4 @@
+import { Fifo } from '../fifo.js';
 import type { ReceivedMessage } from '../wire/message.js';
 
 /** Messages that arrive before anybody listens are kept in memory up to this size, in bytes. */
@@ -47,9 +48,7 @@ export class HeldMessages {
   /** When they are given up if nobody listens, on the wheel's clock. */
   untilMs: number;
   readonly #owner: HeldMessagesOwner;
-  /** The first one is at `#first`: `shift` would move all the others, which can be 20,000. */
-  #queue: Held[] = [];
-  #first = 0;
+  readonly #queue = new Fifo<Held>();
   #bytes = 0;
   /** How many of them wait for the rate limit. */
   #limited = 0;
@@ -65,7 +64,7 @@ export class HeldMessages {
   }
 
   get length(): number {
-    return this.#queue.length - this.#first;
+    return this.#queue.length;
   }
 
   /** Some of them wait for the rate limit, so everything that arrives after them must wait too. */
@@ -119,15 +118,9 @@ export class HeldMessages {
     this.#queue.push(held);
   }
 
-  #shift(): Held {
-    const held = this.#queue[this.#first++] as Held;
-    if (this.#first * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#first);
-      this.#first = 0;
-    }
+  #left(held: Held): void {
     this.#bytes -= held.byteLength;
     if (held.isLimited) this.#limited--;
-    return held;
   }
 
   #read(blob: Blob, held: Held): void {
@@ -137,19 +130,11 @@ export class HeldMessages {
         this.release();
       },
       (error: unknown) => {
-        this.#remove(held);
+        for (const lost of this.#queue.take((one) => one === held)) this.#left(lost);
         this.#owner.failed(error);
         this.release();
       },
     );
-  }
-
-  #remove(held: Held): void {
-    const index = this.#queue.indexOf(held);
-    if (index < 0) return;
-    this.#queue.splice(index, 1);
-    this.#bytes -= held.byteLength;
-    if (held.isLimited) this.#limited--;
   }
 
   /** Delivers what can be delivered now. */
@@ -158,10 +143,11 @@ export class HeldMessages {
     if (this.#isReleasing || this.#isDropped) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
-      const head = this.#queue[this.#first];
+      const head = this.#queue.first;
       if (head?.message === undefined) break;
       if (head.isLimited && !this.#owner.admit(head.byteLength)) break;
-      this.#shift();
+      this.#queue.shift();
+      this.#left(head);
       this.#owner.deliver(head.message, head.isBinary, head.byteLength);
     }
     this.#isReleasing = false;
@@ -173,8 +159,7 @@ export class HeldMessages {
   /** Nobody wants them. */
   drop(): void {
     this.#isDropped = true;
-    this.#queue = [];
-    this.#first = 0;
+    this.#queue.clear();
     this.#bytes = this.#limited = 0;
     this.#resume();
   }

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { ConnectionsPool, type ClusterAdapter, type ConnectionsPoolOptions } from '../../src/index.js';
+import {
+  Connection,
+  ConnectionsPool,
+  type ClusterAdapter,
+  type ConnectionsPoolOptions,
+  type WebSocketMessage,
+} from '../../src/index.js';
 import { memoryBus, type MemoryBusOptions } from '../../src/testing.js';
 import { pass, poolsOn, useFakeClusters } from '../support/cluster-nodes.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
@@ -279,6 +285,26 @@ describe('pools with an adapter', () => {
     expect(await sent).toBe(false);
     expect(errors).toEqual([fault]);
     expect(socket.closes).toEqual([{ code: 4000, reason: 'bye' }]);
+  });
+
+  test('The close of a remote sendThenClose waits for an overridden send that takes its time.', async () => {
+    // The local one always waited. Over the cluster the connection was closed first, and the message lost.
+    const { a, b } = await twoPools();
+    class Careful extends Connection<string, WebSocketMessage, MemorySocket> {
+      override async send(message: never): Promise<boolean> {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        return super.send(message);
+      }
+    }
+    const socket = new MemorySocket();
+    void b.newConnection(new Careful('1', 'x', socket) as never);
+    await pass(10);
+    const sent = a.sendThenClose('x', '1', 'hi', 4000, 'bye');
+    await pass(50);
+    expect([socket.sent, socket.closes]).toEqual([[], []]);
+    await pass(150);
+    expect([socket.sent, socket.closes]).toEqual([['hi'], [{ code: 4000, reason: 'bye' }]]);
+    expect(await sent).toBe(true);
   });
 
   test('Ids that are no strings, and Blobs, are refused.', async () => {

@@ -78,7 +78,7 @@ describe('batches at high rates', () => {
 
   test('A refusal counts as an answer: what waited is published.', async () => {
     const { a, member } = await start();
-    const { publish } = a.adapter;
+    const publish = a.adapter.publish.bind(a.adapter);
     let refuse = (): void => undefined;
     a.adapter.publish = () => new Promise((_, reject) => (refuse = () => reject(new Error('Not allowed'))));
     await turn(a, '1');

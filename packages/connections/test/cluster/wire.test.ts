@@ -197,6 +197,9 @@ describe('the wire format', () => {
 
   test('A number that is too long, and a list that is longer than its bytes, are refused.', () => {
     expect(() => new Reader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
+    // Enough of these make the scale infinite, and 0 times that is not a number.
+    const zeros = Buffer.concat([Buffer.alloc(160, 0x80), Buffer.of(1)]);
+    expect(() => new Reader(zeros).varint()).toThrow(WireError);
     // Two forms of one number would be two batches of one meaning.
     expect(() => new Reader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
     const many = new Writer().varint(2 ** 40).end();
