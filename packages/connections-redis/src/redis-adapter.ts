@@ -27,6 +27,8 @@ export interface RedisAdapterOptions {
   readonly prefix?: string;
 }
 
+const OPTIONS: readonly string[] = ['client', 'subscriber', 'prefix'];
+
 const TRAITS: ClusterTraits = {
   echo: true,
   totalOrder: true,
@@ -41,9 +43,11 @@ const STATE_EVENTS = ['ready', 'error', 'reconnecting', 'close', 'end'];
 /**
  * Makes the pools of many nodes one cluster, over Redis or Valkey.
  *
- * @throws {TypeError} no client of a known library, or no prefix
+ * @throws {TypeError} no client of a known library, no prefix, or an unknown option
  */
 export function redisAdapter(options: RedisAdapterOptions): ClusterAdapter {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  if (unknown !== undefined) throw new TypeError(`Expected ${OPTIONS.join(', ')}, got the option ${unknown}`);
   return new RedisAdapter(options);
 }
 

@@ -31,6 +31,12 @@ test.each([[''], [1], [null]])('redisAdapter refuses the prefix %j', (prefix) =>
   expect(() => redisAdapter({ client: createClient(), prefix: prefix as never })).toThrow(TypeError);
 });
 
+// A misspelt prefix was ignored: two applications shared one cluster.
+test('redisAdapter refuses an option that it does not know', () => {
+  const options = { client: createClient(), prefx: 'other' } as never;
+  expect(() => redisAdapter(options)).toThrow('Expected client, subscriber, prefix, got the option prefx');
+});
+
 test('redisAdapter does not touch a client before it is started', () => {
   const clients = [createClient(), new Redis({ lazyConnect: true })];
   const count = () => clients.map((client) => client.eventNames().map(String));

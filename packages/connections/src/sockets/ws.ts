@@ -34,7 +34,8 @@ export interface WsSocket {
     readonly writableLength: number;
     readonly writableNeedDrain: boolean;
     readonly _handle?: { readonly writeQueueSize?: number } | null;
-    readonly _writableState?: { readonly bufferedRequestCount?: number };
+    readonly _bytesDispatched?: number;
+    readonly _writableState?: { readonly bufferedRequestCount?: number; readonly writelen?: number };
     write(chunk: Buffer): boolean;
     cork(): void;
     uncork(): void;
@@ -121,7 +122,11 @@ export class WsDriver extends StandardDriver {
 
   /** Bytes that the stream has been given since it began, those that wait included. */
   bytesGiven({ _socket: socket }: WsSocket): number {
-    return socket.bytesWritten;
+    const { _bytesDispatched: dispatched, _writableState: state } = socket;
+    const inProgress = state?.writelen;
+    // The public figure is the same, but each time it adds up everything that waits: a stalled reader has thousands.
+    if (dispatched === undefined || inProgress === undefined) return socket.bytesWritten;
+    return dispatched + socket.writableLength - inProgress;
   }
 
   /** Writes that wait in the stream's queue, without those that the operating system is taking. */

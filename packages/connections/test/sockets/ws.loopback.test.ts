@@ -1,7 +1,10 @@
 import { once } from 'node:events';
-import { expect, test } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection } from '../../src/index.js';
+import { driverOf } from '../../src/sockets/probe.js';
+import type { WsDriver, WsSocket } from '../../src/sockets/ws.js';
 import { Loopback } from '../support/loopback.js';
 import { nextMessage, record } from '../support/record.js';
 
@@ -61,4 +64,24 @@ test('a client socket that is still connecting can be closed and terminated', as
     expect(connection.closed).toBe(true);
     expect(await closed).toEqual([1006, '']);
   }
+});
+
+// Node's `bytesWritten` adds up all that waits, each time it is read: thousands of writes of a reader that is stalled.
+test('what a ws socket was given is counted without a look at each write that waits', async () => {
+  const { client, socket } = await (await Loopback.start()).pair();
+  client.socket.pause();
+  const ws = socket as unknown as WsSocket;
+  const driver = driverOf(socket, undefined) as WsDriver;
+  const figures: [counted: number, publicFigure: number][] = [];
+  for (let i = 0; i < 100; i++) {
+    socket.send(Buffer.alloc(100_000 + i));
+    figures.push([driver.bytesGiven(ws), ws._socket.bytesWritten]);
+    // Some leave meanwhile.
+    if (i % 10 === 0) await nextTurn();
+  }
+  expect(ws._socket.writableLength).toBeGreaterThan(0);
+  expect(figures.map(([counted]) => counted)).toEqual(figures.map(([, publicFigure]) => publicFigure));
+  const publicFigure = vi.spyOn(ws._socket as { bytesWritten: number }, 'bytesWritten', 'get');
+  driver.bytesGiven(ws);
+  expect(publicFigure).not.toHaveBeenCalled();
 });
