@@ -1,6 +1,6 @@
 import { assertObject } from './arguments.js';
 import { toClosingAudience, type Audience, type AudienceOptions } from './audience.js';
-import { assertCloseArguments, CloseCode } from './close-codes.js';
+import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
 
 /** See `closeAll`. */
 export interface CloseAllOptions<ID> extends AudienceOptions<ID> {
@@ -15,7 +15,7 @@ export function closeAllFrom<ID>(
   codeOrOptions: number | CloseAllOptions<ID> | undefined,
   reason: string | undefined,
   options: AudienceOptions<ID> | undefined,
-): { readonly audience: Audience<ID>; readonly close: { readonly code: number; readonly reason: string } } {
+): { readonly audience: Audience<ID>; readonly close: Closing } {
   if (typeof codeOrOptions === 'object' && (codeOrOptions as unknown) !== null) {
     const audience = toClosingAudience(codeOrOptions, ['code', 'reason']);
     return { audience, close: checkedClose(codeOrOptions.code, codeOrOptions.reason) };
@@ -25,7 +25,7 @@ export function closeAllFrom<ID>(
   return { audience: toClosingAudience(options ?? {}, []), close };
 }
 
-function checkedClose(code: number = CloseCode.Normal, reason = ''): { code: number; reason: string } {
+function checkedClose(code: number = CloseCode.Normal, reason = ''): Closing {
   assertCloseArguments(code, reason);
   return { code, reason };
 }

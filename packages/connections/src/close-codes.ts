@@ -64,3 +64,9 @@ export function assertCloseArguments(code: unknown, reason: unknown): void {
     );
   }
 }
+
+/** The code and reason of a close frame. */
+export interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}

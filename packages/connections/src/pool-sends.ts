@@ -1,6 +1,6 @@
 import { assertNamespace } from './arguments.js';
 import { assertSendOptions, type SendOptions } from './audience.js';
-import { assertCloseArguments, CloseCode } from './close-codes.js';
+import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
 import type { AnyConnection, Connection } from './connection.js';
 import type { PoolEvents } from './events.js';
 import { SafeEmitter } from './safe-emitter.js';
@@ -163,11 +163,6 @@ export interface Elsewhere {
   ): Promise<boolean>;
   /** Resolves when another node has begun to close it, or nobody answers. */
   close(namespace: string, id: unknown, close: Closing): Promise<void>;
-}
-
-interface Closing {
-  readonly code: number;
-  readonly reason: string;
 }
 
 /** The options that are passed to the connection. */

@@ -1,5 +1,5 @@
 import type { AnyConnection } from './connection.js';
-import type { Registry } from './namespace.js';
+import type { Registry } from './registry.js';
 
 /** What happens in rooms, for the pool to pass on. None of this throws. */
 export interface RoomListener<C> {

@@ -66,3 +66,12 @@ test('every folder that ARCHITECTURE.md names exists', () => {
   const named = inCode.filter((name) => /^[\w-]+\/$/.test(name));
   expect(named.filter((name) => !existsSync(path.join(SOURCES, name)))).toEqual([]);
 });
+
+test('each class and each interface of the sources has a name of its own', () => {
+  const declared = sources.flatMap((source) => [
+    ...source.matchAll(/^(?:export )?(?:abstract )?(?:class|interface) (\w+)/gm),
+  ]);
+  const names = declared.map(([, name]) => name as string);
+  expect(names.length).toBeGreaterThan(100);
+  expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+});

@@ -1,6 +1,6 @@
 import type { AnyConnection, Connection } from '../connection.js';
 import type { AcceptOptions, Answer, Awaitable } from './accept-options.js';
-import { Acceptor as Implementation } from './acceptor.js';
+import { UpgradeAcceptor } from './acceptor.js';
 
 /** What takes the upgrades of a server. */
 export interface Acceptor {
@@ -41,5 +41,5 @@ export function acceptConnections<Socket extends Native, ID, Message, Native, Da
   },
 ): Acceptor;
 export function acceptConnections(options: unknown): Acceptor {
-  return new Implementation(options as never);
+  return new UpgradeAcceptor(options as never);
 }

@@ -29,7 +29,7 @@ const TIMED_OUT: Refusal = { status: 408 };
 const FAILED: Refusal = { status: 500 };
 
 /** Takes the upgrades of one server for one pool: from a request to a connection, or to a refusal. */
-export class Acceptor implements UpgradeTaker {
+export class UpgradeAcceptor implements UpgradeTaker {
   readonly #options: Options;
   readonly #settings: AcceptSettings;
   readonly #limits: Limits;

@@ -10,7 +10,7 @@ export interface LimitSettings {
 export type LimitStatus = 503 | 429;
 
 /** Counts by key. A key exists exactly while something is counted under it. */
-class Tally {
+class KeyCounts {
   readonly #counts = new Map<unknown, number>();
 
   get total(): number {
@@ -35,10 +35,10 @@ class Tally {
 /** What the clients of one acceptor take up, against its limits. Pure: its caller says who comes and goes. */
 export class Limits {
   readonly settings: LimitSettings;
-  readonly clients = new Tally();
-  readonly lookups = new Tally();
-  readonly namespaces = new Tally();
-  readonly keys = new Tally();
+  readonly clients = new KeyCounts();
+  readonly lookups = new KeyCounts();
+  readonly namespaces = new KeyCounts();
+  readonly keys = new KeyCounts();
 
   constructor(settings: LimitSettings) {
     this.settings = settings;
@@ -58,7 +58,7 @@ export class Limits {
 /** The place of one client. What it takes up is freed once; after that it takes nothing up any more. */
 export class Seat {
   readonly #limits: Limits;
-  readonly #held: (readonly [Tally, key: unknown])[] = [];
+  readonly #held: (readonly [KeyCounts, key: unknown])[] = [];
   #isReleased = false;
 
   constructor(limits: Limits) {
@@ -87,7 +87,7 @@ export class Seat {
     for (const [tally, key] of this.#held.splice(0)) tally.remove(key);
   }
 
-  #take(tally: Tally, key: unknown, limit: number, status: LimitStatus): LimitStatus | undefined {
+  #take(tally: KeyCounts, key: unknown, limit: number, status: LimitStatus): LimitStatus | undefined {
     if (this.#isReleased) return undefined;
     if (!tally.add(key, limit)) return status;
     this.#held.push([tally, key]);

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /** What became of a lookup. */
-export type Outcome<Answer> =
+export type LookupOutcome<Answer> =
   | { readonly kind: 'answered'; readonly answer: Answer }
   | { readonly kind: 'failed'; readonly error: unknown }
   /** The client has gone: nobody waits for a refusal. */
@@ -50,11 +50,11 @@ export class PendingUpgrade {
     answer: PromiseLike<Answer>,
     timeoutMs: number,
     onEnd: () => void,
-  ): Promise<Outcome<Answer>> {
+  ): Promise<LookupOutcome<Answer>> {
     const stopWatching = this.#watchForEnd();
     let onClose!: () => void;
     try {
-      return await new Promise<Outcome<Answer>>((resolve) => {
+      return await new Promise<LookupOutcome<Answer>>((resolve) => {
         const timer = setTimeout(() => {
           onEnd();
           resolve({ kind: 'timeout' });
@@ -66,7 +66,7 @@ export class PendingUpgrade {
         };
         this.socket.once('close', onClose);
         // Only the first of them counts; nobody waits for the others.
-        const settle = (outcome: Outcome<Answer>): void => {
+        const settle = (outcome: LookupOutcome<Answer>): void => {
           clearTimeout(timer);
           onEnd();
           resolve(outcome);

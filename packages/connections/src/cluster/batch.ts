@@ -1,4 +1,4 @@
-import { Reader, varintLength, WireError, writeVarint } from './bytes.js';
+import { ByteReader, varintLength, WireError, writeVarint } from './bytes.js';
 import { decodeRecord, HEADER_BYTES, MAGIC, STARTS, VERSION, type WireRecord } from './wire.js';
 
 const HIGH = 2 ** 32;
@@ -77,11 +77,11 @@ export function decodeRecords(
   batch: Buffer,
   { headerBytes }: BatchHeader,
 ): { readonly records: readonly WireRecord[]; readonly unknown: number } {
-  const reader = new Reader(batch, headerBytes);
+  const reader = new ByteReader(batch, headerBytes);
   const records: WireRecord[] = [];
   let unknown = 0;
   while (reader.left > 0) {
-    const body = new Reader(reader.bytes(reader.varint()));
+    const body = new ByteReader(reader.bytes(reader.varint()));
     const record = decodeRecord(body);
     body.finish();
     if (record === undefined) unknown++;

@@ -31,7 +31,7 @@ export function writeVarint(target: Buffer, value: number, offset: number): numb
  * A string on the wire: varint `2 * bytes + isUtf16`, then the bytes. Strings with lone surrogates, which UTF-8 cannot
  * hold, are UTF-16: two different names must never become the same bytes.
  */
-export class Writer {
+export class ByteWriter {
   readonly #parts: Buffer[] = [];
   #byteLength = 0;
 
@@ -75,8 +75,8 @@ export class Writer {
   }
 }
 
-/** Reads what a `Writer` has written. Each method throws a `WireError` instead of reading past the end. */
-export class Reader {
+/** Reads what a `ByteWriter` has written. Each method throws a `WireError` instead of reading past the end. */
+export class ByteReader {
   readonly #bytes: Buffer;
   readonly #end: number;
   #at: number;

@@ -1,7 +1,7 @@
 import { wheel } from '../liveness/timing-wheel.js';
 import type { ClusterAdapter } from './adapter.js';
 import { channelOf } from './channels.js';
-import type { Identity } from './identity.js';
+import type { NodeIdentity } from './identity.js';
 import type { LocalNode } from './local-node.js';
 import type { Relay } from './relay.js';
 import { encodeRecord } from './wire.js';
@@ -35,7 +35,7 @@ export interface ForeignClaim {
 
 /** What the claims use. */
 export interface ClaimsOwner {
-  readonly identity: Identity;
+  readonly identity: NodeIdentity;
   readonly adapter: ClusterAdapter;
   readonly relay: Relay;
   readonly local: LocalNode;

@@ -8,7 +8,7 @@ import { Heartbeats } from './heartbeats.js';
 import { Inbox } from './inbox.js';
 import { Incoming } from './incoming.js';
 import { Falls } from './falls.js';
-import { Identity } from './identity.js';
+import { NodeIdentity } from './identity.js';
 import { Link, type LinkOwner } from './link.js';
 import type { ClusterNodeParts } from './node-parts.js';
 import { infoOf, Nodes } from './nodes.js';
@@ -36,7 +36,7 @@ const MAX_CLOSE_MS = 2_500;
  */
 export class ClusterNode {
   readonly #parts: ClusterNodeParts;
-  readonly #identity: Identity;
+  readonly #identity: NodeIdentity;
   readonly #counters = newClusterCounters();
   readonly #queue: PublishQueue;
   readonly #relay: Relay;
@@ -60,7 +60,7 @@ export class ClusterNode {
 
   constructor(parts: ClusterNodeParts) {
     const { adapter, settings } = (this.#parts = parts);
-    this.#identity = new Identity(parts.bootId);
+    this.#identity = new NodeIdentity(parts.bootId);
     this.#inbox = new Inbox(parts.schedule, (arrival) => this.#incoming.apply(arrival));
     this.#queue = new PublishQueue(adapter, settings, this.#counters, this.#onPublishFailed);
     this.#relay = new Relay(adapter, this.#queue, this.#identity, this.#relayHooks());

@@ -18,7 +18,7 @@ export interface Sequence {
 export type Origin = 'own' | 'other' | 'clone';
 
 /** The id under which this node publishes, and the numbers of its batches. */
-export class Identity {
+export class NodeIdentity {
   /** 8 bytes. */
   bytes: Buffer;
   /** The same, as others write it. */

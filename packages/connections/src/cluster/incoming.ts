@@ -2,7 +2,7 @@ import { toError } from '../errors.js';
 import { ALL, channelOfNode, namespaceOf } from './channels.js';
 import type { Claims } from './claims.js';
 import type { Heartbeats } from './heartbeats.js';
-import type { Identity } from './identity.js';
+import type { NodeIdentity } from './identity.js';
 import type { ClusterCounters } from './cluster-stats.js';
 import type { LocalNode } from './local-node.js';
 import type { Nodes } from './nodes.js';
@@ -13,7 +13,7 @@ import { encodeRecord, type Ask, type WireRecord } from './wire.js';
 
 /** What the records that have come act on. */
 export interface IncomingOwner {
-  readonly identity: Identity;
+  readonly identity: NodeIdentity;
   readonly local: LocalNode;
   readonly nodes: Nodes;
   readonly requests: Requests;

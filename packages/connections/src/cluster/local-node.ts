@@ -1,6 +1,7 @@
 import type { Frame } from '../wire/frame.js';
 import type { Degradation, NodeChange, NodeInfo, Recovery } from './cluster-info.js';
-import type { Closing, Target } from './wire.js';
+import type { Closing } from '../close-codes.js';
+import type { Target } from './wire.js';
 
 /**
  * The pool, as the cluster layer sees it: the connections of this node. Called at the end of a turn only, never from

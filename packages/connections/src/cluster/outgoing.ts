@@ -1,28 +1,22 @@
+import type { Closing } from '../close-codes.js';
 import type { Frame } from '../wire/frame.js';
 import { ALL, channelOf } from './channels.js';
 import type { ClusterAdapter } from './adapter.js';
 import type { ClusterCount } from './cluster-info.js';
 import type { Company } from './drainers.js';
 import type { Heartbeats } from './heartbeats.js';
-import type { Identity } from './identity.js';
+import type { NodeIdentity } from './identity.js';
 import type { Link } from './link.js';
 import type { LocalNode } from './local-node.js';
 import type { Nodes } from './nodes.js';
 import type { Relay } from './relay.js';
 import type { Requests } from './requests.js';
 import type { Subscriptions } from './subscriptions.js';
-import {
-  encodeFramesTo,
-  encodeRecord,
-  type Ask,
-  type Closing,
-  type Target,
-  type WireRecord,
-} from './wire.js';
+import { encodeFramesTo, encodeRecord, type Ask, type Target, type WireRecord } from './wire.js';
 
 /** What the calls of this node act on. */
 export interface OutgoingOwner {
-  readonly identity: Identity;
+  readonly identity: NodeIdentity;
   readonly heartbeats: Heartbeats;
   readonly relay: Relay;
   readonly requests: Requests;

@@ -3,7 +3,7 @@ import { WireError } from './bytes.js';
 import { decodeHeader, decodeRecords, OTHER_VERSION, type BatchHeader } from './batch.js';
 import type { ClusterCounters } from './cluster-stats.js';
 import { ErrorLimit } from './error-limit.js';
-import type { Identity } from './identity.js';
+import type { NodeIdentity } from './identity.js';
 import type { WireRecord } from './wire.js';
 
 /** A batch of another node that has passed all checks. */
@@ -27,14 +27,14 @@ export interface ReceiverOwner {
 
 /** Checks what comes from the broker. Whatever that is, nothing here throws. */
 export class Receiver {
-  readonly #identity: Identity;
+  readonly #identity: NodeIdentity;
   readonly #owner: ReceiverOwner;
   readonly #counters: ClusterCounters;
   /** The last sequence from each sender on each channel. */
   readonly #marks = new Map<string, Map<string, number>>();
   readonly #errors = new ErrorLimit();
 
-  constructor(identity: Identity, counters: ClusterCounters, owner: ReceiverOwner) {
+  constructor(identity: NodeIdentity, counters: ClusterCounters, owner: ReceiverOwner) {
     this.#identity = identity;
     this.#owner = owner;
     this.#counters = counters;

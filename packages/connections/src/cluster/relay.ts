@@ -4,7 +4,7 @@ import type { Frame } from '../wire/frame.js';
 import type { ClusterAdapter } from './adapter.js';
 import { encodeBatch } from './batch.js';
 import { ALL } from './channels.js';
-import type { Identity, Sequence } from './identity.js';
+import type { NodeIdentity, Sequence } from './identity.js';
 import type { PublishQueue } from './publish-queue.js';
 import { HEADER_BYTES, RecordType } from './wire.js';
 
@@ -71,14 +71,14 @@ export interface RelayHooks {
 export class Relay {
   readonly #adapter: ClusterAdapter;
   readonly #queue: PublishQueue;
-  readonly #identity: Identity;
+  readonly #identity: NodeIdentity;
   readonly #hooks: RelayHooks;
   readonly #logs = new Map<string, Log>();
   /** Batches that are not confirmed yet, by channel. */
   readonly #unconfirmed = new Map<string, number>();
   #holdTimer: NodeJS.Timeout | undefined;
 
-  constructor(adapter: ClusterAdapter, queue: PublishQueue, identity: Identity, hooks: RelayHooks) {
+  constructor(adapter: ClusterAdapter, queue: PublishQueue, identity: NodeIdentity, hooks: RelayHooks) {
     this.#adapter = adapter;
     this.#queue = queue;
     this.#identity = identity;

@@ -12,7 +12,7 @@ export const Answer = {
   Refused: 2,
 } as const;
 
-interface Pending {
+interface OpenRequest {
   readonly dueAtMs: number;
   onAnswer(node: string, value: number): void;
   onGone(node: string): void;
@@ -25,7 +25,7 @@ interface Pending {
 /** Requests of this node that other nodes answer. Each of them settles within `requestTimeout`, and none rejects. */
 export class Requests {
   readonly #timeoutMs: number;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, OpenRequest>();
   readonly #timeout = new Alarm((nowMs) => this.#expire(nowMs));
   #last = 0;
 
@@ -151,7 +151,7 @@ export class Requests {
     for (const pending of [...this.#pending.values()]) pending.end();
   }
 
-  #add(ask: (request: number) => void, make: (done: () => void) => Omit<Pending, 'dueAtMs'>): void {
+  #add(ask: (request: number) => void, make: (done: () => void) => Omit<OpenRequest, 'dueAtMs'>): void {
     const request = ++this.#last;
     const done = (): void => void this.#pending.delete(request);
     this.#pending.set(request, { dueAtMs: wheel.nowMs + this.#timeoutMs, ...make(done) });

@@ -1,6 +1,6 @@
 import type { Frame } from '../wire/frame.js';
-import { assertCloseArguments } from '../close-codes.js';
-import { type Reader, WireError, Writer } from './bytes.js';
+import { assertCloseArguments, type Closing } from '../close-codes.js';
+import { ByteWriter, WireError, type ByteReader } from './bytes.js';
 import { framesFrom } from './frames.js';
 
 /*
@@ -28,11 +28,6 @@ export interface Target {
   readonly conflate: string | undefined;
   /** Closes those who got the message. */
   readonly close: Closing | undefined;
-}
-
-export interface Closing {
-  readonly code: number;
-  readonly reason: string;
 }
 
 /** A request: which one, and whether also nodes that have nothing to say answer. */
@@ -114,7 +109,7 @@ const IS_BACK = 0x04;
 
 /** Type and body of a record; the batch adds the length. Frames are not encoded here: they are appended as they are. */
 export function encodeRecord(record: Exclude<WireRecord, { kind: 'frames' }>): Buffer {
-  const writer = new Writer();
+  const writer = new ByteWriter();
   switch (record.kind) {
     case 'send': {
       const { ask, id, frame, conflate, close } = record;
@@ -149,14 +144,14 @@ export function encodeRecord(record: Exclude<WireRecord, { kind: 'frames' }>): B
 
 /** Type and target of a record of frames, to be followed by the frames. */
 export function encodeFramesTo(target: Target): Buffer {
-  return writeTarget(new Writer().byte(RecordType.FramesTo), target).end();
+  return writeTarget(new ByteWriter().byte(RecordType.FramesTo), target).end();
 }
 
-function writeAsk(writer: Writer, { request, all }: Ask): Writer {
+function writeAsk(writer: ByteWriter, { request, all }: Ask): ByteWriter {
   return writer.varint(2 * request + (all ? 1 : 0));
 }
 
-function writeTarget(writer: Writer, target: Target): Writer {
+function writeTarget(writer: ByteWriter, target: Target): ByteWriter {
   const { rooms, exceptRooms, exceptions, conflate, close } = target;
   writer.byte(
     (rooms === undefined ? 0 : HAS_ROOMS) |
@@ -172,11 +167,11 @@ function writeTarget(writer: Writer, target: Target): Writer {
   return close === undefined ? writer : writeClosing(writer, close);
 }
 
-function writeClosing(writer: Writer, { code, reason }: Closing): Writer {
+function writeClosing(writer: ByteWriter, { code, reason }: Closing): ByteWriter {
   return writer.u16(code).string(reason);
 }
 
-function writePresence(writer: Writer, presence: Presence): Writer {
+function writePresence(writer: ByteWriter, presence: Presence): ByteWriter {
   const { minVersion, maxVersion, name, isPublishOnly, isBack, connections, namespaces, draining } = presence;
   writer.byte(minVersion).byte(maxVersion);
   writer.byte((isPublishOnly ? IS_PUBLISH_ONLY : 0) | (draining ? IS_DRAINING : 0) | (isBack ? IS_BACK : 0));
@@ -187,7 +182,7 @@ function writePresence(writer: Writer, presence: Presence): Writer {
 // ---------------------------------------------------------------- reading
 
 /** @returns `undefined` if its type is not known @throws {WireError} it is not what its type says */
-export function decodeRecord(reader: Reader): WireRecord | undefined {
+export function decodeRecord(reader: ByteReader): WireRecord | undefined {
   const type = reader.byte();
   switch (type) {
     case RecordType.Frames:
@@ -224,31 +219,31 @@ export function decodeRecord(reader: Reader): WireRecord | undefined {
   }
 }
 
-function readSend(reader: Reader): WireRecord {
+function readSend(reader: ByteReader): WireRecord {
   const [ask, id, { conflate, close }] = [readAsk(reader), reader.string(), readTarget(reader)];
   const [frame, ...others] = framesFrom(reader.rest());
   if (frame === undefined || others.length > 0) throw new WireError('Not one frame');
   return { kind: 'send', ask, id, frame, conflate, close };
 }
 
-function readCloseAll(reader: Reader): WireRecord {
+function readCloseAll(reader: ByteReader): WireRecord {
   const [ask, target] = [readAsk(reader), readTarget(reader)];
   if (target.close === undefined) throw new WireError('The close code is missing');
   return { kind: 'closeAll', ask, target };
 }
 
-function readFlag(reader: Reader): boolean {
+function readFlag(reader: ByteReader): boolean {
   const value = reader.byte();
   if (value > 1) throw new WireError(`Expected a flag of 0 or 1, got ${value}`);
   return value === 1;
 }
 
-function readAsk(reader: Reader): Ask {
+function readAsk(reader: ByteReader): Ask {
   const value = reader.varint();
   return { request: Math.floor(value / 2), all: value % 2 === 1 };
 }
 
-function readTarget(reader: Reader): Target {
+function readTarget(reader: ByteReader): Target {
   const flags = reader.byte();
   if (flags > (HAS_CLOSE << 1) - 1) throw new WireError('An unknown part of an audience');
   return {
@@ -260,7 +255,7 @@ function readTarget(reader: Reader): Target {
   };
 }
 
-function readClosing(reader: Reader): Closing {
+function readClosing(reader: ByteReader): Closing {
   const [code, reason] = [reader.u16(), reader.string()];
   try {
     assertCloseArguments(code, reason);
@@ -271,7 +266,7 @@ function readClosing(reader: Reader): Closing {
 }
 
 /** What comes after the known fields is left for later versions. */
-function readPresence(reader: Reader): Presence {
+function readPresence(reader: ByteReader): Presence {
   const [minVersion, maxVersion, flags] = [reader.byte(), reader.byte(), reader.byte()];
   const [name, connections, namespaces] = [reader.string(), reader.varint(), reader.varint()];
   const draining =

@@ -36,7 +36,7 @@ export interface Workers {
 const MESSAGE_OVERHEAD_BYTES = 512;
 
 /** Has the primary of this process relay: a second relay would deliver everything twice. */
-let current: Relay | undefined;
+let current: PrimaryRelay | undefined;
 
 /**
  * Has the primary of `node:cluster` carry the messages between the workers that use `ipcAdapter()`. Call it once, before
@@ -54,13 +54,13 @@ export function relayWorkers(options: WorkerRelayOptions = {}): WorkerRelay {
   if (!(maxUnsentBytes > 0)) throw new RangeError(expected('maxUnsentBytes to be above 0', maxUnsentBytes));
   if (!cluster.isPrimary) throw new Error('Expected to be in the primary of node:cluster');
   if (current !== undefined) throw new Error('This process relays already: call relayWorkers() once');
-  const relay = new Relay(cluster, maxUnsentBytes, () => (current = undefined));
+  const relay = new PrimaryRelay(cluster, maxUnsentBytes, () => (current = undefined));
   current = relay;
   return relay;
 }
 
 /** @internal */
-export class Relay implements WorkerRelay {
+export class PrimaryRelay implements WorkerRelay {
   dropped = 0;
   readonly #cluster: Workers;
   readonly #maxUnsentBytes: number;

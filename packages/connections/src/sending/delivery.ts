@@ -70,7 +70,7 @@ export class Delivery implements Tally {
 }
 
 /** One copy whose outcome is not known yet: it waits for its turn, or for an answer of user code. */
-export class Pending implements Tally {
+export class PendingCopy implements Tally {
   /** Whether it was handed over, once that is known. */
   outcome: boolean | undefined;
   #resolve: ((isSent: boolean) => void) | undefined;
@@ -88,7 +88,7 @@ export class Pending implements Tally {
 }
 
 /** A message to one connection that waits for its turn, or for an answer of user code. */
-export class PrivateMessage extends Pending {
+export class PrivateMessage extends PendingCopy {
   readonly envelope: Envelope;
   /** A newer message under the same key may replace it while it waits. `undefined` once it is to leave. */
   conflate: string | undefined;

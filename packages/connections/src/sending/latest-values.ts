@@ -3,7 +3,7 @@ import type { PrivateMessage } from './delivery.js';
 /** What a message that is held costs beside its payload and its key: its objects and promise, in bytes. */
 const HELD_MESSAGE_BYTES = 768;
 
-interface Held {
+interface HeldValue {
   readonly message: PrivateMessage;
   readonly position: number;
 }
@@ -17,7 +17,7 @@ function entryCost(key: string): number {
  * key, and takes its place in the order.
  */
 export class LatestValues {
-  readonly #held = new Map<string, Held>();
+  readonly #held = new Map<string, HeldValue>();
   #byteLength = 0;
   #cost = 0;
 

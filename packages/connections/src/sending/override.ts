@@ -1,5 +1,5 @@
 import { isThenable, type Answers } from './answers.js';
-import { Pending, type Tally } from './delivery.js';
+import { PendingCopy, type Tally } from './delivery.js';
 import type { Envelope } from './envelope.js';
 import type { WriterOwner } from './bounded-socket.js';
 
@@ -50,7 +50,7 @@ export class Override {
     const answer = this.#owner.sendOverridden(message);
     if (!isThenable(answer)) return answer;
     // The caller is told of a rejection.
-    this.#answers().await(answer, new Pending(), () => undefined);
+    this.#answers().await(answer, new PendingCopy(), () => undefined);
     this.#expectReturn(answer, returnedBefore);
     return answer;
   }

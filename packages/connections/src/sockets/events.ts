@@ -16,11 +16,11 @@ const kListener = Symbol('soketi.connections.listener');
  * What listeners are called on: the socket itself, or a stand-in that they are bound to. `undefined`: an earlier listener
  * of the same event has released the connection, and the emitter goes through the list that it had before.
  */
-interface Target {
+interface ListenerTarget {
   [kListener]?: SocketListener | undefined;
 }
 
-type Listener = (this: Target, ...args: never[]) => void;
+type Listener = (this: ListenerTarget, ...args: never[]) => void;
 
 interface Emitter {
   binaryType?: string;
@@ -48,40 +48,40 @@ function hand(listener: SocketListener | undefined, data: unknown, isBinary?: bo
  * cost more than the rest of the connection.
  */
 const emitterListeners = {
-  message(this: Target, data: unknown, isBinary?: boolean): void {
+  message(this: ListenerTarget, data: unknown, isBinary?: boolean): void {
     hand(this[kListener], data, isBinary);
   },
-  close(this: Target, code?: number, reason?: unknown): void {
+  close(this: ListenerTarget, code?: number, reason?: unknown): void {
     this[kListener]?.handleClose(code, reason);
   },
-  error(this: Target, error: unknown): void {
+  error(this: ListenerTarget, error: unknown): void {
     this[kListener]?.failed(error);
   },
-  ping(this: Target): void {
+  ping(this: ListenerTarget): void {
     this[kListener]?.handlePing();
   },
-  pong(this: Target): void {
+  pong(this: ListenerTarget): void {
     this[kListener]?.handlePong();
   },
 } satisfies Record<string, Listener>;
 
 const eventTargetListeners = {
-  message(this: Target, event: { readonly data: unknown }): void {
+  message(this: ListenerTarget, event: { readonly data: unknown }): void {
     const { data } = event;
     // A view: this buffer is ours, unlike one that uWebSockets.js lends to a callback.
     hand(this[kListener], data instanceof ArrayBuffer ? new Uint8Array(data) : data);
   },
-  close(this: Target, event: { readonly code?: number; readonly reason?: string }): void {
+  close(this: ListenerTarget, event: { readonly code?: number; readonly reason?: string }): void {
     this[kListener]?.handleClose(event.code, event.reason);
   },
   // Ping and pong events are not in the standard, but Bun has them.
-  ping(this: Target): void {
+  ping(this: ListenerTarget): void {
     this[kListener]?.handlePing();
   },
-  pong(this: Target): void {
+  pong(this: ListenerTarget): void {
     this[kListener]?.handlePong();
   },
-  error(this: Target, event: { readonly error?: unknown; readonly message?: string }): void {
+  error(this: ListenerTarget, event: { readonly error?: unknown; readonly message?: string }): void {
     this[kListener]?.failed(event.error ?? new Error(event.message || 'The socket failed'));
   },
 } satisfies Record<string, Listener>;
@@ -90,7 +90,7 @@ type Listeners = readonly (readonly [event: string, listener: Listener])[];
 
 interface Bound {
   readonly listeners: Listeners;
-  readonly standIn: Target;
+  readonly standIn: ListenerTarget;
 }
 
 /** The bound functions of listeners that have a stand-in, and how many of these a socket has. */
@@ -110,12 +110,12 @@ export function listen(socket: unknown, { capabilities }: Driver, listener: Sock
   let listeners: Listeners = shared;
   if (kListener in (socket as object) || !Object.isExtensible(socket)) {
     // A further connection over the same socket, or a sealed socket.
-    const standIn: Target = { [kListener]: listener };
+    const standIn: ListenerTarget = { [kListener]: listener };
     listeners = shared.map(([event, fn]) => [event, fn.bind(standIn)] as const);
     boundListeners.set(listener, { listeners, standIn });
     addStandIns(socket as object, 1);
   } else {
-    (socket as Target)[kListener] = listener;
+    (socket as ListenerTarget)[kListener] = listener;
   }
   if (capabilities.events === 'emitter') {
     for (const [event, fn] of listeners) (socket as Emitter).on(event, fn);
@@ -134,7 +134,7 @@ export function unlisten(socket: unknown, { capabilities }: Driver, listener: So
   const bound = boundListeners.get(listener);
   const listeners =
     bound?.listeners ?? Object.entries<Listener>(isEmitter ? emitterListeners : eventTargetListeners);
-  if (bound === undefined && (socket as Partial<Target>)[kListener] !== listener) return;
+  if (bound === undefined && (socket as Partial<ListenerTarget>)[kListener] !== listener) return;
   for (const [event, fn] of listeners) {
     if (isEmitter) (socket as Emitter).off?.(event, fn);
     else (socket as EventTargetLike).removeEventListener?.(event, fn);
@@ -157,5 +157,5 @@ export function hasOtherListeners(socket: unknown): boolean {
 
 /** The library's listener on the socket; the first one if there are several. */
 export function listenerOf(socket: unknown): SocketListener | undefined {
-  return (socket as Partial<Target>)[kListener];
+  return (socket as Partial<ListenerTarget>)[kListener];
 }

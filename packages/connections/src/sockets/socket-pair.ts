@@ -23,7 +23,7 @@ interface MessageFrame {
 }
 
 /** What is on the way to the other side. */
-type Frame = ControlFrame | MessageFrame;
+type PairFrame = ControlFrame | MessageFrame;
 
 /** The most bytes of a ping or pong (RFC 6455 §5.5). */
 const MAX_CONTROL_BYTES = 125;
@@ -56,7 +56,7 @@ export class PairedSocket extends EventEmitter {
   onclose: PairedListener<'close'> | null = null;
   onerror: PairedListener<'error'> | null = null;
   readonly #events = new StandardEvents(this);
-  readonly #inbox: Frame[] = [];
+  readonly #inbox: PairFrame[] = [];
   #peer!: PairedSocket;
   #readyState: number = ReadyState.Open;
   #isPaused = false;
@@ -166,7 +166,7 @@ export class PairedSocket extends EventEmitter {
     this.#events.remove(type, listener);
   }
 
-  #deliver(frame: Frame): void {
+  #deliver(frame: PairFrame): void {
     this.#stayAlive();
     this.#peer.#inbox.push(frame);
     this.#peer.#schedule();
@@ -212,7 +212,7 @@ export class PairedSocket extends EventEmitter {
     this.#receive(frame, frame.bytes);
   }
 
-  #receive(frame: Frame, bytes: Buffer): void {
+  #receive(frame: PairFrame, bytes: Buffer): void {
     switch (frame.kind) {
       case 'close': {
         const { code = CloseCode.NoStatus } = frame;

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { Reader } from '../../src/cluster/bytes.js';
+import { ByteReader } from '../../src/cluster/bytes.js';
 import { Claims, type ClaimsOwner } from '../../src/cluster/claims.js';
 import { wheel } from '../../src/liveness/timing-wheel.js';
 import { decodeRecord } from '../../src/cluster/wire.js';
@@ -109,7 +109,7 @@ class Unordered {
   }
 
   #arrive(from: Holder, to: Holder, head: Buffer): void {
-    const record = decodeRecord(new Reader(head));
+    const record = decodeRecord(new ByteReader(head));
     if (record?.kind !== 'claim') throw new Error('Expected a claim.');
     to.claims.onClaim('x', from.id, record);
   }

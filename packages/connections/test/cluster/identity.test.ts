@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { Identity } from '../../src/cluster/identity.js';
+import { NodeIdentity } from '../../src/cluster/identity.js';
 
 describe('the id of a node', () => {
   test('What was said under an earlier id is still known as its own.', () => {
-    const identity = new Identity();
+    const identity = new NodeIdentity();
     const { id } = identity;
     const { first } = identity.sequenceOf('a');
     identity.sequenceOf('a').next += 2;
@@ -15,7 +15,7 @@ describe('the id of a node', () => {
   });
 
   test('The numbers go on under a new id, so that an echo is never older than the last one.', () => {
-    const identity = new Identity();
+    const identity = new NodeIdentity();
     identity.sequenceOf('a').next += 100;
     const { next } = identity.sequenceOf('a');
     identity.rename();
@@ -23,7 +23,7 @@ describe('the id of a node', () => {
   });
 
   test('Somebody who claims the id again and again does not fill the memory with earlier ids.', () => {
-    const identity = new Identity();
+    const identity = new NodeIdentity();
     const ids: string[] = [];
     for (let round = 0; round < 100; round++) {
       ids.push(identity.id);
@@ -38,7 +38,7 @@ describe('the id of a node', () => {
   });
 
   test('A channel that was not used for a minute is forgotten, and begins again with higher numbers.', () => {
-    const identity = new Identity();
+    const identity = new NodeIdentity();
     const sequence = identity.sequenceOf('a');
     sequence.next += 5;
     identity.forget(59_999);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { decodeHeader, decodeRecords, encodeBatch, OTHER_VERSION } from '../../src/cluster/batch.js';
-import { Reader, WireError, Writer } from '../../src/cluster/bytes.js';
+import { ByteReader, WireError, ByteWriter } from '../../src/cluster/bytes.js';
 import { framesFrom } from '../../src/cluster/frames.js';
 import { HEADER_BYTES, type WireRecord } from '../../src/cluster/wire.js';
 import { encodeFrame } from '../../src/wire/frame.js';
@@ -186,9 +186,9 @@ describe('the wire format', () => {
       const strings = Array.from({ length: 5 }, () =>
         String.fromCharCode(...Array.from({ length: random.below(5) }, () => random.below(0x10000))),
       );
-      const writer = new Writer().strings(strings);
+      const writer = new ByteWriter().strings(strings);
       for (const number of numbers) writer.varint(number);
-      const reader = new Reader(writer.end());
+      const reader = new ByteReader(writer.end());
       expect(reader.strings()).toEqual(strings);
       expect(numbers.map(() => reader.varint())).toEqual(numbers);
       reader.finish();
@@ -196,14 +196,14 @@ describe('the wire format', () => {
   });
 
   test('A number that is too long, and a list that is longer than its bytes, are refused.', () => {
-    expect(() => new Reader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
+    expect(() => new ByteReader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
     // Enough of these make the scale infinite, and 0 times that is not a number.
     const zeros = Buffer.concat([Buffer.alloc(160, 0x80), Buffer.of(1)]);
-    expect(() => new Reader(zeros).varint()).toThrow(WireError);
+    expect(() => new ByteReader(zeros).varint()).toThrow(WireError);
     // Two forms of one number would be two batches of one meaning.
-    expect(() => new Reader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
-    const many = new Writer().varint(2 ** 40).end();
-    expect(() => new Reader(many).strings()).toThrow(WireError);
+    expect(() => new ByteReader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
+    const many = new ByteWriter().varint(2 ** 40).end();
+    expect(() => new ByteReader(many).strings()).toThrow(WireError);
   });
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Delivery, Pending, PrivateMessage } from '../../src/sending/delivery.js';
+import { Delivery, PendingCopy, PrivateMessage } from '../../src/sending/delivery.js';
 import { Envelope } from '../../src/sending/envelope.js';
 
 test('a delivery resolves when the last copy has been counted, with all counts', async () => {
@@ -38,7 +38,7 @@ test.each([
 ] as const)(
   'a delivery of one copy that is %s resolves with %s, whether asked before or after',
   async (outcome, isSent) => {
-    const [before, after] = [new Pending(), new Pending()];
+    const [before, after] = [new PendingCopy(), new PendingCopy()];
     const sent = before.sent;
     for (const pending of [before, after]) pending.count(outcome);
     expect([await sent, await after.sent, after.outcome]).toEqual([isSent, isSent, isSent]);
