@@ -216,7 +216,11 @@ export class ClusterNode {
     return {
       schedule: () => this.#parts.schedule(),
       onError: (error) => this.#report(error),
-      onPublished: (channel, sequence, receivers) => {
+      confirmationOf: (channel) => this.#subscriptions.confirmationOf(channel),
+      onPublished: (channel, sequence, receivers, confirmation) => {
+        // Published before the broker had subscribed us: it does not come back, and that is no fault of the broker.
+        if (confirmation === undefined || confirmation !== this.#subscriptions.confirmationOf(channel))
+          return;
         if (!this.#hearsItself(channel)) return;
         // Nobody at all, although we are subscribed: the broker has forgotten us.
         if (receivers === 0) this.#subscriptions.renew(channel);

@@ -19,6 +19,8 @@ export interface Batch {
   readonly messages: number;
   /** It is worth nothing once the link has been down: nobody waits for its answers any more. */
   readonly isUrgent: boolean;
+  /** It is handed to the broker now. */
+  readonly onPublish?: () => void;
   /** Published: how many nodes receive it, where the broker tells. */
   readonly onPublished: (receivers: number | undefined) => void;
   /** It was dropped, or the broker has refused it. */
@@ -110,6 +112,7 @@ export class PublishQueue {
   publish(batch: Batch): void {
     const { channel, bytes, messages, onPublished, onDropped } = batch;
     this.#unconfirmedBytes += unconfirmedBytes(batch);
+    batch.onPublish?.();
     const settled = (): void => {
       this.#unconfirmedBytes -= unconfirmedBytes(batch);
       if (this.#isOpen) this.#release();

@@ -61,7 +61,15 @@ interface Log {
 export interface RelayHooks {
   /** Schedules a flush of the relay at the end of the turn. */
   schedule(): void;
-  onPublished(channel: string, sequence: number, receivers: number | undefined): void;
+  /** Which subscription of ours to the channel the broker has confirmed; `undefined`: none. */
+  confirmationOf(channel: string): number | undefined;
+  /** @param confirmation of the channel when the batch was handed to the broker */
+  onPublished(
+    channel: string,
+    sequence: number,
+    receivers: number | undefined,
+    confirmation: number | undefined,
+  ): void;
   onError(error: Error): void;
 }
 
@@ -207,10 +215,14 @@ export class Relay {
     const others = sent.filter((item): item is OutgoingRecord => !('frames' in item));
     for (const item of others) item.onSequence?.(sequence);
     this.#unconfirmed.set(channel, (this.#unconfirmed.get(channel) ?? 0) + 1);
+    let confirmation: number | undefined;
+    const onPublish = (): void => {
+      confirmation = this.#hooks.confirmationOf(channel);
+    };
     const onPublished = (receivers: number | undefined): void => {
       state.starts = false;
       this.#onSettled(channel);
-      this.#hooks.onPublished(channel, sequence, receivers);
+      this.#hooks.onPublished(channel, sequence, receivers, confirmation);
       for (const item of others) item.onPublished?.(receivers, sequence);
     };
     const onDropped = (): void => {
@@ -218,7 +230,7 @@ export class Relay {
       for (const item of others) item.onDropped?.();
     };
     const isUrgent = sent.every((item) => 'head' in item && item.isUrgent);
-    const batch = { channel, bytes, messages, isUrgent, onPublished, onDropped };
+    const batch = { channel, bytes, messages, isUrgent, onPublish, onPublished, onDropped };
     // Heartbeats are published at once. They must not overtake what goes the same way.
     if (channel === ALL) this.#queue.publish(batch);
     else this.#queue.add(batch);

@@ -3,6 +3,13 @@ import { wheel } from '../liveness/timing-wheel.js';
 /** Channels in one command at most. */
 export const MAX_CHANNELS = 512;
 
+/** A channel that the broker refuses is tried again after a third of a heartbeat, then twice that, … */
+const FIRST_RETRY_SHARE = 1 / 3;
+/** … up to that many heartbeats. */
+const MAX_RETRY_HEARTBEATS = 10;
+/** One channel that is refused fails all of its command: they are tried again in halves, soon. */
+const HALVE_SHARE = 1 / 30;
+
 /** What is known about one channel that this node wants to hear. */
 export class Subscription {
   state: 'wanted' | 'asked' | 'confirmed' | 'failed' = 'wanted';
@@ -25,6 +32,15 @@ export class Subscription {
     this.state = 'confirmed';
     this.failures = 0;
     this.limit = MAX_CHANNELS;
+  }
+
+  /** @param together how many channels the refused command had */
+  fail(together: number, heartbeatMs: number, nowMs: number): void {
+    this.state = 'failed';
+    this.limit = Math.ceil(together / 2);
+    const heartbeats =
+      together > 1 ? HALVE_SHARE : Math.min(FIRST_RETRY_SHARE * 2 ** this.failures++, MAX_RETRY_HEARTBEATS);
+    this.retryAtMs = nowMs + heartbeats * heartbeatMs;
   }
 
   /** The connection that it was confirmed on is gone. */

@@ -7,12 +7,6 @@ import { MAX_CHANNELS, Subscription } from './subscription.js';
 
 /** How long a namespace stays subscribed to after its last member has left, in ms. */
 const LINGER_MS = 1_000;
-/** A channel that the broker refuses is tried again after a third of a heartbeat, then twice that, … */
-const FIRST_RETRY_SHARE = 1 / 3;
-/** … up to that many heartbeats. */
-const MAX_RETRY_HEARTBEATS = 10;
-/** One channel that is refused fails all of its command: they are tried again in halves, soon. */
-const HALVE_SHARE = 1 / 30;
 
 /** What the link wants to know. */
 export interface SubscriptionsOwner {
@@ -60,6 +54,12 @@ export class Subscriptions {
 
   isConfirmed(channel: string): boolean {
     return this.#subscriptions.get(channel)?.state === 'confirmed';
+  }
+
+  /** Which attempt to subscribe the broker has confirmed; `undefined` if it has not. */
+  confirmationOf(channel: string): number | undefined {
+    const subscription = this.#subscriptions.get(channel);
+    return subscription?.state === 'confirmed' ? subscription.attempt : undefined;
   }
 
   want(channel: string): void {
@@ -232,21 +232,13 @@ export class Subscriptions {
   ): void {
     const nowMs = performance.now();
     for (const [channel, subscription] of subscriptions) {
-      subscription.state = 'failed';
-      subscription.limit = Math.ceil(together / 2);
+      subscription.fail(together, this.#heartbeatMs, nowMs);
       this.#failing.add(channel);
-      subscription.retryAtMs = nowMs + this.#waitMs(subscription, together);
     }
     if (subscriptions.length === 0) return;
     this.#watchRetries(nowMs);
     this.#owner.changed(error);
     for (const [, subscription] of subscriptions) subscription.settle();
-  }
-
-  #waitMs(subscription: Subscription, together: number): number {
-    if (together > 1) return this.#heartbeatMs * HALVE_SHARE;
-    const heartbeats = Math.min(FIRST_RETRY_SHARE * 2 ** subscription.failures++, MAX_RETRY_HEARTBEATS);
-    return this.#heartbeatMs * heartbeats;
   }
 
   #watchRetries(nowMs: number): void {

@@ -122,6 +122,37 @@ describe('the link of a node', () => {
     expect(a.node.state).toBe('up');
   });
 
+  test('A batch that was published before its channel was subscribed is no reason to subscribe again.', async () => {
+    // The claim of a newcomer reached no subscriber, and the answer came after the subscription was confirmed: the node
+    // subscribed anew, and lost what was said after its `newConnection()` had resolved.
+    const answers: (() => void)[] = [];
+    const cluster = new FakeCluster({}, {}, { isExclusive: true });
+    const [a, b] = await cluster.start(2);
+    const publish = b.adapter.publish.bind(b.adapter);
+    b.adapter.publish = async (channel, message) => {
+      const receivers = await publish(channel, message);
+      if (channel === 'sx') await new Promise<void>((resolve) => answers.push(resolve));
+      return receivers;
+    };
+    const asked: string[] = [];
+    const subscribe = b.adapter.subscribe.bind(b.adapter);
+    b.adapter.subscribe = async (channels) => {
+      await pass(5);
+      asked.push(...channels);
+      return subscribe(channels);
+    };
+    const joined = b.join('x', '1');
+    await pass(20);
+    await joined;
+    expect(answers).toHaveLength(1);
+    answers[0]!();
+    await pass(1);
+    a.broadcast('x', 'after it has joined');
+    await pass(20_000);
+    expect(asked).toEqual(['sx']);
+    expect(b.member('x', '1')!.received).toEqual(['after it has joined']);
+  });
+
   test('A broker without echo is relied on as long as it answers.', async () => {
     const cluster = new FakeCluster({ echo: false, totalOrder: false, countsReceivers: false });
     const [a, b] = await cluster.start(2);
