@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
-import { Relay } from '../../src/ipc/relay-workers.js';
+import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
 import { describeAdapter } from '../support/describe-adapter.js';
 import { FakeCluster, type Serialization } from '../support/ipc-channels.js';
@@ -12,7 +12,7 @@ const serializations: readonly Serialization[] = ['advanced', 'json'];
 
 describe.each(serializations)('serialization %s', (serialization) => {
   const cluster = new FakeCluster();
-  let relay = new Relay(cluster, MAX_UNSENT_BYTES);
+  let relay = new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
 
   describeAdapter(`ipcAdapter with the serialization "${serialization}"`, {
     broker: {
@@ -20,7 +20,7 @@ describe.each(serializations)('serialization %s', (serialization) => {
         relay.close();
       },
       start: () => {
-        relay = new Relay(cluster, MAX_UNSENT_BYTES);
+        relay = new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
       },
     },
     node: () => {
@@ -46,7 +46,7 @@ async function start(cluster: FakeCluster, serialization: Serialization = 'json'
 
 test('workers of both serializations understand each other', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const nodes = [await start(cluster, 'advanced'), await start(cluster, 'json')];
   for (const { adapter } of nodes) await adapter.subscribe(['c']);
   const all = Buffer.from(Uint8Array.from({ length: 256 }, (_, value) => value));
@@ -59,7 +59,7 @@ test('workers of both serializations understand each other', async () => {
 
 test('two adapters of one worker with different prefixes do not hear each other', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { process } = cluster.fork('json');
   const [one, other] = [new RecordedLink(), new RecordedLink()];
   const [first, second] = [new IpcAdapter(process, 'a'), new IpcAdapter(process, 'ab')];
@@ -88,14 +88,14 @@ test('an adapter is down when the primary does not relay, and up as soon as it d
   adapter.start(link);
   await link.untilDown();
   expect(link.downs[0]!.message).toMatch(/relayWorkers/);
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   await link.untilUp();
   await adapter.close();
 });
 
 test('an adapter is down as soon as its primary disconnects, and what waits rejects', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, adapter, link } = await start(cluster);
   const waiting = adapter.subscribe(['c']);
   worker.disconnect();
@@ -106,7 +106,7 @@ test('an adapter is down as soon as its primary disconnects, and what waits reje
 
 test('messages of the program on the same channel are none of the business of the adapter', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, link } = await start(cluster);
   for (const message of [null, 'text', 0, { cmd: 'shutdown' }, []]) worker.process.emit('message', message);
   expect([link.ups, link.downs, link.warnings, link.total]).toEqual([1, [], [], 0]);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
-import { Relay } from '../../src/ipc/relay-workers.js';
+import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
 import { FakeCluster } from '../support/ipc-channels.js';
 import { RecordedLink } from '../support/recorded-link.js';
 
@@ -17,7 +17,7 @@ async function start(cluster: FakeCluster) {
 
 test('a worker that does not read loses messages, the primary no memory, and the others nothing', async () => {
   const cluster = new FakeCluster();
-  const relay = new Relay(cluster, MAX_UNSENT_BYTES);
+  const relay = new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, stuck, other] = [await start(cluster), await start(cluster), await start(cluster)];
   stuck.worker.isStuck = true;
   for (let index = 0; index < 100; index++) await publisher.adapter.publish('c', Buffer.alloc(10_000));
@@ -28,7 +28,7 @@ test('a worker that does not read loses messages, the primary no memory, and the
 
 test('a worker that is gone receives nothing more', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, gone] = [await start(cluster), await start(cluster)];
   gone.worker.isStuck = true;
   cluster.emit('disconnect', gone.worker);
@@ -40,7 +40,7 @@ test('a worker that is gone receives nothing more', async () => {
 
 test('an adapter that is closed receives nothing more', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, closed] = [await start(cluster), await start(cluster)];
   await closed.adapter.close();
   await new Promise(setImmediate);
@@ -84,7 +84,7 @@ const strange: readonly unknown[] = [
 
 test('a worker can send to the primary what it likes, and the others go on', async () => {
   const cluster = new FakeCluster();
-  new Relay(cluster, MAX_UNSENT_BYTES);
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [one, other] = [await start(cluster), await start(cluster)];
   const stranger = cluster.fork('advanced');
   for (const worker of [stranger, stranger, one.worker]) {

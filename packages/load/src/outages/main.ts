@@ -33,6 +33,8 @@ const SPARE_MS = 120_000;
 const MAX_FIRST_MS = 1_000;
 /** As the options of the pool are by default. */
 const MAX_QUEUED_MS = 2_000;
+/** To which the cluster layer keeps its times. */
+const CLOCK_MS = 100;
 const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
 /** Messages that may be on their way at an instant: those of this time, in ms. */
 const UNDER_WAY_MS = 50;
@@ -151,7 +153,7 @@ function lostUnderWay({ publishedBefore, remote }: Outage): number {
 /** What the sender, if it is back first, may have published while the receiver did not hear it: its queue, too. */
 function unheard({ sender, receiver }: Outage): number {
   const aheadMs = receiver.recoveredAtMs - sender.recoveredAtMs;
-  return aheadMs > 0 ? ((aheadMs + MAX_QUEUED_MS) * MESSAGES_PER_SECOND) / 1_000 : 0;
+  return aheadMs > 0 ? ((aheadMs + MAX_QUEUED_MS + CLOCK_MS) * MESSAGES_PER_SECOND) / 1_000 : 0;
 }
 
 const ms = (value: number): string => `${value.toFixed(1)} ms`;
