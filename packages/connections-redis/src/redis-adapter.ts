@@ -135,6 +135,6 @@ function fromAny(client: object): Client {
     if (isIoredis(client)) return fromIoredis(client);
   }
   throw new TypeError(
-    'Expected a client of redis, ioredis or iovalkey; those of a Redis Cluster or a Sentinel are none',
+    'Expected a client of redis, ioredis or iovalkey, other than one of a Redis Cluster or a Sentinel pool',
   );
 }

@@ -52,7 +52,7 @@ export class PoolCluster<C extends AnyConnection> {
   /** @throws {TypeError} the pool has an adapter, and the message is a `Blob` */
   assertMessage(message: unknown): void {
     if (this.#node === undefined || !isBlob(message)) return;
-    throw new TypeError(expected('a message that is no Blob, as the pool has an adapter', message));
+    throw new TypeError(expected('a message other than a Blob, as the pool has an adapter', message));
   }
 
   /** @returns resolves when its namespace is subscribed to, or that takes too long */

@@ -24,7 +24,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   /** The other nodes of the cluster; `undefined` if the pool is alone. */
   protected abstract readonly elsewhere: Elsewhere | undefined;
 
-  /** `Connection.send` to one connection. @returns `false` also if there is none */
+  /** `Connection.send` to one connection. @returns `false` if there is no such connection, too */
   async send<M extends Message = Message>(
     namespace: string,
     id: ConnectionType['id'],
@@ -37,7 +37,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     return connection?.send(message, ...conflate) ?? this.#sendElsewhere(namespace, id, message, options);
   }
 
-  /** `Connection.sendJson` to one connection. @returns `false` also if there is none */
+  /** `Connection.sendJson` to one connection. @returns `false` if there is no such connection, too */
   async sendJson<M = unknown>(
     namespace: string,
     id: ConnectionType['id'],
@@ -52,7 +52,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     );
   }
 
-  /** `Connection.sendError` to one connection. @returns `false` also if there is none */
+  /** `Connection.sendError` to one connection. @returns `false` if there is no such connection, too */
   async sendError<M = unknown>(
     namespace: string,
     id: ConnectionType['id'],
@@ -65,7 +65,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     return connection?.sendError(message) ?? this.#sendElsewhere(namespace, id, encodeError(message));
   }
 
-  /** `Connection.sendThenClose` to one connection. @returns `false` also if there is none */
+  /** `Connection.sendThenClose` to one connection. @returns `false` if there is no such connection, too */
   async sendThenClose<M extends Message = Message>(
     namespace: string,
     id: ConnectionType['id'],
@@ -82,7 +82,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     );
   }
 
-  /** `Connection.sendJsonThenClose` to one connection. @returns `false` also if there is none */
+  /** `Connection.sendJsonThenClose` to one connection. @returns `false` if there is no such connection, too */
   async sendJsonThenClose<M = unknown>(
     namespace: string,
     id: ConnectionType['id'],
@@ -98,7 +98,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     );
   }
 
-  /** `Connection.sendErrorThenClose` to one connection. @returns `false` also if there is none */
+  /** `Connection.sendErrorThenClose` to one connection. @returns `false` if there is no such connection, too */
   async sendErrorThenClose<M = unknown>(
     namespace: string,
     id: ConnectionType['id'],

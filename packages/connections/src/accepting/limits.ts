@@ -75,7 +75,7 @@ export class Seat {
     return this.#take(this.#limits.namespaces, namespace, this.#limits.settings.maxPerNamespace, 503);
   }
 
-  /** @returns the status of a refusal, if as many as may have this key; `undefined` is no key */
+  /** @returns the status of a refusal, if the key has all the clients that it may have; `undefined` is no key */
   takeKey(key: unknown): LimitStatus | undefined {
     if (key === undefined) return undefined;
     return this.#take(this.#limits.keys, key, this.#limits.settings.maxPerKey, 429);

@@ -3,18 +3,18 @@ import { expected } from '../errors.js';
 
 const AS_SENT =
   "as browsers send them, such as 'https://app.example' (small letters, no path, no default port)";
-/** What a browser sends in `Origin`: a scheme and a host, in small letters, without a path. */
+/** What a browser sends in `Origin`: a scheme and a host, in lower case, without a path. */
 const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
 
 /**
  * Whether the page that asks may talk to this server: it comes from the request's own host and port, or from one of the
- * allowed origins. The scheme is not compared, because a proxy may end TLS. Clients other than browsers send no `Origin`,
+ * allowed origins. The scheme is not compared, because a proxy may terminate TLS. Clients other than browsers send no `Origin`,
  * and are allowed.
  *
  * WebSockets have no same-origin policy: without this check any site could use the server in the name of its visitors
  * (cross-site WebSocket hijacking).
  *
- * @param origins as browsers send them, such as `https://app.example`: in small letters, without a path and without the
+ * @param origins as browsers send them, such as `https://app.example`: in lower case, without a path and without the
  * port that the scheme has by default; `'*'` allows all
  * @throws {TypeError} `origins` is no array of these
  * @see RFC 6455 §10.2

@@ -86,7 +86,7 @@ export interface ClusterTraits {
   /** A node receives what it publishes on channels that it is subscribed to. */
   readonly echo: boolean;
   /**
-   * All nodes receive the messages of one channel in the same order, whoever published them. Where they do not,
+   * All nodes receive the messages of one channel in the same order, no matter which node published them. Where they do not,
    * `onDuplicate: 'replace'` compares when connections joined, by the clocks of their hosts.
    */
   readonly totalOrder: boolean;

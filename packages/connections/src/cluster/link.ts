@@ -4,7 +4,7 @@ import type { ClusterState, Degradation } from './cluster-info.js';
 
 /** An echo that has not come after that many heartbeats is missing. */
 const ECHO_HEARTBEATS = 1.5;
-/** The receiving side is made anew after a third of a heartbeat, then twice that, … */
+/** The receiving side is rebuilt after a third of a heartbeat, then twice that, … */
 const FIRST_RETRY_SHARE = 1 / 3;
 /** … up to that many heartbeats. */
 const MAX_RETRY_HEARTBEATS = 10;

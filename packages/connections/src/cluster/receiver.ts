@@ -63,7 +63,7 @@ export class Receiver {
     this.#marks.delete(sender);
   }
 
-  /** Forgets a channel that nobody listens to any more: what comes later begins anew. */
+  /** Forgets a channel that nobody listens to any more: what comes later starts over. */
   forgetChannel(channel: string): void {
     for (const marks of this.#marks.values()) marks.delete(channel);
   }

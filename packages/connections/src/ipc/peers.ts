@@ -26,7 +26,7 @@ export class Peers {
     return this.#peers.get(id);
   }
 
-  /** A worker says hello: its subscriptions of this prefix begin anew. */
+  /** A worker says hello: its subscriptions of this prefix start over. */
   greet(worker: RelayedWorker, prefix: string, carriesBytes: boolean): void {
     const known = this.#peers.get(worker.id);
     if (known !== undefined) this.forget(known, prefix);

@@ -5,7 +5,7 @@
 /** The field that all messages of ours have, with their kind in it, and no others. */
 export const KIND = 'soketi:relay';
 
-/** From a worker: its subscriptions begin anew. Also tells how its messages have to be sent. */
+/** From a worker: its subscriptions start over. Also tells how its messages have to be sent. */
 export interface Hello {
   readonly [KIND]: 'hello';
   readonly prefix: string;

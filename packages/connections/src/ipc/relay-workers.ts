@@ -32,7 +32,7 @@ export interface Workers {
   off(event: 'disconnect' | 'exit', listener: (worker: RelayedWorker) => void): unknown;
 }
 
-/** What a short message takes besides its bytes, about. */
+/** What a message takes besides its bytes, approximately, in bytes. */
 const MESSAGE_OVERHEAD_BYTES = 512;
 
 /** Has the primary of this process relay: a second relay would deliver everything twice. */

@@ -18,7 +18,7 @@ export class Picks {
   /** Size of the last one alone. */
   readonly ownBytes: number;
   readonly #previous: Picks | undefined;
-  /** The list with one message more that was asked for last: positions only grow, so an older one is not asked for again. */
+  /** The list with one more message that was asked for last: positions only grow, so an older one is not asked for again. */
   #next: Picks | undefined;
   #rest: { readonly start: number; readonly picks: Picks } | undefined;
 
@@ -29,7 +29,7 @@ export class Picks {
     this.byteLength = (previous?.byteLength ?? 0) + ownBytes;
   }
 
-  /** The list with one message more. */
+  /** The list with one more message. */
   with(position: number, byteLength: number): Picks {
     if (this.#next?.position !== position) this.#next = new Picks(this, position, byteLength);
     return this.#next;

@@ -26,7 +26,7 @@ export interface Entry {
 export interface EncodedSlice extends Encoding {
   readonly chunks: readonly Buffer[];
   readonly byteLength: number;
-  /** Where the recipient's run of the history begins anew: a message was not compressed in time. */
+  /** Where the recipient's run of the history starts over: a message was not compressed in time. */
   readonly restart: number | undefined;
   /** It ends the recipient's run: the last that was compressed is not part of the history. */
   readonly endsRun: boolean;
@@ -178,11 +178,11 @@ export class Slice {
         endsRun ||= frame !== plain;
         return frame;
       }
-      // Something else has been compressed since the run began: it begins anew.
+      // Something else has been compressed since the run began: it starts over.
       if (endsRun) restart = start = segment.start;
       endsRun = false;
       const frame = envelope.frameAfter(agreement, segment, start);
-      // Not compressed in time: it goes out plain, and the run begins anew after it.
+      // Not compressed in time: it goes out plain, and the run starts over after it.
       if (frame === undefined) restart = start = segment.end;
       return frame ?? plain;
     });

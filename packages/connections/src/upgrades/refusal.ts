@@ -17,7 +17,7 @@ export const DEFAULT_RETRY_AFTER_SECONDS = 5;
 const LINGER_MS = 1_000;
 
 /**
- * Answers an upgrade request with an HTTP status instead of a WebSocket. The answer arrives whole, also if the client is
+ * Answers an upgrade request with an HTTP status instead of a WebSocket. The answer arrives whole, even if the client is
  * still sending, and a client that has gone already breaks nothing.
  *
  * @param socket that of the `upgrade` event

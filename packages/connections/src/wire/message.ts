@@ -83,7 +83,7 @@ export function decodeMessage(data: unknown, isBinary: boolean): ReceivedMessage
   return isBinary ? bytes : toBuffer(bytes).toString();
 }
 
-/** Size of an incoming message in bytes; 0 if it is none. */
+/** Size of an incoming message in bytes; 0 if it is not a message. */
 export function byteLengthOf(data: unknown): number {
   if (data instanceof Uint8Array) return data.length;
   if (typeof data === 'string') return Buffer.byteLength(data);
