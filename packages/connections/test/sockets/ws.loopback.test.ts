@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Connection } from '../../src/index.js';
 import { driverOf } from '../../src/sockets/probe.js';
-import type { WsDriver, WsSocket } from '../../src/sockets/ws.js';
+import { WsDriver, type WsSocket } from '../../src/sockets/ws.js';
 import { Loopback } from '../support/loopback.js';
 import { nextMessage, record } from '../support/record.js';
 
@@ -71,7 +71,8 @@ test('what a ws socket was given is counted without a look at each write that wa
   const { client, socket } = await (await Loopback.start()).pair();
   client.socket.pause();
   const ws = socket as unknown as WsSocket;
-  const driver = driverOf(socket, undefined) as WsDriver;
+  const driver = driverOf(socket, undefined);
+  if (!(driver instanceof WsDriver)) throw new Error('The driver of ws was expected');
   const figures: [counted: number, publicFigure: number][] = [];
   for (let i = 0; i < 100; i++) {
     socket.send(Buffer.alloc(100_000 + i));
