@@ -305,7 +305,8 @@ describe('the shared rate', () => {
 
   test('Alone it is that of a limiter, from the first moment.', () => {
     const rate = new SharedRate(5, () => ALONE);
-    const nowMs = performance.now();
+    // A whole number: the wait is a difference, which would be rounded otherwise.
+    const nowMs = Math.ceil(performance.now());
     expect([rate.allowed(nowMs), rate.waitMs(nowMs), rate.sliceAt(3, nowMs)]).toEqual([5, 0, 3]);
     rate.record(nowMs, 5);
     expect([rate.allowed(nowMs), rate.waitMs(nowMs)]).toEqual([0, 1_020]);
