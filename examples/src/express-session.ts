@@ -42,7 +42,7 @@ app.post(
   '/login',
   express.json(),
   (request: Request<unknown, unknown, { user?: unknown } | undefined>, response) => {
-    // Without a body of JSON there is none.
+    // Undefined if the request has no JSON body.
     const { user } = request.body ?? {};
     // Check a password here.
     if (typeof user !== 'string' || user === '') return void response.sendStatus(400);

@@ -66,7 +66,7 @@ test('close resolves when the socket has closed, neither earlier nor later', asy
   expect(closing.isSettled).toBe(true);
 
   const prompt = connectInMemory('2');
-  // The clock stands still: nothing that waits for a fixed time can resolve it.
+  // The clock stands still, so no timer can resolve it.
   await prompt.connection.close();
   expect(prompt.socket.readyState).toBe(READY_STATE_CLOSED);
 });

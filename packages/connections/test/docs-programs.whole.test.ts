@@ -149,7 +149,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   );
 
   test(
-    'refuses a stranger with 4401, survives what is no message, and closes with 1012',
+    'refuses a stranger with 4401, survives invalid messages, and closes with 1012',
     { timeout: TIMEOUT_MS },
     async () => {
       await writeFile(path.join(folder, 'index.html'), 'page');

@@ -112,7 +112,7 @@ class Run {
       this.promises.push(this.pool.closeAll(namespace));
     },
     terminate: ({ connection }) => connection.terminate(),
-    /** The peer answers, or closes of its own accord. */
+    /** The peer answers our close, or closes first. */
     end: ({ socket }) => socket.end(1001),
     broadcast: () => {
       const namespace = this.random.pick(NAMESPACES);

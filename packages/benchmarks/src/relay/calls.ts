@@ -9,7 +9,7 @@ export type RelayCandidateName = 'soketi' | 'socket.io' | 'crossws' | 'json-loop
 export interface NodeSettings {
   readonly candidate: RelayCandidateName;
   readonly transport: NodeTransport;
-  /** Of the broker; 0 where there is none. */
+  /** Of the broker; 0 without a broker. */
   readonly port: number;
 }
 

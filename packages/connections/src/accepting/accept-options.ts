@@ -81,7 +81,7 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
   readonly pool: AcceptingPool<C>;
   /**
    * Which requests to answer: those for this path, without its query, or those that the function picks. All others go to
-   * the other `upgrade` listeners of the server. If there are none, they get 404. Of several acceptors of a server, the first
+   * the other `upgrade` listeners of the server. Without one, they get 404. Of several acceptors of a server, the first
    * that was made and wants the request takes it.
    *
    * The other listeners must leave these requests alone: a `WebSocketServer` with `server` and `path` answers 400 to

@@ -8,7 +8,7 @@ export class Inbox {
   readonly #schedule: () => void;
   readonly #apply: (arrival: Arrival) => void;
   #items: (Arrival | (() => void))[] = [];
-  /** The pool has left: what comes is nobody's concern any more. */
+  /** The pool has left the cluster: what still arrives is ignored. */
   isClosed = false;
 
   constructor(schedule: () => void, apply: (arrival: Arrival) => void) {

@@ -53,7 +53,7 @@ export class Subscriptions {
   }
 
   isConfirmed(channel: string): boolean {
-    return this.#subscriptions.get(channel)?.state === 'confirmed';
+    return this.confirmationOf(channel) !== undefined;
   }
 
   /** Which attempt to subscribe the broker has confirmed; `undefined` if it has not. */

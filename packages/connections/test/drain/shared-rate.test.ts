@@ -195,7 +195,7 @@ describe('nodes that drain at the same time', () => {
   });
 
   test.each(Array.from({ length: 8 }, (_, seed) => seed))(
-    'Whoever begins, ends and leaves when, no second sees more than the rate (seed %i).',
+    'No second sees more than the rate, whichever nodes begin, end and leave (seed %i).',
     async (seed) => {
       const random = new Random(seed);
       const rate = 3 + random.below(40);

@@ -221,7 +221,7 @@ function startOf(node: TypeScript.Node): number {
   return before?.end ?? parent.pos;
 }
 
-/** The docstring without stars; `''` where there is none. */
+/** The docstring without stars; `''` without one. */
 function jsDocOf(node: TypeScript.Node): string {
   const ranges = ts.getLeadingCommentRanges(node.getSourceFile().text, startOf(node)) ?? [];
   const texts = ranges.map(({ pos, end }) => node.getSourceFile().text.slice(pos, end));

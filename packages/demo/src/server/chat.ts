@@ -48,7 +48,7 @@ export function createChat({ adapter, nodeName = 'node 1' }: ChatOptions = {}): 
 
 /**
  * Who asks to come in. Nobody has an account here, so `?namespace=lobby&name=Ada` is all, and the name is the user. Your
- * application looks up a session instead, and answers `{ status: 401 }` where there is none.
+ * application looks up a session instead, and answers `{ status: 401 }` without one.
  */
 export function newcomer({ url = '' }: IncomingMessage) {
   const query = Object.fromEntries(new URL(url, 'http://localhost').searchParams);

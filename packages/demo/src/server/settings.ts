@@ -17,7 +17,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * A variable that is not set or empty means its default; a wrong one must not pass as something else.
  *
- * @throws {RangeError} a number is none, or out of range
+ * @throws {RangeError} a value is not a number, or is out of range
  * @throws {TypeError} two brokers
  */
 export function readSettings(environment: Environment): Settings {
