@@ -7,7 +7,7 @@ import {
   type WebSocketMessage,
 } from '../../src/index.js';
 import { memoryBus, type MemoryBusOptions } from '../../src/testing.js';
-import { pass, poolsOn, useFakeClusters } from '../support/cluster-nodes.js';
+import { leavesAfterTest, pass, poolsOn, useFakeClusters } from '../support/cluster-nodes.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 
 /** Two pools that know each other. */
@@ -305,6 +305,33 @@ describe('pools with an adapter', () => {
     await pass(150);
     expect([socket.sent, socket.closes]).toEqual([['hi'], [{ code: 4000, reason: 'bye' }]]);
     expect(await sent).toBe(true);
+  });
+
+  test('A remote send through an override that answers nothing has sent the message.', async () => {
+    const { a, b } = await twoPools();
+    class Silent extends Connection<string, WebSocketMessage, MemorySocket> {
+      override send(message: never): Promise<never> {
+        return super.send(message).then(() => undefined as never);
+      }
+    }
+    const socket = new MemorySocket();
+    void b.newConnection(new Silent('1', 'x', socket) as never);
+    await pass(10);
+    const sent = a.send('x', '1', 'hi');
+    await pass(10);
+    expect([await sent, socket.sent]).toEqual([true, ['hi']]);
+  });
+
+  test('A count of a pool that is alone is that of the moment.', async () => {
+    // It was that of the first call for ever.
+    const pool = new ConnectionsPool({ adapter: memoryBus().adapter() });
+    leavesAfterTest(pool.cluster);
+    await pass(500);
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 0 });
+    await join(pool, '1');
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 1, answered: 1 });
+    void join(pool, '2');
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 2 });
   });
 
   test('Ids that are no strings, and Blobs, are refused.', async () => {
