@@ -64,6 +64,27 @@ describe('nodes of a cluster', () => {
     expect(await answers).toEqual([false, false]);
   });
 
+  test('A send that one node refuses and another one delivers is sent.', async () => {
+    const cluster = new FakeCluster({ countsReceivers: false });
+    const [a, b, c] = await cluster.start(3);
+    await Promise.all([b.join('x', '1'), c.join('x', '1'), pass(200)]);
+    b.send = () => Promise.resolve(false);
+    c.send = () => new Promise((resolve) => setTimeout(resolve, 100, true));
+    const sent = a.sendRemote('x', '1', 'hi');
+    await pass(200);
+    expect(await sent).toBe(true);
+  });
+
+  test('A send is refused on the word of the node that has the connection, if no other node can have it.', async () => {
+    const cluster = new FakeCluster({ countsReceivers: false }, {}, { isExclusive: true });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    b.send = () => Promise.resolve(false);
+    const sent = a.sendRemote('x', '1', 'hi');
+    await pass(50);
+    expect(await sent).toBe(false);
+  });
+
   test('A send to nobody is false after requestTimeout where it does not.', async () => {
     const cluster = new FakeCluster({ countsReceivers: false });
     const [a, b] = await cluster.start(2);
