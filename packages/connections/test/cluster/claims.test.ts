@@ -148,17 +148,20 @@ const cases: readonly [string, readonly number[], string][] = [
 ];
 
 describe('one connection for each id without an order of the broker', () => {
-  test.each(cases)('In every order of two nodes the newest stays alone: %s.', (_, joinedAtMs, winner) => {
-    const orders = inEveryOrder(
-      () => new Unordered(joinedAtMs),
-      ({ holding }) => expect(holding).toEqual([winner]),
-    );
-    // The orders of two joins and two arrivals at the least.
-    expect(orders).toBeGreaterThanOrEqual(6);
-  });
+  test.each(cases)(
+    'only the newest of two connections stays, whatever the order of events: %s',
+    (_, joinedAtMs, winner) => {
+      const orders = inEveryOrder(
+        () => new Unordered(joinedAtMs),
+        ({ holding }) => expect(holding).toEqual([winner]),
+      );
+      // The orders of two joins and two arrivals at the least.
+      expect(orders).toBeGreaterThanOrEqual(6);
+    },
+  );
 
   test.each(Array.from({ length: 10 }, (_, seed) => seed))(
-    'In whichever order three or four nodes hear of each other, the newest stays alone (seed %i).',
+    'only the newest of three or four connections stays, whatever the order in which claims arrive (seed %i)',
     (seed) => {
       const random = new Random(seed);
       for (let round = 0; round < 100; round++) {
@@ -171,7 +174,7 @@ describe('one connection for each id without an order of the broker', () => {
   );
 
   test.each(Array.from({ length: 10 }, (_, seed) => seed))(
-    'With connections that leave meanwhile, never two stay (seed %i).',
+    'at most one connection stays when others leave meanwhile (seed %i)',
     (seed) => {
       const random = new Random(seed);
       for (let round = 0; round < 100; round++) {
@@ -186,7 +189,7 @@ describe('one connection for each id without an order of the broker', () => {
     },
   );
 
-  test('Claims that came before the other nodes listened are made again, and then not any more.', () => {
+  test('a claim that was published before the other nodes listened is repeated exactly once', () => {
     // Both were published before the other node had subscribed: both connections stayed for ever.
     const nodes = new Unordered([1_000, 2_000]);
     for (const holder of nodes.holders) holder.join();
@@ -204,7 +207,7 @@ describe('one connection for each id without an order of the broker', () => {
     expect(run()).toBe(0);
   });
 
-  test('A clock that is behind makes its connections lose, although they joined last: the limit of the comparison.', () => {
+  test('a connection that joined last loses if the clock of its node is slow', () => {
     const nodes = new Unordered([10_000, 5_000]);
     nodes.holders[0]!.join();
     while (nodes.steps.length > 1) nodes.steps.at(-1)!();

@@ -6,7 +6,7 @@ import { memoryBus } from '../../src/testing.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 
-test('A graceful shutdown leaves the cluster when the last connection is gone, and not before.', async () => {
+test('a graceful shutdown leaves the cluster when the last connection is gone, and not before', async () => {
   const bus = memoryBus();
   const [a, b] = [1, 2].map(() => new ConnectionsPool({ adapter: bus.adapter() })) as [
     ConnectionsPool,

@@ -21,7 +21,7 @@ describe('pools of a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => 
     { isExclusive: true, isLossy: true },
   ])('exclusive ids: $isExclusive, messages are lost and doubled: $isLossy', (faults) => {
     test.each([SEED, SEED + 1])(
-      'Pools deliver in order and once, confirm what they have delivered, and heal (seed %i).',
+      'pools deliver in order and once, confirm what they have delivered, and recover (seed %i)',
       (seed) => new PoolModel(new Random(seed), faults).run(STEPS),
     );
   });

@@ -44,15 +44,15 @@ function plain(records: readonly WireRecord[]): unknown {
 }
 
 describe('the wire format', () => {
-  test('The golden bytes cover every record.', () => {
+  test('the golden file has the bytes of every record', () => {
     expect(Object.keys(bytesOf)).toEqual(Object.keys(GOLDEN));
   });
 
-  test.each(golden)('The bytes of %s are those of version 1.', (name, record) => {
+  test.each(golden)('the record %s is encoded as in version 1', (name, record) => {
     expect(batchOf(record).toString('hex')).toBe(bytesOf[name]);
   });
 
-  test.each(golden)('What is read of %s is what was written.', (name, record) => {
+  test.each(golden)('the record %s is decoded to what was encoded', (name, record) => {
     const batch = Buffer.from(bytesOf[name]!, 'hex');
     expect(plain(decode(batch)!)).toEqual(plain([record]));
     expect(decodeHeader(batch)).toEqual({
@@ -63,7 +63,7 @@ describe('the wire format', () => {
     });
   });
 
-  test.each(golden)('%s that lacks its end is refused, wherever it was cut.', (_name, record) => {
+  test.each(golden)('a batch with %s is refused wherever it is cut off', (_name, record) => {
     const batch = batchOf(record);
     for (let length = 0; length < batch.length; length++) {
       expect(decode(batch.subarray(0, length))).toBe(undefined);
@@ -71,7 +71,7 @@ describe('the wire format', () => {
   });
 
   test.each(golden)(
-    'A body of %s that is shorter than it should be is refused or is another one.',
+    'a record %s that is cut off inside is refused, or is decoded without reading past its end',
     (_name, record) => {
       const batch = batchOf(record);
       for (let length = HEADER_BYTES + 2; length < batch.length; length++) {
@@ -87,7 +87,7 @@ describe('the wire format', () => {
   );
 
   test.each(golden)(
-    'Whatever byte of %s is another one, nothing but a WireError is thrown.',
+    'the record %s with any byte changed is decoded to whole frames or refused with a WireError',
     (_name, record) => {
       const batch = batchOf(record);
       for (let at = 0; at < batch.length; at++) {
@@ -101,7 +101,7 @@ describe('the wire format', () => {
     },
   );
 
-  test('Random bytes are never read past their end.', () => {
+  test('a batch with random bytes is decoded to whole frames or refused with a WireError', () => {
     const random = new Random(1);
     const batches = golden.map(([, record]) => batchOf(record));
     for (let round = 0; round < FUZZ_ROUNDS; round++) {
@@ -113,7 +113,7 @@ describe('the wire format', () => {
     }
   });
 
-  test('A record of an unknown type is skipped and counted, and the others are read.', () => {
+  test('a record of an unknown type is skipped and counted, and the others are decoded', () => {
     const records = [
       { chunks: [Buffer.from([200, 1, 2, 3])], byteLength: 4 },
       { chunks: [Buffer.of(12)], byteLength: 1 },
@@ -125,7 +125,7 @@ describe('the wire format', () => {
     });
   });
 
-  test('Another version is told from garbage, and a longer header is skipped.', () => {
+  test('another version is not mistaken for garbage, and the rest of a longer header is skipped', () => {
     const batch = batchOf({ kind: 'bye' });
     batch[1] = 2;
     expect(decodeHeader(batch)).toBe(OTHER_VERSION);
@@ -139,7 +139,7 @@ describe('the wire format', () => {
     expect(decode(longer)).toEqual([{ kind: 'bye' }]);
   });
 
-  test('Presence that a later version has made longer is read as far as it is known.', () => {
+  test('the unknown end of a longer presence is ignored', () => {
     const { presence } = GOLDEN['beat'] as Extract<WireRecord, { kind: 'beat' }>;
     const batch = batchOf({ kind: 'beat', presence });
     const longer = Buffer.concat([batch, Buffer.from([1, 2, 3])]);
@@ -149,7 +149,7 @@ describe('the wire format', () => {
   });
 
   test.each([0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000])(
-    'Frames of %i bytes come through.',
+    'frames of %i bytes are decoded unchanged',
     (length) => {
       const text = encodeFrame('x'.repeat(length));
       const bytes = encodeFrame(Buffer.alloc(length, 7));
@@ -175,11 +175,11 @@ describe('the wire format', () => {
     ['text that is not UTF-8', [0x81, 1, 0xff]],
     ['a lone first byte', [0x81]],
     ['half a length', [0x81, 126, 1]],
-  ])('A frame is refused: %s.', (_what, bytes) => {
+  ])('an invalid frame is refused: %s', (_what, bytes) => {
     expect(() => framesFrom(Buffer.from(bytes))).toThrow(WireError);
   });
 
-  test('Numbers and strings of all kinds come through.', () => {
+  test('random numbers and strings are decoded to what was encoded', () => {
     const random = new Random(2);
     for (let round = runs({ quick: 200, ci: 1_000 }); round > 0; round--) {
       const numbers = Array.from({ length: 5 }, () => Math.floor(2 ** (53 * random.next())) - 1);
@@ -195,7 +195,7 @@ describe('the wire format', () => {
     }
   });
 
-  test('A number that is too long, and a list that is longer than its bytes, are refused.', () => {
+  test('a number that is too long and a list that is longer than its bytes are refused', () => {
     expect(() => new ByteReader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
     // Enough of these make the scale infinite, and 0 times that is not a number.
     const zeros = Buffer.concat([Buffer.alloc(160, 0x80), Buffer.of(1)]);

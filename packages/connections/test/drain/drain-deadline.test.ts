@@ -30,7 +30,7 @@ test.each([
   }
 });
 
-test('the last `grace` ms before the deadline are left for answers', async () => {
+test('no connection is asked to close in the last `grace` ms before the deadline', async () => {
   const { pool, closesMs } = timedPool(100);
   const startMs = performance.now();
   await runDrain(pool.drainConnections({ deadline: 10_000, grace: 1_000 }), 20_000);
@@ -38,7 +38,7 @@ test('the last `grace` ms before the deadline are left for answers', async () =>
   expect(Math.max(...closesMs()) - startMs).toBeGreaterThanOrEqual(8_500);
 });
 
-test('connections that leave by themselves slow the pace of a deadline down', async () => {
+test('connections that leave by themselves slow down the pace of a deadline', async () => {
   const { pool, sockets, closesMs } = timedPool(1_000);
   const startMs = performance.now();
   const drained = pool.drainConnections({ deadline: 20_000, interval: 1_000, grace: 1_000 });
@@ -77,7 +77,7 @@ test('connections that left before their turn do not delay the ones after them',
   expect(closesMs()).toEqual([0, 0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000]);
 });
 
-test('after a stall that took the time of their turns, all connections are asked at once', async () => {
+test('all connections whose turn has passed during a stall are asked to close at once', async () => {
   // The event loop was blocked, or the machine was suspended.
   const { pool, closesMs } = timedPool(10);
   let hasStalled = false;
@@ -141,7 +141,7 @@ test.each([
   }
 });
 
-test('sockets that never say that they are closed are given up once', async () => {
+test('a socket that never reports its close is given up once', async () => {
   // Each step after the deadline terminated them again, counted that and gave them another second: the drain never ended.
   const { pool } = timedPool(3, { newSocket: () => new StuckSocket() });
   const report = await runDrain(pool.drainConnections({ deadline: 200 }), 5_000);

@@ -5,7 +5,7 @@ import { TimedSocket, StuckSocket, timedPool, runDrain, totalOf } from '../suppo
 
 useFakeClock();
 
-test('onProgress tells after each slice what has become of everyone', async () => {
+test('onProgress reports the outcome of every connection after each slice', async () => {
   const { pool } = timedPool(35, { namespaces: 4 });
   const seen: DrainProgress[] = [];
   const onProgress = (progress: DrainProgress): void => void seen.push(progress);

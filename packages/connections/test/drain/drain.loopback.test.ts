@@ -58,7 +58,7 @@ test('messages that were sent before a drain arrive before its close', async () 
   expect(members.map(({ client }) => client.inbox)).toEqual([['private', 'to all'], ['to all']]);
 });
 
-test('a pool is draining from the first instant of a drain, and stays so', async () => {
+test('a pool is draining from the first instant of a drain, and still after it', async () => {
   const { pool } = await drainable(1);
   expect(pool.draining).toBe(false);
   const drained = pool.drainConnections();
@@ -201,7 +201,7 @@ describe.concurrent('drains', () => {
 
 const READY_STATE_CLOSED = 3;
 
-test('a drain closes nobody within a second of the batch before', async () => {
+test('a drain at two per second closes the third client a second after the first', async () => {
   // The original closed everybody in one loop, whatever the rate: all clients came back at the same instant.
   const { pool, members: pairs } = await poolOf(3);
   const closingTimes = pairs.map(({ socket }) => noteClosing(socket));

@@ -75,7 +75,7 @@ test('a drain ends with the last connection, without waiting for the next batch'
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('a drain that only awaits the last answers wakes up no more than once a second', async () => {
+test('a drain that only awaits the last answers wakes up at most once a second', async () => {
   const pool = new ConnectionsPool();
   await pool.newConnection(new Connection('1', 'default', new MemorySocket(false)));
   const setTimer = vi.spyOn(globalThis, 'setTimeout');
@@ -86,7 +86,7 @@ test('a drain that only awaits the last answers wakes up no more than once a sec
   expect(await drained).toMatchObject({ terminated: 1 });
 });
 
-test('connections that are closing already count as left and use nothing of the rate', async () => {
+test('connections that are already closing count as left and use nothing of the rate', async () => {
   const { pool, sockets } = timedPool(3);
   // Their peers have begun to close; the close events are still to come.
   for (const socket of sockets.slice(0, 2)) socket.readyState = 2;

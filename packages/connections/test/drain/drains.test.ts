@@ -36,7 +36,7 @@ test('an aborted drain rejects with the reason, closes nobody else, and the pool
   expect(report).toMatchObject({ closed: 30 - before + 1 });
 });
 
-test('a signal that is aborted already closes nothing, and the pool keeps taking newcomers', async () => {
+test('a drain with an aborted signal closes nothing, and the pool keeps taking newcomers', async () => {
   const { pool, closesMs } = timedPool(3);
   await expect(pool.drainConnections({ signal: AbortSignal.abort('no') })).rejects.toBe('no');
   expect(pool.draining).toBe(false);
@@ -136,7 +136,7 @@ test('the signal of a drain that joins rejects that call alone', async () => {
   expect(await runDrain(drained, 5_000)).toMatchObject({ closed: 20 });
 });
 
-test('a drain that joins with a signal that is aborted already rejects at once', async () => {
+test('a drain that joins with an aborted signal rejects at once', async () => {
   const { pool } = timedPool(2);
   const drained = pool.drainConnections(1);
   await expect(pool.drainConnections({ signal: AbortSignal.abort('no') })).rejects.toBe('no');
@@ -161,7 +161,7 @@ test('a drain that has joined goes on with its own plan when the running one is 
   expect(pool.stats().drains).toBe(2);
 });
 
-test('of two drains that have joined an aborted one, the second joins the first', async () => {
+test('the second of two drains that have joined an aborted drain joins the first', async () => {
   const { pool, sockets } = timedPool(4);
   const controller = new AbortController();
   const first = pool.drainConnections({ maxPerSecond: 1, code: 4000, signal: controller.signal });
@@ -226,7 +226,7 @@ test.each([{}, { deadline: 500 }])(
   },
 );
 
-test('a drain that goes on in the place of an aborted one closes the sockets of a list that can be read only once', async () => {
+test('a drain that replaces an aborted one closes the sockets of an iterator that can be read only once', async () => {
   const { pool } = timedPool(1, { newSocket: () => new TimedSocket(false) });
   const controller = new AbortController();
   const aborted = pool.drainConnections({ signal: controller.signal });

@@ -67,7 +67,7 @@ describe.concurrent('a server that is shut down', () => {
   );
 
   test(
-    'an upgrade that nobody answers and a socket that nobody told of are cut off after a while',
+    'a shutdown cuts off an unanswered upgrade and a WebSocket that it does not know after a while',
     { timeout: 15_000 },
     async () => {
       // Once its upgrade has begun, the server itself does not know a socket any more.
@@ -106,7 +106,7 @@ describe.concurrent('a server that is shut down', () => {
     expect(server.listening).toBe(false);
   });
 
-  test('a server that its owner is closing already is waited for', async () => {
+  test('a shutdown waits for a server that its owner is already closing', async () => {
     const running = await start(1);
     const { server, shutdown } = running;
     const { response, answered } = await pendingRequest(running);
@@ -120,7 +120,7 @@ describe.concurrent('a server that is shut down', () => {
   });
 
   test(
-    'a request that never finishes and one that never begins are cut off after a while',
+    'a request that never finishes and a connection that never sends one are cut off after a while',
     { timeout: 15_000 },
     async () => {
       const { server, port, shutdown } = await start(1);

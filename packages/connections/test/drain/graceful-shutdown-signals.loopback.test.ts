@@ -21,7 +21,7 @@ function forgetSignals(): void {
   onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
 }
 
-test('a shutdown that fails after a signal is told to onError, and the next signal ends the process', async () => {
+test('onError gets the failure of a shutdown that a signal began, and the next signal ends the process', async () => {
   forgetSignals();
   const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
   onTestFinished(() => exit.mockRestore());

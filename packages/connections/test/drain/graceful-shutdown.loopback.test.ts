@@ -40,7 +40,7 @@ test('isReady is false from the instant in which a shutdown begins', async () =>
   expect(shutdown.isReady).toBe(false);
 });
 
-test('a second call returns the promise of the first', async () => {
+test('a second call of shutdown() returns the promise of the first', async () => {
   const { pool, shutdown } = await start(1);
   const first = shutdown.shutdown();
   expect(shutdown.shutdown()).toBe(first);
@@ -60,7 +60,7 @@ test('a shutdown of a server that does not listen drains the pool all the same',
   expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
 });
 
-test('a shutdown of a server that its owner has closed already does not close it again', async () => {
+test('a shutdown does not close a server again that its owner has already closed', async () => {
   // Node would emit `close` a second time, and a listener that closes a database would do so twice.
   const { server, shutdown } = await start(0);
   let closes = 0;
@@ -182,7 +182,7 @@ describe.concurrent('while it drains', () => {
     expect(pool.stats().refused).toBe(0);
   });
 
-  test('a ws client that comes during a drain gets 503 and does not delay the end', async () => {
+  test('a ws client that connects during a drain gets 503 and does not delay the end', async () => {
     const { port, shutdown } = await start(2, { ...SLOW, retryAfter: 0 });
     const done = shutdown.shutdown();
     const client = new WebSocket(`ws://127.0.0.1:${port}`);
@@ -272,7 +272,7 @@ test('closed resolves with the report when a shutdown is done', async () => {
   expect(isListening).toBe(false);
 });
 
-test('closed waits for the shutdown after one that was aborted', async () => {
+test('closed waits for the shutdown that follows an aborted one', async () => {
   const abort = new AbortController();
   const { shutdown } = await start(2, { drain: { maxPerSecond: 1, signal: abort.signal } });
   let isClosed = false;

@@ -9,7 +9,7 @@ test('a new limiter lets its whole rate pass at once', () => {
   expect(limiter.waitMs(0)).toBe(0);
 });
 
-test('the rate is used up until a window has passed since the oldest of those that passed', () => {
+test('a limiter that is used up has room again one window after the oldest close that it let pass', () => {
   const limiter = new RateLimiter(5);
   limiter.record(0, 3);
   limiter.record(400, 2);
@@ -30,7 +30,7 @@ test('a slice in which nobody had to be closed uses nothing of the rate', () => 
 });
 
 test.each(Array.from({ length: 20 }, (_, seed) => seed))(
-  'no second sees more than the rate, however unevenly they come (seed %i)',
+  'no more than the rate passes in any second, however uneven the requests are (seed %i)',
   (seed) => {
     const random = new Random(seed);
     const rate = 1 + random.below(50);

@@ -14,7 +14,7 @@ type Fact<Name extends DrainTold['fact']> = Extract<DrainTold, { fact: Name }>;
 
 describe.skipIf(!hasSignals)('processes that drain at the same time', () => {
   test(
-    'Three workers that are told to stop at once close one rate together, and then end.',
+    'three workers that are told to stop at once share one rate, and then end',
     async () => {
       const [workers, connections, rate] = [3, 60, 30];
       const program = new Program('draining-workers', `${workers}`, `${connections}`, `${rate}`);
