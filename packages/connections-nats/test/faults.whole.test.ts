@@ -69,7 +69,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       return { adapter, connection, link, refusals, echo };
     }
 
-    test(`a server that is killed while messages are published settles all of them: ${name}`, async () => {
+    test(`every publish settles when the server is killed while messages are published: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       const outcomes: Promise<string>[] = [];
@@ -92,7 +92,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(numbers).toEqual(numbers.map((_, index) => index));
     });
 
-    test(`a server that stands still delays answers, and loses nothing: ${name}`, async () => {
+    test(`a suspended server delays answers and loses nothing: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       await server.freeze();
@@ -106,7 +106,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.downs).toEqual([]);
     });
 
-    test(`permissions that are revoked live are down with their reason, and up when granted again: ${name}`, async () => {
+    test(`the adapter is down while its permissions are revoked, reports the reason, and is up when they are granted again: ${name}`, async () => {
       const server = await startServer(permissionsOf('soketi.>'));
       const node = await startNode({ port: server.port, user: 'chat', pass: 'secret' });
       await server.configure(permissionsOf('other.>'));
@@ -131,7 +131,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       await node.echo('again');
     });
 
-    test(`a connection that gives up is warned about, then down for good: ${name}`, async () => {
+    test(`the adapter warns about a connection that will give up reconnecting, and stays down once it has: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port, maxReconnectAttempts: 2 });
       expect(node.link.warnings.map(String).join()).toMatch(/maxReconnectAttempts/);
@@ -150,7 +150,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.ups).toBe(1);
     });
 
-    test(`noEcho is warned about, and known: ${name}`, async () => {
+    test(`the adapter warns about noEcho, and its traits have no echo: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port, noEcho: true });
       expect(node.link.warnings.map(String).join()).toMatch(/noEcho/);
@@ -161,7 +161,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.total).toBe(0);
     });
 
-    test(`a connection that is set up as it should be is warned about nothing: ${name}`, async () => {
+    test(`the adapter does not warn about a connection with the recommended settings: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       await node.echo('1');
@@ -169,7 +169,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.adapter.traits).toMatchObject({ echo: true, totalOrder: false, countsReceivers: false });
     });
 
-    test(`the longest message is what the server says, and a longer one rejects without harm: ${name}`, async () => {
+    test(`the server sets the length of the longest message, and a longer one rejects without harm: ${name}`, async () => {
       const server = await startServer('max_payload: 100000');
       const node = await startNode({ port: server.port });
       expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
@@ -182,7 +182,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
     });
 
-    test(`a link that is half open rejects within five seconds, and resubscribe alone cannot end it: ${name}`, async () => {
+    test(`a publish over a half-open link rejects within five seconds, and the link recovers when its owner reconnects: ${name}`, async () => {
       const server = await startServer();
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());

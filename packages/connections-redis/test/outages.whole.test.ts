@@ -32,7 +32,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
     const startNodes = (options: ClientOptions) =>
       Promise.all([PoolNode.start(library, options), PoolNode.start(library, options)]);
 
-    test(`a Redis that is killed and started again: ${name}`, async () => {
+    test(`pools degrade and recover once when Redis is killed and started again: ${name}`, async () => {
       const server = await startServer();
       const [one, other] = await startNodes(server);
       const traffic = await Traffic.between(one, other);
@@ -50,20 +50,23 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       expect(one.recovered[0]!.dropped).toBeGreaterThan(0);
     });
 
-    test.each(['pubsub', 'normal'])(`CLIENT KILL TYPE %s: ${name}`, async (type) => {
-      const server = await startServer();
-      const [one, other] = await startNodes(server);
-      const traffic = await Traffic.between(one, other);
-      await server.command('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
-      for (const node of [one, other]) await node.untilRecovered();
-      await traffic.end();
-      expect([one.falls, other.falls]).toEqual([
-        [1, 1],
-        [1, 1],
-      ]);
-    });
+    test.each(['pubsub', 'normal'])(
+      `pools degrade and recover once after CLIENT KILL TYPE %s: ${name}`,
+      async (type) => {
+        const server = await startServer();
+        const [one, other] = await startNodes(server);
+        const traffic = await Traffic.between(one, other);
+        await server.command('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
+        for (const node of [one, other]) await node.untilRecovered();
+        await traffic.end();
+        expect([one.falls, other.falls]).toEqual([
+          [1, 1],
+          [1, 1],
+        ]);
+      },
+    );
 
-    test(`an ACL that is revoked live, and granted again: ${name}`, async () => {
+    test(`pools degrade and recover once when their ACL is revoked and granted again: ${name}`, async () => {
       const server = await startServer();
       await server.command('ACL', 'SETUSER', 'chat', 'on', '>secret', 'resetchannels', '&soketi:*', '+@all');
       const [one, other] = await startNodes({ port: server.port, username: 'chat', password: 'secret' });
@@ -80,7 +83,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       ]);
     });
 
-    test(`a link that carries nothing any more, and is still open: ${name}`, async () => {
+    test(`a pool whose link is half open degrades and recovers once, and the other pool does not: ${name}`, async () => {
       const server = await startServer();
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
@@ -97,7 +100,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       expect(other.degraded[0]!.stage).toBe('receive');
     });
 
-    test(`a subscriber that Redis cuts because its buffer is full: ${name}`, async () => {
+    test(`a pool whose subscriber Redis disconnects because its buffer is full degrades and recovers once: ${name}`, async () => {
       const server = await startServer();
       await server.command('CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 1mb 1mb 1');
       const [one, other] = await startNodes(server);
@@ -120,7 +123,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       ]);
     });
 
-    test(`a Redis that sleeps delays messages, and loses none: ${name}`, async () => {
+    test(`a Redis that sleeps delays messages and loses none: ${name}`, async () => {
       const server = await startServer();
       const [one, other] = await startNodes(server);
       const traffic = await Traffic.between(one, other);
@@ -133,7 +136,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
     });
   });
 
-  test('10,000 namespaces take 20 commands, and are all heard again after an outage', async () => {
+  test('10,000 namespaces are subscribed to with 20 commands, and again after an outage', async () => {
     const server = await RedisServer.start();
     onTestFinished(() => server.stop());
     const [library] = NEWEST as [Library];

@@ -65,7 +65,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
     ['keeps its connections to Redis', false],
     ['loses its connections to Redis meanwhile', true],
   ])(
-    'a process that is stopped for longer than nodeTimeout, and %s, gives up an id that was taken meanwhile',
+    'a process that is suspended for longer than nodeTimeout and %s gives up an id that was taken meanwhile',
     { timeout: 60_000 },
     async (_, losesConnections) => {
       await there.ask({ join: 'same' });
@@ -92,7 +92,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
   );
 
   test.runIf(hasSignals)(
-    'a process that is killed is missing from a count, then lost, and its ids are free',
+    'a killed process is missing from a count, is then reported as lost, and its ids are free',
     { timeout: 60_000 },
     async () => {
       const { id } = await there.ask({ join: 'same' });

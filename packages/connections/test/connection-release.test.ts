@@ -73,7 +73,7 @@ describe('release()', () => {
     ]);
   });
 
-  test('what a handler has not answered when its connection is released has failed', async () => {
+  test('a message that a handler has not answered when its connection is released has failed', async () => {
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', new MemorySocket(), {
       send: () => new Promise(() => undefined),
@@ -117,7 +117,7 @@ describe('release()', () => {
     expect(socket.closes).toEqual([]);
   });
 
-  test('release() twice, and after a close, changes nothing', async () => {
+  test('a second release(), or one after a close, changes nothing', async () => {
     const pool = new ConnectionsPool();
     const told = eventsOf(pool);
     const [twice, closed] = [connectInMemory('twice'), connectInMemory('closed')];
@@ -191,7 +191,7 @@ describe('release()', () => {
     expect(calls).toBe(1);
   });
 
-  test('a handler that releases its own connection during a flush gets what was pending, and the others theirs', async () => {
+  test('a handler that releases its own connection during a flush gets all pending messages, and so do the others', async () => {
     const unhandled = watchUnhandled();
     const pool = new ConnectionsPool();
     const sent: unknown[] = [];
@@ -215,7 +215,7 @@ describe('release()', () => {
     await expectConsistent(pool, 1);
   });
 
-  test('a handler that releases another connection during a flush lets that one have what was pending', async () => {
+  test('a connection that is released by the handler of another one during a flush gets all pending messages', async () => {
     const pool = new ConnectionsPool();
     const other = connectInMemory('2');
     const releasing = new Connection('1', 'default', new MemorySocket(), {

@@ -84,18 +84,18 @@ async function waitAfter(code: number, chance = 1): Promise<number> {
   return (await planned).ms;
 }
 
-test('a client comes back soon after a restart, and later when the server is overloaded', async () => {
+test('a client reconnects soon after a restart, and later if the server is overloaded', async () => {
   const codes = [1012, 1001, 1006, 4408, 1013, 4429];
   expect(await Promise.all(codes.map((code) => waitAfter(code)))).toEqual([
     500, 1000, 1000, 1000, 5000, 5000,
   ]);
 });
 
-test('a client chooses any moment of the whole wait', async () => {
+test('a client reconnects at a random moment of the whole wait', async () => {
   expect(await Promise.all([0, 0.5, 1].map((chance) => waitAfter(1012, chance)))).toEqual([0, 250, 500]);
 });
 
-test.each([1000, 1008, 4401, 4403, 4409])('a client does not come back by itself after %i', async (code) => {
+test.each([1000, 1008, 4401, 4403, 4409])('a client does not reconnect by itself after %i', async (code) => {
   let told!: (final: unknown) => void;
   const final = new Promise((resolve) => (told = resolve));
   const { socket, pending } = await start({ onFinal: (...args) => told(args) });
@@ -126,7 +126,7 @@ test('a client waits twice as long each time, up to 30 s, until a connection has
   expect(await closeAndReturn()).toBe(500);
 });
 
-test('a client hears what the server sends, and stays away once it has been ended', async () => {
+test('a client receives what the server sends, and does not reconnect once it has been ended', async () => {
   let told!: (message: unknown) => void;
   const message = new Promise((resolve) => (told = resolve));
   const { socket, stop, pending } = await start({ onMessage: told });
@@ -138,7 +138,7 @@ test('a client hears what the server sends, and stays away once it has been ende
   expect(pending.size).toBe(0);
 });
 
-test('a client that is ended between two attempts makes no other one', async () => {
+test('a client that is ended between two attempts makes no further attempt', async () => {
   const { retry, socket, stop, pending } = await start();
   const planned = retry();
   socket.terminate();

@@ -106,7 +106,7 @@ test(
 
 describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   test(
-    'asks for a login, delivers to a room, and comes back into it after a network failure',
+    'the chat asks for a login, delivers to a room, and rejoins it after a network failure',
     { timeout: TIMEOUT_MS },
     async () => {
       const page = blockWith('chat.md', '<script>');
@@ -149,7 +149,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   );
 
   test(
-    'refuses a stranger with 4401, survives invalid messages, and closes with 1012',
+    'the chat refuses a stranger with 4401, survives invalid messages, and closes with 1012',
     { timeout: TIMEOUT_MS },
     async () => {
       await writeFile(path.join(folder, 'index.html'), 'page');
@@ -186,7 +186,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
 
 describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
   test(
-    'two tabs see what one of them says, and are back after a restart',
+    'two tabs see what one of them says, and reconnect after a restart',
     { timeout: TIMEOUT_MS },
     async () => {
       const [code, page] = [

@@ -125,7 +125,7 @@ describe('completeness', () => {
   });
 
   test(
-    'the page of the API matches the docstrings (vitest -u writes it anew)',
+    'the page of the API matches the docstrings (vitest -u rewrites it)',
     { timeout: TIMEOUT_MS },
     async () => {
       const file = path.join(PACKAGE, 'docs', 'api.md');
@@ -135,7 +135,7 @@ describe('completeness', () => {
     },
   );
 
-  test('the page of the API has every export of every door', () => {
+  test('the page of the API has every export of every entry point', () => {
     const { text } = page('api.md');
     const missing = exportedNames()
       .map(({ name }) => name)

@@ -33,7 +33,7 @@ test('an onEmptyNamespace that throws or rejects is called once, and its error r
   }
 });
 
-test('onEmptyNamespace is not called for a connection of another pool or of none', async () => {
+test('onEmptyNamespace is not called for a connection of another pool or of no pool', async () => {
   const [one, other] = [new ConnectionsPool(), new ConnectionsPool()];
   const { connection } = connectInMemory();
   const onEmpty = vi.fn();

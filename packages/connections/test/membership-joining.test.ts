@@ -32,7 +32,7 @@ test('a connection that joins twice is in the pool once', async () => {
   await expect(pool.broadcastMessage('default', 'x')).resolves.toMatchObject({ recipients: 1 });
 });
 
-test('a pool that drains joins a second drain to the first and takes nobody', async () => {
+test('a draining pool joins a second drain to the first and takes no newcomer', async () => {
   const pool = new ConnectionsPool();
   const member = connectInMemory('1', 'default', new MemorySocket(false));
   await pool.newConnection(member.connection);

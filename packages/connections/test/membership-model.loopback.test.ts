@@ -9,7 +9,7 @@ const NAMESPACES = ['a', 'b', '__proto__'];
 const IDS = ['1', '2', '3', 'constructor'];
 
 test.each(['reject', 'replace'] as const)(
-  "a pool of real sockets holds and tells what a model of it says (onDuplicate '%s')",
+  "a pool of real sockets agrees with its model (onDuplicate '%s')",
   async (onDuplicate) => {
     const random = new Random(7);
     const loopback = await Loopback.start();

@@ -166,7 +166,7 @@ class Run {
 }
 
 test.each(Array.from({ length: SEEDS }, (_, seed) => seed))(
-  'a pool holds and tells what a model of it says, whatever is called and awaited when (seed %i)',
+  'a pool agrees with its model, whatever is called and awaited at any time (seed %i)',
   async (seed) => {
     const unhandled = watchUnhandled();
     const run = new Run(seed);

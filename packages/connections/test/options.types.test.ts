@@ -24,7 +24,7 @@ interface Settings {
 
 // The options accepted `undefined` at run time, but with `exactOptionalPropertyTypes` (on here) an option that may be
 // `undefined` did not compile.
-test('every option may be undefined, for the compiler too', () => {
+test('the types allow undefined for every option', () => {
   const settings: Settings = {
     idleTimeout: undefined,
     closeTimeout: undefined,

@@ -69,8 +69,8 @@ async function runNode(...args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-describe('what is in it', () => {
-  test('the package holds the sources, what they are built to with its maps, the docs, and nothing else', async () => {
+describe('the contents of the package', () => {
+  test('the package holds the sources, their builds with source maps, the docs, and nothing else', async () => {
     const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
     const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
     const built = sources.flatMap((source) =>
@@ -127,8 +127,8 @@ describe('what is in it', () => {
   });
 });
 
-describe('its doors', () => {
-  test('every door opens for import and require() alike, and for TypeScript from before "exports"', () => {
+describe('the entry points of the package', () => {
+  test('every entry point works with import and require(), and with a TypeScript that ignores "exports"', () => {
     for (const [door, { require, types, default: module }] of doors) {
       const file = sourceOf(door);
       expect({ require, types, module }).toEqual({
@@ -141,7 +141,7 @@ describe('its doors', () => {
     }
   });
 
-  test.each(doors)('"%s" leads to the same objects by import and by require()', async (door) => {
+  test.each(doors)('"%s" has the same objects with import and with require()', async (door) => {
     const code = `import('${nameOf(door)}').then((imported) => {
       const required = require('${nameOf(door)}');
       const names = Object.keys(imported);
@@ -150,7 +150,7 @@ describe('its doors', () => {
     expect(await runNode('--eval', code)).toBe('true\n');
   });
 
-  test('the package has no other door', async () => {
+  test('the package has no other entry point', async () => {
     const code =
       "import('@soketi/connections/dist/sending/outbox.js').catch(({ code }) => console.log(code))";
     expect(await runNode('--eval', code)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
@@ -299,7 +299,7 @@ const compilers: readonly [string, Compiler, readonly ('.ts' | '.mts' | '.cts')[
   ['TypeScript 6, bundler', { name: NEW, module: 'esnext', moduleResolution: 'bundler' }, ['.mts']],
 ];
 
-describe('its types', () => {
+describe('the types of the package', () => {
   beforeAll(async () => {
     // As npm would have installed them beside the package.
     await mkdir(path.join(folder, 'node_modules', '@types'));
@@ -309,7 +309,7 @@ describe('its types', () => {
     }
   });
 
-  test('every door of the package has a consumer', () => {
+  test('every entry point of the package has a consumer', () => {
     expect(Object.keys(consumers)).toEqual(doors.map(([door]) => door));
   });
 
@@ -331,7 +331,7 @@ describe('its types', () => {
 
   const withBothDoors = compilers.filter(([, , endings]) => endings.length > 1);
   test.each(withBothDoors)(
-    'a class has the same type by import and by require(): %s',
+    'a class has the same type with import and with require(): %s',
     { timeout: TIMEOUT_MS },
     async (_title, compiler) => {
       const { complaints } = await compile(compiler, { 'both.mts': BOTH_DOORS }, folder);

@@ -51,14 +51,14 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-test('the library and its adapters are installed together, and nothing else with them', async () => {
+test('the library and its adapters install together without any other package', async () => {
   const lock = await readFile(path.join(folder, 'node_modules', '.package-lock.json'), 'utf8');
   const { packages } = JSON.parse(lock) as { packages: object };
   expect(Object.keys(packages).sort()).toEqual(PACKAGES.map((name) => `node_modules/@soketi/${name}`).sort());
 });
 
 test.each(PACKAGES.slice(1))(
-  'the package %s holds what is built, both its doors, its readme and no tests',
+  'the package %s holds its builds for import and require(), its sources, its readme and no tests',
   (name) => {
     const files = contents.get(name)!;
     const expected = [
@@ -118,7 +118,7 @@ const compilers: readonly [string, Compiler, readonly ('.mts' | '.cts')[]][] = [
 
 describe('a program that uses all of them', () => {
   test.each(compilers)(
-    'The program compiles, and runs as an ES module and as CommonJS: %s.',
+    'a program that uses all packages compiles, and runs as an ES module and as CommonJS: %s',
     async (_, compiler, endings) => {
       const sources = Object.fromEntries(endings.map((ending) => [`program${ending}`, PROGRAM]));
       const { project, complaints } = await compile(compiler, sources, folder);

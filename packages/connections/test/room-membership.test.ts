@@ -210,7 +210,7 @@ test('a connection that is removed leaves its rooms, and can join a pool again w
   expect(roomsOf(pool)).toEqual({});
 });
 
-test('a connection that joins another pool, or the same one, as it leaves comes without its rooms', async () => {
+test('a connection that joins a pool again while it leaves one is in none of its earlier rooms', async () => {
   for (const isSame of [false, true]) {
     const { pool, told } = recorded();
     const other = isSame ? pool : new ConnectionsPool();
@@ -425,7 +425,7 @@ test('join returns false if a listener has made the connection leave one of the 
   expect([...connection.rooms]).toEqual(['red']);
 });
 
-test('a connection that is in no pool joins and leaves rooms, and leaves what it is not in', () => {
+test('a connection in no pool joins and leaves rooms, and may leave rooms that it is not in', () => {
   const { connection } = connectInMemory('a');
   connection.leave('red');
   connection.join(['red', 'blue']);

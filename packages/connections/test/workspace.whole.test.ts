@@ -84,7 +84,7 @@ describe('the targets', () => {
   });
 
   test.each(withFile(packages, 'test'))(
-    'the project %s is tested each time anew, and its tests are typechecked',
+    'the tests of the project %s are typechecked, and their results are never cached',
     (name) => {
       // A remembered result would hide a test that fails by chance, on this machine or with another version of Node.
       expect(targetOf(name, 'test')).toMatchObject({ cache: false, options: { script: 'test' } });

@@ -60,7 +60,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     expect(closes.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(connections);
   });
 
-  test('a restart all at once does not wait for a rate', async () => {
+  test('a restart of all nodes at once does not wait for a rate', async () => {
     await demo.order({ do: 'bots', count: BOTS });
     await demo.until(({ bots }) => bots.open === BOTS);
     const client = await ChatClient.join(demo.url, 'Ada');
@@ -144,7 +144,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
 });
 
 describe('one process', { timeout: TIMEOUT_MS }, () => {
-  test('has bots and slow readers, and says why it cannot restart', async () => {
+  test('a demo of one process has bots and slow readers, and says why it cannot restart', async () => {
     const demo = await Demo.start({ NODES: '1' });
     onTestFinished(() => demo.kill());
     expect(await demo.order({ do: 'bots', count: 20 })).toEqual({ ok: true });

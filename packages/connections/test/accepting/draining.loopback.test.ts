@@ -130,7 +130,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
 });
 
 describe.concurrent('a graceful shutdown with an acceptor', () => {
-  test('one of the shutdown and the acceptor answers, with the Retry-After of the shutdown', async () => {
+  test('an upgrade during a shutdown gets exactly one answer, with the Retry-After of the shutdown', async () => {
     const accepting = await startShutdown({}, { retryAfter: 3 });
     const clients = await connectTwo(accepting);
     const done = accepting.shutdown.shutdown();
@@ -153,7 +153,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     expect(accepting.server.listening).toBe(false);
   });
 
-  test('a shutdown refuses clients even if it drains another pool than that of the acceptor', async () => {
+  test('a shutdown refuses clients even if the acceptor has another pool than the one that it drains', async () => {
     const other = await startAccepting();
     await connectTwo(other);
     const accepting = await startShutdown({}, { pool: other.pool });

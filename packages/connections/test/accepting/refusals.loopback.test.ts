@@ -109,7 +109,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('the pool emits an error and the client is closed with 1011 when the pool does not take it', async () => {
+  test('the pool emits an error and the client is closed with 1011 when the pool refuses the client', async () => {
     const other = await startAccepting();
     const { url, errors } = await startAccepting({
       accept: {

@@ -48,7 +48,7 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
     }
   });
 
-  test(`the others go on when a worker dies, disconnects, or sends what cannot be cloned: ${serialization}`, async () => {
+  test(`the other workers go on when a worker dies, disconnects or sends what cannot be cloned: ${serialization}`, async () => {
     const workers = new Workers(serialization, 4);
     const pids = await workers.up(4);
     process.kill(pids[0]!, 'SIGKILL');
@@ -66,7 +66,7 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
   });
 
   test.skipIf(!hasSignals)(
-    `a flood to a worker that stands still is dropped for it alone: ${serialization}`,
+    `a flood to a suspended worker is dropped for that worker alone: ${serialization}`,
     async () => {
       const workers = new Workers(serialization, 3, 1_000_000);
       const pids = await workers.up(3);

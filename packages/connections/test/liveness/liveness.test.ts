@@ -142,7 +142,7 @@ describe('the heartbeat of a pool', () => {
     expect(silent.pingedAtMs).toHaveLength(1);
   });
 
-  test('a heartbeat without a timeout gives at most the interval to answer', async () => {
+  test('a heartbeat without a timeout allows at most the interval for an answer', async () => {
     const pool = newPool({ heartbeat: { interval: 2_000 } });
     const socket = join(pool, new PingSocket());
     socket.answersPings = false;

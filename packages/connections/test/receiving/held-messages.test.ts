@@ -79,7 +79,7 @@ describe('the deadline of held messages', () => {
     expect(messages).toEqual(['early']);
   });
 
-  test('a listener that came in time is not cut off by the deadline', async () => {
+  test('the deadline of held messages does not affect a listener that was added in time', async () => {
     const { socket, connection, pool } = await join(new BlobSocket(), { closeTimeout: 1_000 });
     socket.text('early');
     const messages = messagesOf(connection);
@@ -138,7 +138,7 @@ describe('messages before the first listener', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 66, messagesIgnored: 0 });
   });
 
-  test('what exceeds 64 KiB of a socket that cannot be paused is ignored, and smaller messages still fit', async () => {
+  test('messages above 64 KiB are ignored if the socket cannot be paused, and smaller ones still fit', async () => {
     const socket = endingWithTest(new MemorySocket());
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', socket);
@@ -410,7 +410,7 @@ describe('messages that are held', () => {
 
   // The first message logged the client in; then the server took all listeners off and put those of the game on. With
   // them it had removed the library's own: what was held, and everything after it, was never delivered.
-  test('a listener that follows removeAllListeners() gets what is held with the next message', async () => {
+  test('a listener that is added after removeAllListeners() gets the held messages with the next message', async () => {
     const { pool, socket, connection } = await join();
     socket.text('1');
     socket.text('2');
@@ -426,7 +426,7 @@ describe('messages that are held', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 5, messagesIgnored: 0 });
   });
 
-  test('a listener that follows removeAllListeners() gets what is held of a paused socket, which is resumed', async () => {
+  test('a listener that is added after removeAllListeners() gets the messages held for a paused socket, which is resumed', async () => {
     const { pool, socket, connection } = await join();
     const large = 'x'.repeat(70_000);
     socket.text('1');

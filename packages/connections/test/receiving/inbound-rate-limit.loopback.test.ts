@@ -20,7 +20,7 @@ async function limited(rateLimit: RateLimit, perMessageDeflate = false) {
 const numbers = (count: number): string[] => Array.from(Array(count).keys(), String);
 
 describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %s', (perMessageDeflate) => {
-  test('a flood is closed with 1008', async () => {
+  test('a client that floods the server is closed with 1008', async () => {
     const { client, pool, messages } = await limited({ messagesPerSecond: 100 }, perMessageDeflate);
     for (const text of numbers(2_000)) client.socket.send(text);
     expect(await client.closed).toEqual({ code: 1008, reason: 'Rate limit exceeded' });
@@ -57,7 +57,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     expect(pool.stats().rateLimited).toBeGreaterThan(0);
   });
 
-  test('a client that says all it has and closes while it is paused is heard to the end', async () => {
+  test('every message of a client that closes while it is paused is delivered', async () => {
     const { client, connection, messages } = await limited(
       { messagesPerSecond: 1_000, burst: 10, onExceeded: 'pause' },
       perMessageDeflate,
@@ -92,7 +92,7 @@ test('bytesPerSecond counts what a compressed message inflates to', async () => 
   expect(messages).toHaveLength(1);
 });
 
-test('a paused client does not hold the others of its pool up', async () => {
+test('a paused client does not hold up the others of its pool', async () => {
   const rateLimit = { messagesPerSecond: 50, onExceeded: 'pause' } as const;
   const { members } = await poolOf(2, { pool: { rateLimit } });
   const [flooding, quiet] = members;
@@ -107,7 +107,7 @@ test('a paused client does not hold the others of its pool up', async () => {
 });
 
 describe.each(Object.entries(socketKinds))('a rate limit over %s', (_name, kind) => {
-  test('a client is paused where its socket can be paused; elsewhere what exceeds the limit is dropped', async () => {
+  test('a client is paused if its socket can be paused, and otherwise loses messages above the limit', async () => {
     const link = await kind.connect();
     const pool = new ConnectionsPool<never, typeof link.connection>({
       rateLimit: { messagesPerSecond: 5, burst: 2, onExceeded: 'pause' },

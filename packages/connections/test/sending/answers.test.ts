@@ -70,7 +70,7 @@ test('all open answers are settled before any of them is reported', async () => 
   expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([false, 1]);
 });
 
-test('answers that are abandoned have failed, whatever comes of them, and a rejection is still reported', async () => {
+test('an abandoned answer counts as failed whatever it settles to, and its rejection is still reported', async () => {
   const { answers, onError, onAnswered, counted, tally } = newAnswers();
   answers.await(nextTurn(true), tally());
   answers.abandon();
@@ -105,7 +105,7 @@ function handledBy(send: () => unknown, close: () => unknown = () => undefined):
 }
 
 // The broadcast of everybody never resolved, even after the connection whose handler did not answer was gone.
-test('a handler that never answers holds up a broadcast only as long as its connection is there', async () => {
+test('a handler that never answers delays the promise of a broadcast only until its connection ends', async () => {
   const pool = new ConnectionsPool();
   const connection = handledBy(() => new Promise(() => undefined));
   for (const each of [connection, connectInMemory('1').connection]) await pool.newConnection(each);
@@ -143,7 +143,7 @@ test('a handler that answers with a thenable that throws has failed', async () =
 });
 
 // Only promises of this realm were waited for: with a query builder or Bluebird the close handler ran first.
-test('a thenable that a handler answers with is waited for before the close', async () => {
+test('a close waits for the thenable that a handler has answered with', async () => {
   const events: string[] = [];
   const slow = (): PromiseLike<unknown> =>
     thenable((resolve) => {

@@ -8,7 +8,7 @@ import { MORE_THAN_KERNEL, stalledMember, waitingIn } from '../support/stall.js'
 import { WireClient } from '../support/wire.js';
 
 // A slab of Node's pool would stay as long as the smallest message in it.
-test('what waits for a reader that has stalled keeps no more memory than its own', async () => {
+test('a message that waits for a stalled reader keeps no more memory than its own bytes', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: 2 * MORE_THAN_KERNEL });
   const { socket, connection } = await stalledMember(pool, await Loopback.start(), '1');
   void connection.send('private');
@@ -16,7 +16,7 @@ test('what waits for a reader that has stalled keeps no more memory than its own
   expect(waitingIn(socket).at(-1)?.buffer.byteLength).toBe(9);
 });
 
-test('stalled readers share one buffer also where only a part of a turn still fits', async () => {
+test('stalled readers share one buffer even if only a part of a turn still fits', async () => {
   const maxBufferedBytes = MORE_THAN_KERNEL + 10_000;
   const pool = new ConnectionsPool({ maxBufferedBytes, onSlow: 'drop' });
   const loopback = await Loopback.start();
@@ -71,7 +71,7 @@ test('a stalled reader that is excepted from most of a turn keeps only its own m
 });
 
 // Messages of one character filled 2.4 GB before their bytes reached a bound of 16 MiB.
-test('each write that waits counts 320 bytes beside its payload', async () => {
+test('each waiting write counts 320 bytes in addition to its payload', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: MORE_THAN_KERNEL + 100_000, onSlow: 'drop' });
   const { socket, connection } = await stalledMember(pool, await Loopback.start(), 'a');
   const room = MORE_THAN_KERNEL + 100_000 - socket.bufferedAmount;

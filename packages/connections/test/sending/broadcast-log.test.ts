@@ -34,7 +34,7 @@ test('a sealed log ends after some messages, and the rest goes on in the next on
   expect(textsOf(next.from(2))).toEqual(['c', 'd']);
 });
 
-test('a log that is sealed twice keeps the chain', () => {
+test('the parts of a log that is sealed twice stay in order', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   const last = log.seal(3);
   const middle = log.seal(1);

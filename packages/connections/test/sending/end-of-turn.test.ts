@@ -52,7 +52,7 @@ test('a namespace with more messages than one turn can write does not starve the
   expect(order).toEqual(['busy', 'other', 'another', 'busy', 'busy']);
 });
 
-test('flush() leaves nothing for the end of the turn, and also flushes those that wait', async () => {
+test('flush() leaves nothing for the end of the turn, and also flushes namespaces that were interrupted', async () => {
   const deadlines: number[] = [];
   const endOfTurn = new EndOfTurn(1);
   endOfTurn.add({

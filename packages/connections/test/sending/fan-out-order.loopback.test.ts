@@ -52,7 +52,7 @@ describe.each(Object.entries(modes))('%s', (name, { server, client }) => {
   );
 
   test.each(seeds)(
-    `sends of the owner on the raw socket mix with nothing ${name} (seed %i)`,
+    `sends of the owner on the raw socket do not disturb the order ${name} (seed %i)`,
     async (seed) => {
       const loopback = await Loopback.start(server);
       await new BroadcastModel({ seed, loopback, isRaw: true, ...clientOptions }).run();

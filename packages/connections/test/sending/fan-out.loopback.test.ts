@@ -72,7 +72,7 @@ describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) =
   test.each([
     ['short messages', [text(1), text(2)]],
     ['short messages and a large one', [text(1), LARGE, text(2)]],
-  ])('%s are one buffer that all members are written', async (_title, texts) => {
+  ])('%s are written to all members as the same buffers', async (_title, texts) => {
     const { pool, members: all } = await poolOf(3, { pool: options, server: server });
     const writes = all.map(({ socket }) => spyWrites(socket));
     const results = texts.map((message) => pool.broadcastMessage('default', message));
@@ -91,7 +91,7 @@ describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) =
 test.each([
   ['plain', {}],
   ['shared compression', SHARED],
-])('members that get a part of a turn are written a part of the one buffer (%s)', async (_, server) => {
+])('members that get a part of a turn share the memory of the whole (%s)', async (_, server) => {
   const {
     pool,
     loopback,

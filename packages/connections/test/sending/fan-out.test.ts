@@ -76,7 +76,7 @@ test('members that a suspended broadcast has not reached get it after user code 
 
 // A large ArrayBuffer was handed to a worker while its broadcast was still on its way. Clients that it had not reached
 // got a header without its bytes, took the next message for them, and closed with a protocol error.
-test('a large ArrayBuffer that is transferred between two turns fails for the rest and breaks no stream', async () => {
+test('a large ArrayBuffer that is transferred between two turns fails for the remaining members and breaks no stream', async () => {
   const clock = slowClock();
   const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
   const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());

@@ -92,7 +92,7 @@ test('a message that flush() sent uncompressed is not referred to', async () => 
   expect(a.client.tapped.map(({ isCompressed }) => isCompressed).slice(0, 3)).toEqual([true, false, true]);
 });
 
-test('a history is gone with its namespace', async () => {
+test('a history ends with its namespace', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   for (const text of records(20)) await room.broadcast(text);

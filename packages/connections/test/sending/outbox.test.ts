@@ -85,7 +85,7 @@ test('a handler that answers false has not sent the broadcast', async () => {
 });
 
 test.each([null, undefined, 0, 'ok', { then: 'not a function' }])(
-  'a handler that answers %o has sent it',
+  'a handler that answers %o has sent the broadcast',
   async (answer) => {
     const pool = new ConnectionsPool();
     const handlers = { send: () => answer, close: () => undefined };
@@ -94,7 +94,7 @@ test.each([null, undefined, 0, 'ok', { then: 'not a function' }])(
   },
 );
 
-test('handlers over an object that tells no state get nothing after their close', async () => {
+test('handlers over an object without readyState get nothing after their close', async () => {
   const pool = new ConnectionsPool();
   const got: unknown[] = [];
   const socket = { send: () => undefined, close: () => undefined };

@@ -131,7 +131,7 @@ test('an override is no longer called when its connection has ended', () => {
   expect([seen, counted]).toEqual([['a'], ['sent', 'failed', 'failed']]);
 });
 
-test('an override that waits before it sends on may still do so once for each call', async () => {
+test('an override that waits may still send each message once', async () => {
   const { override } = newOverride(() => nextTurn());
   override.call('a');
   override.call('b');

@@ -167,7 +167,7 @@ test('a private message makes no reader slow while pending messages can still le
   expect(pool.stats()).toMatchObject({ slowReaders: 0, dropped: 0 });
 });
 
-test('what waits in this turn counts for bufferedAmount, and leaves before anything is refused', async () => {
+test('messages that wait for the end of the turn count for bufferedAmount, and leave before a message is refused', async () => {
   const {
     pool,
     members: [{ client, connection }],

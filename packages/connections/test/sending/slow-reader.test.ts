@@ -30,7 +30,7 @@ test('a message that just fits the bound is sent', async () => {
   expect(await pool.broadcastMessage('default', 'x'.repeat(8))).toEqual(ALL_SENT);
 });
 
-test('what a turn still holds counts for the bound of a private message', async () => {
+test('messages that wait for the end of the turn are written before a private message exceeds the bound', async () => {
   const {
     pool,
     members: [{ socket, connection }],
@@ -48,7 +48,7 @@ test('what a turn still holds counts for the bound of a private message', async 
   expect(await result).toEqual(ALL_SENT);
 });
 
-test('onSlow is not asked about what it sends itself, which is dropped', async () => {
+test('a message that onSlow itself sends over the bound is dropped, without another call of onSlow', async () => {
   let asked = 0;
   const pool: ConnectionsPool = new ConnectionsPool({
     maxBufferedBytes: 100,
@@ -70,7 +70,7 @@ test('onSlow is not asked about what it sends itself, which is dropped', async (
 describe('with a fake clock', () => {
   useFakeClock();
 
-  test('an episode of a socket that does not tell ends when half of the bound is free again', async () => {
+  test('a slow-reader episode of a socket without drain events ends when half of the bound is free again', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
     const { socket, connection } = connectInMemory();
     await pool.newConnection(connection);
@@ -90,7 +90,7 @@ describe('with a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('a socket that does not tell is looked at soon in each episode, and less and less often while it stays slow', async () => {
+  test('a socket without drain events is checked soon in each episode, and less and less often while it stays slow', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
     const { socket, connection } = connectInMemory();
     await pool.newConnection(connection);

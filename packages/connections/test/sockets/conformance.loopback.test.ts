@@ -81,7 +81,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', Buffer.from('c'), Buffer.from('d'), '{"e":1}', '"f"', 'g']);
   });
 
-  test('messages to its rooms arrive among the others, in the order of the calls', async () => {
+  test('messages to the rooms of a connection arrive among its others, in the order of the calls', async () => {
     const { connection, pool, arrived } = await join();
     connection.join(['red', 'blue']);
     const results = [
@@ -206,7 +206,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1, closing: 0 });
   });
 
-  test('bytes that wait in the socket count, and a drain event tells that there is room again', async () => {
+  test('bytes that wait in the socket count, and a drain event is emitted when there is room again', async () => {
     const { connection, pool, stall, resume } = await join({ maxBufferedBytes: 2_000, onSlow: 'drop' });
     expect(connection.capabilities.bufferedAmount).toBe(kind.tellsBuffered);
     stall();

@@ -114,7 +114,7 @@ describe('a socket of uWebSockets.js', () => {
     expect(events).toEqual([['close', 1006, '']]);
   });
 
-  test('a socket of uWebSockets.js that has closed without a word fails only its own sends', async () => {
+  test('a socket of uWebSockets.js that closes without reporting it fails only its own sends', async () => {
     const gone = wrap('gone');
     const alive = wrap('alive');
     gone.socket.onClose = undefined;

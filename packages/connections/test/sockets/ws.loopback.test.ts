@@ -67,7 +67,7 @@ test('a client socket that is still connecting can be closed and terminated', as
 });
 
 // Node's `bytesWritten` adds up all that waits, each time it is read: thousands of writes of a reader that is stalled.
-test('what a ws socket was given is counted without a look at each write that waits', async () => {
+test('the bytes written to a ws socket are counted without adding up each waiting write', async () => {
   const { client, socket } = await (await Loopback.start()).pair();
   client.socket.pause();
   const ws = socket as unknown as WsSocket;

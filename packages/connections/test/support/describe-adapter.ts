@@ -164,7 +164,7 @@ function describeMessages(start: Start, settle: Settle): void {
     expect(other.link.texts('c')).toEqual(['message']);
   });
 
-  test('messages of one publisher arrive in order, without a gap, also when nobody waits for an answer', async () => {
+  test('messages of one publisher arrive in order, without a gap, even if nobody waits for an answer', async () => {
     const [publisher, other] = [await start(['c']), await start(['c'])];
     const expected = Array.from({ length: MESSAGES }, (_, index) => `${index}`);
     await Promise.all(expected.map((text) => publisher.adapter.publish('c', Buffer.from(text))));
@@ -201,7 +201,7 @@ function describeThrowing(start: Start): void {
 }
 
 function describeChannels(start: Start, settle: Settle): void {
-  test('channels of any name are told apart', async () => {
+  test('channels with any names are distinguished', async () => {
     const [publisher, other] = [await start(), await start(HOSTILE_CHANNELS)];
     for (const [index, channel] of HOSTILE_CHANNELS.entries())
       await publisher.adapter.publish(channel, Buffer.from(`${index}`));
@@ -220,7 +220,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect(other.link.total).toBe(0);
   });
 
-  test('thousands of channels can be subscribed to, and left again', async () => {
+  test('thousands of channels can be subscribed to and unsubscribed from', async () => {
     const names = Array.from({ length: MANY }, (_, index) => `channel ${index}`);
     const [publisher, other] = [await start(), await start(names)];
     // Not all at once: on a busy machine the last one would wait for longer than a publish may take.
@@ -251,7 +251,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect([other.link.texts('c'), other.link.texts('d')]).toEqual([['1'], ['1', '2']]);
   });
 
-  test('the last of several overlapping calls decides', async () => {
+  test('the last of several overlapping subscribe and unsubscribe calls decides', async () => {
     const [publisher, other] = [await start(), await start(['left', 'back'])];
     const { adapter } = other;
     await Promise.all([
@@ -265,7 +265,7 @@ function describeChannels(start: Start, settle: Settle): void {
 }
 
 function describeLife(harness: AdapterHarness, start: Start, settle: Settle): void {
-  test('resubscribe leads to another up, after which messages arrive again', async () => {
+  test('resubscribe calls up again, after which messages arrive', async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     const { ups } = other.link;
     other.adapter.resubscribe();
@@ -320,7 +320,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     expect(link.ups).toBe(0);
   });
 
-  test('after close everything rejects, and the link hears nothing', async () => {
+  test('after close every call rejects, and the link is not called', async () => {
     const [publisher, other, third] = [await start(), await start(['c']), await start(['c'])];
     await other.adapter.close();
     const calls = [other.link.ups, other.link.downs.length];
@@ -349,7 +349,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
 }
 
 function describeAbsence(broker: NonNullable<AdapterHarness['broker']>, start: Start, settle: Settle): void {
-  test('while the broker is away everything rejects, and when it is back everything works', async () => {
+  test('every call rejects while the broker is away, and works again when it is back', async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     await broker.kill();
     try {

@@ -89,7 +89,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       await expect.poll(() => first.closes.map(({ code }) => code), WAIT).toEqual([4409]);
     });
 
-    test('of the same ids that join two nodes at the same moment one connection each stays', async () => {
+    test('one connection stays of each id that joins two nodes at the same moment', async () => {
       const nodes = await startNodes();
       const sockets = await Promise.all(
         Array.from({ length: 30 }, (_, id) => Promise.all(nodes.map((node) => node.join(`${id}`)))),
@@ -101,7 +101,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       expect(await nodes[0].pool.cluster.count('default')).toMatchObject({ total: 30, missing: [] });
     });
 
-    test('a node that leaves is gone at once for the others', async () => {
+    test('the other nodes learn at once that a node has left', async () => {
       const [one, other] = await startNodes();
       await other.pool.cluster.leave();
       expect(other.pool.cluster.state).toBe('alone');
@@ -110,7 +110,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
 
     const { broker } = harness;
     if (broker === undefined) return;
-    test('an outage delays no local delivery, and each node emits one degraded and one recovered', async () => {
+    test('an outage delays no local delivery, and each node emits one degraded and one recovered event', async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await broker.kill();

@@ -107,7 +107,7 @@ test('compression begins at the threshold that the server was told', async () =>
   expect(await frames(await agreed({ threshold: 0 }), texts)).toEqual([true, true, false, true]);
 });
 
-test('a message that compression would make longer goes out plain', async () => {
+test('a message that compression would make longer is sent plain', async () => {
   const noise = [1_000, 100_000].map((length) => randomBytes(length));
   expect(await frames(await agreed({ threshold: 0 }), noise)).toEqual([false, false]);
 });

@@ -42,7 +42,7 @@ test('bytes that arrive are handed on unchanged', () => {
   expect(received[0]![0]).toBe(bytes);
 });
 
-test('a message that is neither text nor bytes is a TypeError, unless nobody will get it', () => {
+test('a message that is neither text nor bytes is a TypeError, unless the connection is closing', () => {
   const { connection } = connectInMemory();
   for (const unreadable of [{}, 1, null, Promise.resolve('x')])
     expect(() => connection.handleMessage(unreadable)).toThrow(TypeError);

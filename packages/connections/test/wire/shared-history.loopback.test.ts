@@ -166,7 +166,7 @@ test('a Blob, which has to be read first, is sent plain and not referred to', as
   expect(a.client.tapped.map(({ isCompressed }) => isCompressed)[1]).toBe(false);
 });
 
-test('nothing overtakes what is compressed in the thread pool', async () => {
+test('no message overtakes one that is compressed in the thread pool', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
   const large = records(200);
