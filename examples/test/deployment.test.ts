@@ -31,7 +31,7 @@ const { command, env, readinessProbe, livenessProbe } = containers[0]!;
 const variables = new Map(env.map(({ name, value }) => [name, Number(value)]));
 const program = read('src/node-http.ts');
 
-/** The pool's `closeTimeout`, and how long gracefulShutdown waits for requests, by their defaults. */
+/** The default of the pool's `closeTimeout`, and how long gracefulShutdown waits for requests by default. */
 const CLOSE_TIMEOUT_S = 10;
 const REQUEST_GRACE_S = 5;
 

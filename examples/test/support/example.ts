@@ -19,7 +19,7 @@ export class Example {
     this.#ended = ended;
   }
 
-  /** Its status, or the signal that ended it, and what it has written to stderr. */
+  /** The exit status, or the signal that ended the process, and what it has written to stderr. */
   get ended(): Promise<{ status: number | NodeJS.Signals | null; errors: string }> {
     return this.#ended;
   }
@@ -66,7 +66,7 @@ export async function connect(port: number, { path, protocols, ...options }: Ask
   return client;
 }
 
-/** The HTTP status with which a client is refused. */
+/** The HTTP status with which the server refuses a client. */
 export async function refusalOf(port: number, { path, protocols, ...options }: Asking): Promise<number> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols ?? [], options);
   socket.on('error', () => undefined);

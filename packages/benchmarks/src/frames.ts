@@ -16,7 +16,7 @@ export function binaryFrame(payload: Buffer): Buffer {
   return Buffer.concat([headerOf(FIN_BINARY, payload.length, 0), payload]);
 }
 
-/** A client's, masked with zeros: to unmask it costs the same. */
+/** A text message of a client, masked with zeros: unmasking it costs the same. */
 export function maskedTextFrame(text: string): Buffer {
   const payload = Buffer.from(text);
   return Buffer.concat([headerOf(FIN_TEXT, payload.length, MASKED), ZERO_MASK, payload]);

@@ -8,7 +8,7 @@ import { relay } from './relay/main.js';
 import { RELAY_USAGE } from './relay/options.js';
 import { SCENARIOS } from './scenarios.js';
 
-/** Leaves out what cannot be imported here, and says so. */
+/** Removes candidates that cannot be imported here, and prints which. */
 async function importable(options: Options): Promise<{ subjects: Subject[]; notes: string[] }> {
   const subjects: Subject[] = [];
   const notes: string[] = [];
@@ -17,7 +17,7 @@ async function importable(options: Options): Promise<{ subjects: Subject[]; note
       await import(subject.module);
       subjects.push(subject);
     } catch (error) {
-      // What was asked for by its folder has to be there.
+      // A candidate that was requested by its folder must be there.
       if (options.against && subject.module.startsWith(options.against.href)) throw error;
       const [why = ''] = String(error).split('\n').slice(-1);
       notes.push(`Not measured: ${subject.name} (${subject.module} cannot be imported: ${why})`);

@@ -2,7 +2,7 @@ import type * as Library from '@soketi/connections';
 import { answer } from '@soketi/load/harness';
 import { EventEmitter } from 'node:events';
 
-/** As much of a socket as a registry sees. */
+/** The part of a socket that a registry uses. */
 class IdleSocket extends EventEmitter {
   readonly readyState = 1;
   send(): void {
@@ -13,7 +13,7 @@ class IdleSocket extends EventEmitter {
   }
 }
 
-/** What a registry does with the connection of a number; `find` answers whether it was the right one. */
+/** What a registry does with the connection of a number; `find` returns whether it found the right one. */
 interface Registry {
   create(index: number): void;
   add(index: number): void;
@@ -41,7 +41,7 @@ function ofLibrary({ Connection, ConnectionsPool }: typeof Library): Registry {
   };
 }
 
-/** The floor: what is left when a registry does nothing else. */
+/** The floor: the cost of everything except the registry. */
 function ofMaps(): Registry {
   const registry = new Map<string, Map<string, object>>();
   const connections: object[] = [];
