@@ -9,7 +9,7 @@ import { LIBRARIES, type NatsOptions } from './support/connections.js';
 import { NatsServer } from './support/nats-server.js';
 
 /*
- * What a NATS server can do to an adapter, over real servers. Nothing of it ends the process.
+ * The faults of a NATS server, with real servers. None of them may end the process.
  */
 
 const OUTAGE_MS = 300;
@@ -32,7 +32,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
   describe.each(LIBRARIES)('$name', (library) => {
     const { name } = library;
 
-    /** Its link does what the cluster layer does: it subscribes again with each `up`. */
+    /** The link does what the cluster layer does: it subscribes again with each `up`. */
     async function startNode(options: NatsOptions) {
       const connection = await library.connect(options);
       const adapter = natsAdapter({ connection });
@@ -43,7 +43,8 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       const link = new RecordedLink();
       const refusals: unknown[] = [];
       const [up, down] = [link.up.bind(link), link.down.bind(link)];
-      // As the cluster layer does: until it succeeds, or the connection is lost. One refusal on a busy machine is no end.
+      // Retries until it succeeds or the connection is lost, as the cluster layer does. A single refusal on a busy
+      // machine is not the end.
       let attempts = 0;
       const subscribe = (mine: number): void => {
         adapter.subscribe(['c']).then(up, (error: unknown) => {
@@ -116,7 +117,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(String(node.refusals[0])).toMatch(/permission/i);
       await server.configure(permissionsOf('soketi.>'));
       server.signal('SIGHUP');
-      // As the cluster layer does: until it succeeds.
+      // Retries until it succeeds, as the cluster layer does.
       await expect
         .poll(
           () =>
@@ -191,7 +192,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       await expect(node.adapter.publish('c', Buffer.from('lost'))).rejects.toThrow(/in time/);
       node.adapter.resubscribe();
       await node.link.untilDown();
-      // The client notices by its own pings, after minutes by default. Here its owner does.
+      // By default the client notices only after minutes, by its own pings. Here its owner does.
       await (node.connection as unknown as { reconnect(): Promise<void> }).reconnect();
       await node.echo('again');
     });

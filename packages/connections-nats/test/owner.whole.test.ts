@@ -9,7 +9,7 @@ import { LIBRARIES, type NatsOptions } from './support/connections.js';
 import { NatsServer } from './support/nats-server.js';
 
 /*
- * What the owner of a connection may do with it while a pool uses it, as the README has it: nothing of it ends the process.
+ * What the README allows the owner of a connection to do with it while a pool uses it. None of it may end the process.
  */
 
 const CLUSTER = { heartbeat: 200, nodeTimeout: 2_000 };

@@ -43,7 +43,7 @@ test.each(['', '.', 'a.', '.a', 'a..b', 'a b', '*', 'a.>', 'a\n', '\0', '$SYS', 
 );
 
 test('natsAdapter refuses unknown options', () => {
-  // A prefix that is misspelt would join the cluster of another stage.
+  // A misspelt prefix would make the pool join the cluster of another stage.
   expect(() => natsAdapter({ connection: {} as never, prefx: 'staging' } as never)).toThrow(/prefx/);
 });
 

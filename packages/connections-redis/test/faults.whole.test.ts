@@ -8,8 +8,8 @@ import { TestNode } from './support/node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * What a Redis can do to an adapter, over real servers. After each fault the node is up again by itself, and nothing
- * has ended the process.
+ * The faults of a Redis server, with real servers. After each fault the node is up again by itself, and nothing has
+ * ended the process.
  */
 
 /** An outage, in ms: longer than the first pauses between two attempts to connect. */
@@ -65,7 +65,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
         .texts('c')
         .filter((text) => text !== 'echo')
         .map(Number);
-      // In order. Some that were answered may be lost with the connection that receives.
+      // In order. Answered messages may be lost with the receiving connection.
       expect(numbers).toEqual([...numbers].sort((one, other) => one - other));
       expect(new Set(numbers).size).toBe(numbers.length);
     });
@@ -139,7 +139,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       onTestFinished(() => proxy.stop());
       const node = await start({ port: server.port }, { port: proxy.port });
       proxy.swallow();
-      // Redis still counts the subscriber, and the publisher is fine.
+      // Redis still counts the subscriber, and the publisher works.
       expect(await node.adapter.publish('c', Buffer.from('lost'))).toBeGreaterThan(0);
       const { ups } = node.link;
       node.adapter.resubscribe();
@@ -185,7 +185,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
     });
 
     test(`an adapter that is closed while it connects leaves no connection open: ${name}`, async () => {
-      // A server that accepts and says nothing.
+      // A server that accepts connections and never answers.
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
       proxy.swallow('all to come');

@@ -8,8 +8,8 @@ import { PoolNode, Traffic, until } from './support/pool-node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * What users of pools see of the faults of a Redis: one `degraded` and one `recovered` event, losses that are counted,
- * and local deliveries as if nothing had happened. `faults.whole.test.ts` has the adapter's side, for every library.
+ * What users of pools see of the faults of a Redis server: one `degraded` and one `recovered` event, losses that are
+ * counted, and local deliveries as usual. `faults.whole.test.ts` tests the adapter, with every library.
  */
 
 /** An outage, in ms: longer than messages may wait. */
@@ -110,7 +110,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       await until(() => large.sent.includes('before it'));
       void one.pool.broadcastMessage('large', Buffer.alloc(4 * 1024 * 1024));
       await other.untilRecovered();
-      // On a busy machine one of them may wait for longer than maxQueuedMs.
+      // On a busy machine a message may wait for longer than maxQueuedMs.
       await until(() => {
         void one.pool.broadcastMessage('large', 'after it');
         return large.sent.includes('after it');
@@ -161,7 +161,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
 /** A node subscribes to two channels of its own, in one command or two. */
 const OWN_SUBSCRIBES = 2;
 
-/** How often a Redis has been told to subscribe since it was started. */
+/** How many subscribe commands a Redis has received since it was started. */
 async function subscribes(server: RedisServer): Promise<number> {
   const stats = String(await server.command('INFO', 'commandstats'));
   return Number(/cmdstat_subscribe:calls=(\d+)/.exec(stats)?.[1]);

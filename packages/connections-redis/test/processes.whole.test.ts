@@ -9,10 +9,10 @@ import type { Order, Report } from './support/redis-node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * Nodes in processes of their own, which are stopped and killed. The test process is a node, too.
+ * Nodes in their own processes, which are suspended and killed. The test process is also a node.
  */
 
-/** A stop of two seconds is longer than the node timeout. */
+/** A suspension of two seconds exceeds the node timeout. */
 const CLUSTER = { heartbeat: 500, nodeTimeout: 1_500 };
 const LIBRARY = LIBRARIES.find(({ name }) => name === 'redis 6')!;
 
@@ -80,7 +80,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
       const report = await there.until(({ state, closed }) => state === 'up' && 'same' in closed);
       expect(report.closed).toEqual({ same: 4409 });
       expect(same.closes).toEqual([]);
-      // It was asleep itself: nobody else was lost.
+      // It was suspended itself: it must not report other nodes as lost.
       expect(report.events).not.toContain('lost');
       expect(await here.pool.send('x', 'other', 'still here')).toBe(true);
       expect(await here.pool.send('x', 'same', 'mine')).toBe(true);

@@ -17,7 +17,7 @@ import { RedisServer } from './support/redis-server.js';
 const MASTER = 'chat';
 const WAIT = { timeout: 15_000 };
 
-/** A Sentinel that notices at once, and decides alone. Resolves with its port. */
+/** A Sentinel that notices a failure at once, and decides without others. Resolves with its port. */
 async function startSentinel(master: RedisServer): Promise<number> {
   const port = await freePort();
   const file = path.join(master.folder, 'sentinel.conf');
@@ -35,7 +35,7 @@ async function startSentinel(master: RedisServer): Promise<number> {
   return port;
 }
 
-/** The client hears of the failover. The connection that receives does not, as after a network fault. */
+/** The client learns of the failover. The receiving connection does not, as after a network fault. */
 function createClients(Client: typeof Ioredis6, sentinel: number) {
   const create = (failoverDetector: boolean) => {
     const client = new Client({

@@ -87,7 +87,7 @@ test('send checks its options', () => {
   expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
-  // `send` may be a listener of `message`, or a callback of `forEach`.
+  // `send` may be passed as a listener of `message`, or as a callback of `forEach`.
   for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 

@@ -17,8 +17,8 @@ function eventsOf(pool: ConnectionsPool): unknown[][] {
   return events;
 }
 
-// One connection per room over the same socket works, but leaving a room did not let go of the socket: after 1,000 joins
-// and leaves it had 1,000 message listeners, and the handlers of the left rooms still ran.
+// One connection per room over the same socket works, but leaving a room did not remove its listeners from the socket:
+// after 1,000 joins and leaves it had 1,000 message listeners, and the handlers of the left rooms still ran.
 test('a thousand connections that are made and released leave no listener on their socket', async () => {
   const socket = new MemorySocket();
   const pool = new ConnectionsPool();

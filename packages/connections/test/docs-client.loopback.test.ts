@@ -6,8 +6,8 @@ import { blockWith } from './support/docs.js';
 import { Loopback } from './support/loopback.js';
 
 /*
- * The function that the documentation gives to pages: its block of code, with a real server. Its timers are those of the
- * test, which looks at how long each was to run and lets it run at once.
+ * The function that the documentation gives to pages: its block of code, with a real server. The test replaces its
+ * timers: it checks the delay of each, and fires it at once.
  */
 
 interface Handlers {
@@ -22,7 +22,7 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+/** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
 class BrowserWebSocket extends WebSocket {
   constructor(url: string) {
     super(url);
@@ -30,7 +30,7 @@ class BrowserWebSocket extends WebSocket {
   }
 }
 
-/** The function, with what a page has as globals. */
+/** The function, with the globals of a page. */
 function copied() {
   const pending = new Map<number, Timer>();
   const due: ((timer: Timer) => void)[] = [];
@@ -119,7 +119,7 @@ test('a client waits twice as long each time, up to 30 s, until a connection has
   const waits: number[] = [];
   for (let attempt = 0; attempt < 8; attempt++) waits.push(await closeAndReturn());
   expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-  // The client has seen its handshake when it answers a ping.
+  // An answered ping shows that the client has seen its handshake.
   current.ping();
   await once(current, 'pong');
   for (const { ms, run } of [...pending.values()]) if (ms === STABLE_MS) run();

@@ -11,11 +11,11 @@ import { anchorsOf, codeBlocks, otherPages, page, PACKAGE, pages, proseOf } from
 import { ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The README and the documentation of the package: every block of JavaScript and TypeScript is typechecked, programs run,
- * links lead somewhere, and the page of the API is what the docstrings say.
+ * The README and the documentation of the package: every block of JavaScript and TypeScript is typechecked, programs
+ * run, links lead somewhere, and the page of the API agrees with the docstrings.
  */
 
-/** A compiler and the programs run. */
+/** A compiler and the programs have to run. */
 const TIMEOUT_MS = 240_000;
 
 const blocks = pages.flatMap(codeBlocks);
@@ -48,7 +48,7 @@ describe('code', () => {
     );
     const sources = [...inLanguage('js', 'ts'), ...scripts].map(({ where, language, code }) => [
       `${where.replaceAll(/[^\w]+/g, '-')}.m${language}`,
-      // A module of its own, so that its names are not those of other blocks.
+      // A module of its own, so that its names do not clash with those of other blocks.
       `${code}\nexport {};\n`,
     ]);
     const compiler = {
@@ -58,7 +58,7 @@ describe('code', () => {
       allowJs: true,
       checkJs: true,
       noImplicitAny: false,
-      // In JavaScript, nobody asserts that what is there is not `null`.
+      // JavaScript cannot assert that a value is not `null`.
       strictNullChecks: false,
       exactOptionalPropertyTypes: false,
       skipLibCheck: true,

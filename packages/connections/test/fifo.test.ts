@@ -8,7 +8,7 @@ test('a queue gives back what it was given, in order', () => {
   const model: { readonly n: number }[] = [];
   for (let n = 0; n < 5_000; n++) {
     const item = { n };
-    // Grows and shrinks by turns.
+    // The queue grows and shrinks in turn.
     if (random.below(10) < (n % 1_000 < 500 ? 7 : 3)) {
       fifo.push(item);
       model.push(item);

@@ -45,7 +45,7 @@ test('onEmptyNamespace is not called for a connection of another pool or of no p
 });
 
 test('onEmptyNamespace is not called when a disconnection listener adds a connection', async () => {
-  // A listener adds a successor; the callback then tore down what the successor used.
+  // A listener adds a successor; the callback then destroyed what the successor used.
   const pool = new ConnectionsPool();
   const { connection } = connectInMemory();
   const onEmpty = vi.fn();

@@ -52,7 +52,7 @@ test.each(['reject', 'replace'] as const)(
       await random.pick(operations)(random.pick([...clients.keys()]));
       assertSame(pool, told, model);
     }
-    // The members get it, and nobody else does.
+    // All members get it, and nobody else.
     for (const namespace of NAMESPACES) await pool.broadcastMessage(namespace, `to ${namespace}`);
     for (const [connection, client] of clients) {
       if (connection.closed) expect(client.inbox).toEqual([]);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
 
-/** As it comes from the environment or from a configuration file. */
+/** As read from the environment or from a configuration file. */
 interface Settings {
   readonly idleTimeout: number | undefined;
   readonly closeTimeout: number | undefined;

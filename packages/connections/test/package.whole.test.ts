@@ -7,7 +7,8 @@ import { compile, type Compiler } from './support/compile.js';
 import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The package as it is published: packed, which builds it anew, and installed in an empty folder outside the workspace.
+ * The package as it is published: packed, which builds it again, and installed in an empty folder outside the
+ * workspace.
  */
 
 const PACKAGE = path.join(ROOT, 'packages', 'connections');
@@ -28,7 +29,7 @@ interface Door {
 
 const manifest = JSON.parse(await readFile(path.join(PACKAGE, 'package.json'), 'utf8')) as Manifest;
 
-/** All that can be imported, "./package.json" aside. */
+/** All paths that can be imported, except "./package.json". */
 const doors = Object.entries(manifest.exports).filter(
   (entry): entry is [string, Door] => typeof entry[1] === 'object',
 );
@@ -44,7 +45,7 @@ beforeAll(async () => {
   const workspace = await copyWorkspace();
   try {
     const source = path.join(workspace, 'packages', 'connections');
-    // Left by a source that is no more.
+    // A file left by a source that no longer exists.
     await mkdir(path.join(source, 'dist'));
     await writeFile(path.join(source, 'dist', 'stale.js'), '');
     const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], source);
@@ -62,7 +63,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const installed = (...names: string[]): string =>
   path.join(folder, 'node_modules', '@soketi', 'connections', ...names);
 
-/** What Node prints when it runs the program; it must not warn of anything. */
+/** The output of the program in Node, which must not print a warning. */
 async function runNode(...args: readonly string[]): Promise<string> {
   const { stdout, stderr } = await run(process.execPath, args, folder);
   expect(stderr).toBe('');
@@ -104,7 +105,7 @@ describe('the contents of the package', () => {
   });
 
   test.each(['connection.d.ts', 'connections-pool.d.ts'])('%s shows no internal member', async (file) => {
-    // Users see what is documented of a connection or a pool, and nothing else.
+    // Users see the documented members of a connection or a pool, and nothing else.
     const text = await readFile(installed('dist', file), 'utf8');
     expect(text).toContain('export declare class');
     expect(text).not.toMatch(/\[k[A-Z]\w+\]|@internal/);
@@ -159,7 +160,7 @@ describe('the entry points of the package', () => {
   });
 });
 
-/** What the users of each door write, in a strict project, and what it prints. */
+/** For each entry point, the code of a user in a strict project, and what it prints. */
 const consumers: Readonly<Record<string, { readonly program: string; readonly printed: string }>> = {
   '.': {
     program: `
@@ -281,7 +282,7 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
   },
 };
 
-/** Where both doors are open, their classes are one type: private members would tell two apart. */
+/** The classes of two entry points are the same type: otherwise their private members would make them incompatible. */
 const BOTH_DOORS = `
   import type { Connection } from '@soketi/connections';
   import type { Connection as Required } from '@soketi/connections' with { 'resolution-mode': 'require' };
@@ -301,7 +302,7 @@ const compilers: readonly [string, Compiler, readonly ('.ts' | '.mts' | '.cts')[
 
 describe('the types of the package', () => {
   beforeAll(async () => {
-    // As npm would have installed them beside the package.
+    // As npm would have installed them next to the package.
     await mkdir(path.join(folder, 'node_modules', '@types'));
     for (const name of ['@types/node', 'undici-types']) {
       const target = path.join(ROOT, 'node_modules', name);

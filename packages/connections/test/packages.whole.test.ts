@@ -6,8 +6,8 @@ import { compile, type Compiler } from './support/compile.js';
 import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The library and its adapters as they are published: packed, which builds them anew, and installed together in an empty
- * folder outside the workspace.
+ * The library and its adapters as they are published: packed, which builds them again, and installed together in an
+ * empty folder outside the workspace.
  */
 
 const PACKAGES = ['connections', 'connections-redis', 'connections-nats'] as const;
@@ -15,7 +15,7 @@ const PACKAGES = ['connections', 'connections-redis', 'connections-nats'] as con
 /** Building, installing and compiling start several processes, one after the other. */
 const TIMEOUT_MS = 240_000;
 
-/** What a user has beside them: the clients of the brokers, and the types of Node. */
+/** What users install besides them: the clients of the brokers, and the types of Node. */
 const BESIDE = ['@types/node', 'undici-types', 'redis', 'ioredis', '@nats-io', 'nats'] as const;
 
 let folder: string;
@@ -74,7 +74,7 @@ test.each(PACKAGES.slice(1))(
   },
 );
 
-/** Without a broker: what they say at once, and that nothing of them keeps the process alive. */
+/** Without a broker: the adapters report it at once, and do not keep the process alive. */
 const PROGRAM = `
   import { ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
   import { natsAdapter, type NatsAdapterOptions } from '@soketi/connections-nats';

@@ -65,7 +65,7 @@ function watchWarnings(): Error[] {
   return warnings;
 }
 
-/** A member whose message listener has a bug, and which gets a message. */
+/** A member whose message listener has a bug, and which receives a message. */
 async function joinBroken(pool: ConnectionsPool, id: string) {
   const { connection, socket } = connectInMemory(id);
   await pool.newConnection(connection);
@@ -75,7 +75,8 @@ async function joinBroken(pool: ConnectionsPool, id: string) {
   return { connection, cause: () => socket.emit('message', Buffer.from('x'), false) };
 }
 
-// A typing error in a `message` handler printed nothing at all unless somebody listened to `error`, and cost ten minutes.
+// A misspelt name in a `message` handler printed nothing unless somebody listened to `error`, and took ten minutes to
+// find.
 test('the first error that nobody listens for emits one process warning per pool', async () => {
   const warnings = watchWarnings();
   const pool = new ConnectionsPool();

@@ -47,7 +47,7 @@ describe('a listener that acts on the pool', () => {
   const events = ['message', 'close', 'connection', 'disconnection', 'emptyNamespace', 'onEmptyNamespace'];
   const cases = events.flatMap((event) => Object.keys(actions).map((action) => [event, action] as const));
 
-  // Whatever happens first, the pool is consistent, and everyone has closed exactly once in the end.
+  // Whatever happens first, the pool is consistent, and every connection has closed exactly once at the end.
   test.each(cases)('a listener of %s that %s leaves the pool consistent', async (event, action) => {
     const loopback = await Loopback.start();
     const pool = new ConnectionsPool({ closeTimeout: 300 });
@@ -71,7 +71,7 @@ describe('a listener that acts on the pool', () => {
       if (event === 'message' || event === 'close') connection.on(event, act);
       if (event === 'onEmptyNamespace') {
         connection.on('close', () => {
-          // Its failure is reported to the caller.
+          // The failure is reported to the caller.
           removals.push(pool.removeConnection(connection, act).catch((error: unknown) => error));
         });
       }

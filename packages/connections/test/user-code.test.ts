@@ -41,7 +41,7 @@ describe.each(failures)('a connection listener that %s', (_title, fail) => {
   );
 
   test('a failing error listener of a connection is reported to the pool, and not to itself again', async () => {
-    // A listener that always failed used to get its own error, failed again, and so on without end: one broken logger
+    // A listener that always failed used to get its own error, failed again, and so on endlessly: one broken logger
     // blocked the event loop for ever.
     await expectContained(async (pool, errors) => {
       const { connection, socket } = connectInMemory();

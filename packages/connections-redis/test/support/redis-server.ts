@@ -5,11 +5,11 @@ import { Redis } from 'ioredis';
 import { freePort } from '../../../connections/test/support/free-port.js';
 import { ServerProgram } from '../../../connections/test/support/server-program.js';
 
-/** A Redis of its own on a free port, which keeps nothing. */
+/** A Redis server on a free port, which stores nothing. */
 export class RedisServer {
   readonly port: number;
   readonly #program: ServerProgram;
-  /** Where it may write; removed at its end. */
+  /** The folder that it may write to; removed at the end. */
   readonly folder: string;
 
   private constructor(port: number, folder: string, options: readonly string[]) {

@@ -92,7 +92,7 @@ describe('frames in the packet of the handshake', () => {
   );
 
   test('frames in the packet of the handshake do not keep a refusal from arriving whole', async () => {
-    // Bytes that the server has not read turn its end into a reset, which overtakes the answer.
+    // Unread bytes make the server's end of the connection a reset, which overtakes the answer.
     const { port } = await startAccepting({
       accept: { authenticate: () => delay(30) },
     });
@@ -122,7 +122,7 @@ describe('frames in the packet of the handshake', () => {
   );
 });
 
-// Its headers, cookies and first bytes stayed in memory as long as the client did.
+// The headers, cookies and first bytes of the request stayed in memory as long as the client was connected.
 test('the request of a client that is connected is not retained', async () => {
   const refs: WeakRef<object>[] = [];
   const authenticate = (request: object) => {

@@ -34,7 +34,7 @@ async function startLookups(
   return { ...accepting, lookups, signals };
 }
 
-/** Nothing of anybody is counted any more. */
+/** No client is counted any more. */
 async function isEmpty({ acceptor, pool }: Accepting): Promise<void> {
   await expect.poll(() => [acceptor.clients, acceptor.pending, pool.stats().connections]).toEqual([0, 0, 0]);
 }
@@ -283,7 +283,7 @@ describe('maxPending', () => {
   });
 
   test('maxPending counts a lookup whose client has gone until the lookup ends or times out', async () => {
-    // A client that resets and comes again could otherwise start as many lookups as it liked.
+    // A client that resets and reconnects could otherwise start any number of lookups.
     const accepting = await startLookups({ accept: { maxPending: 1, timeout: 1_500 } });
     const client = await openTcp(accepting.port);
     client.write(upgradeRequest());

@@ -22,7 +22,7 @@ const broken = (): never => {
   throw new Error('broken');
 };
 
-/** What a client is refused for, and how it hears of it. */
+/** The cause of a refusal, and how the client learns of it. */
 const refusals: readonly (readonly [why: string, accept: Accept, status: number, closeCode: number])[] = [
   ['nobody', { authenticate: () => undefined }, 401, 4401],
   ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 403, 4403],
@@ -98,7 +98,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     ['createConnection is async', { createConnection: reject as never }, 'createConnection'],
     [
       'the connection cannot join its rooms',
-      // It can be read only once, so that it is not checked before.
+      // The iterable can be read only once, so it is not checked before.
       { authenticate: () => ({ ...anybody(), rooms: [5].values() as never }) },
       'each of rooms',
     ],
@@ -174,7 +174,7 @@ describe('refuseUpgrade', () => {
   });
 
   test('refuseUpgrade ignores headers that contradict the length of its response', async () => {
-    // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
+    // Two proxies read two Content-Length headers, or one and Transfer-Encoding, in two ways (RFC 9112 §6.3).
     const headers = {
       'content-length': 500,
       'Transfer-Encoding': 'chunked',

@@ -5,7 +5,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 const HOUR_MS = 3_600_000;
 const isHolder = (node: FakeNode): boolean => node.member('x', '1') !== undefined;
 
-/** Sets the clock of the host, which is that of the node that is called next. */
+/** Sets the clock of the host: that of the node that is called next. */
 function clockOfHost(): { set: (ms: number) => void } {
   let nowMs = Date.now();
   vi.spyOn(Date, 'now').mockImplementation(() => nowMs);

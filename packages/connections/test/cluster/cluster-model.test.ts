@@ -4,11 +4,11 @@ import { ClusterModel } from '../support/cluster-model.js';
 import { Random } from '../support/random.js';
 import { runs } from '../support/runs.js';
 
-/** Steps of all runs of a kind together. */
+/** Steps of all runs of one kind. */
 const STEPS = runs({ quick: 500, ci: 1_000 }, 'CLUSTER_MODEL_STEPS');
 const STEPS_OF_A_RUN = 250;
 const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_OF_A_RUN) }, (_, index) => index + 1);
-/** A run takes as long as its fake time, which is that of many heartbeats. */
+/** A run takes long because its fake time has many heartbeats. */
 const TIMEOUT_MS = 60_000;
 
 describe('a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => {

@@ -74,7 +74,7 @@ describe('the link of a node', () => {
       a.broadcast('x', 'refused');
       await pass(100);
     }
-    // One in a minute, not one for each message.
+    // One per minute, not one per message.
     expect(kinds(a)).toEqual(['error']);
     expect(a.node.state).toBe('up');
     expect(a.node.stats().dropped).toBe(100);
@@ -124,7 +124,7 @@ describe('the link of a node', () => {
 
   test('a batch that was published before the subscription of its channel does not cause another subscription', async () => {
     // The claim of a newcomer reached no subscriber, and the answer came after the subscription was confirmed: the node
-    // subscribed anew, and lost what was said after its `newConnection()` had resolved.
+    // subscribed again, and lost messages that were sent after its `newConnection()` had resolved.
     const answers: (() => void)[] = [];
     const cluster = new FakeCluster({}, {}, { isExclusive: true });
     const [a, b] = await cluster.start(2);
@@ -191,7 +191,8 @@ describe('the link of a node', () => {
     await Promise.all([b.join('x', '1'), pass(200)]);
     const subscribe = b.adapter.subscribe.bind(b.adapter);
     const resubscribe = b.adapter.resubscribe.bind(b.adapter);
-    // The client of the user has found the new master of a failover; what receives is still connected to the old one.
+    // The client of the user has found the new master of a failover; the receiving connection still leads to the old
+    // one.
     b.adapter.subscribe = () =>
       new Promise((_, reject) => setTimeout(() => reject(new Error('No answer')), 5_000));
     b.adapter.resubscribe = () => {

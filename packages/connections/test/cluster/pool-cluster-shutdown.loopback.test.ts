@@ -18,7 +18,7 @@ test('a graceful shutdown leaves the cluster when the last connection is gone, a
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
 
-  // It takes its time to answer the close frame.
+  // A client that is slow to answer the close frame.
   const { socket, connection } = connectInMemory('1', 'x', new MemorySocket(false));
   await a.newConnection(connection);
   const closed = gracefulShutdown({ server, pool: a }).shutdown();

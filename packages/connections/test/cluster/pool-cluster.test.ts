@@ -288,7 +288,7 @@ describe('pools with an adapter', () => {
   });
 
   test('a remote sendThenClose closes after a slow overridden send has finished', async () => {
-    // The local one always waited. Over the cluster the connection was closed first, and the message lost.
+    // A local call always waited. Over the cluster the connection was closed first, and the message lost.
     const { a, b } = await twoPools();
     class Careful extends Connection<string, WebSocketMessage, MemorySocket> {
       override async send(message: never): Promise<boolean> {

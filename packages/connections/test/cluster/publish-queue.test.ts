@@ -4,7 +4,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 
 const text = (length: number): string => 'x'.repeat(length);
 
-/** Has publishes on namespaces hang until they are let go. */
+/** Makes publishes to namespaces hang until `letGo()`. */
 function hang(adapter: ClusterAdapter): { readonly letGo: () => void } {
   const publish = adapter.publish.bind(adapter);
   const hanging: (() => void)[] = [];
@@ -41,7 +41,7 @@ describe('messages that wait for the broker', () => {
     const numbers = b.member('x', '1')!.received.map((message) => parseInt(message, 10));
     expect(numbers).toEqual([-1, 91, 92, 93, 94, 95, 96, 97, 98, 99]);
     expect(a.node.stats()).toMatchObject({ dropped: 91, queuedBytes: 0 });
-    // Each loss is in a counter of the sender, and of the receiver too.
+    // The sender counts each loss, and so does the receiver.
     expect(b.node.stats().gaps).toBe(91);
   });
 

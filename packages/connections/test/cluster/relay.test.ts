@@ -5,7 +5,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 /** Both nodes. */
 const RECEIVERS = 2;
 
-/** A broker that takes publishes on namespaces at once, and confirms them when it is told to. */
+/** A broker that delivers messages to namespaces at once, and confirms them when `confirm()` is called. */
 function slowConfirmations(adapter: ClusterAdapter): {
   readonly published: () => number;
   readonly confirm: () => Promise<void>;

@@ -10,7 +10,7 @@ import { Random } from '../support/random.js';
 import { isCi, runs } from '../support/runs.js';
 
 const FUZZ_ROUNDS = runs({ quick: 2_000, ci: 20_000 }, 'CLUSTER_FUZZ_ROUNDS');
-/** Differences of a byte: all, or those that make a neighbour, another sign, or something long. */
+/** Changes to a byte: all of them, or those that give a neighbour, another sign or a large number. */
 const FLIPS = isCi
   ? Array.from({ length: 256 }, (_, flip) => flip)
   : [1, 2, 3, 4, 8, 16, 32, 64, 127, 128, 255];
@@ -28,7 +28,7 @@ function decode(batch: Buffer): readonly WireRecord[] | undefined {
     const header = decodeHeader(batch);
     return header === OTHER_VERSION ? undefined : decodeRecords(batch, header).records;
   } catch (error) {
-    // Nothing else may come out, above all no RangeError of a read past the end.
+    // No other error may be thrown, above all no RangeError of a read past the end.
     if (!(error instanceof WireError)) throw error;
     return undefined;
   }
@@ -78,7 +78,7 @@ describe('the wire format', () => {
         const cut = Buffer.from(batch.subarray(0, length));
         cut.writeUInt32BE(length - HEADER_BYTES, 20);
         expect(decode(cut)).toBe(undefined);
-        // Also with a length of the record that fits, where it takes one byte.
+        // Also with a matching length of the record, if that takes one byte.
         if (length - HEADER_BYTES - 1 > 127) continue;
         cut[HEADER_BYTES] = length - HEADER_BYTES - 1;
         decode(cut);
@@ -157,7 +157,7 @@ describe('the wire format', () => {
       const frames = framesFrom(run);
       expect(frames.map(({ payloadLength }) => payloadLength)).toEqual([length, length]);
       expect(Buffer.concat(frames.flatMap(({ chunks }) => chunks)).equals(run)).toBe(true);
-      // They do not keep the memory that they came in.
+      // They do not keep the memory of the batch.
       expect(frames[0]!.payload.buffer).not.toBe(run.buffer);
     },
   );
@@ -200,14 +200,14 @@ describe('the wire format', () => {
     // Enough of these make the scale infinite, and 0 times that is not a number.
     const zeros = Buffer.concat([Buffer.alloc(160, 0x80), Buffer.of(1)]);
     expect(() => new ByteReader(zeros).varint()).toThrow(WireError);
-    // Two forms of one number would be two batches of one meaning.
+    // Two encodings of one number would be two batches with one meaning.
     expect(() => new ByteReader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
     const many = new ByteWriter().varint(2 ** 40).end();
     expect(() => new ByteReader(many).strings()).toThrow(WireError);
   });
 });
 
-/** What came through can be written to a client: whole frames, valid text, a close that can be sent. */
+/** A decoded record can be written to a client: complete frames, valid text, a close that can be sent. */
 function assertSendable(record: WireRecord): void {
   const frames = record.kind === 'frames' ? record.frames : record.kind === 'send' ? [record.frame] : [];
   for (const { chunks, byteLength, payloadLength } of frames) {

@@ -6,8 +6,8 @@ import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 describe('a drain of connections that are already closing', () => {
   useFakeClock();
 
-  // The client had sent its close frame and vanished, with a laptop lid. Nobody ended its socket, and the drain of the
-  // deployment waited for it.
+  // The client had sent its close frame and vanished, when the lid of a laptop was closed. Nobody ended its socket, and
+  // the drain of the deployment waited for it.
   test('grace holds for a connection whose peer has begun to close', async () => {
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory('1', 'default', new MemorySocket(false));
@@ -83,7 +83,8 @@ describe('a drain that replaces an aborted one', () => {
     expect(leaves.closes).toEqual([]);
   });
 
-  // The drain that went on began with a full second's allowance: twice the rate reconnected within a second.
+  // The drain that replaced the aborted one began with a full second's allowance: twice the rate reconnected within a
+  // second.
   test('a drain that replaces an aborted one keeps the rate across the abort', async () => {
     const { pool, closedAtMs } = await poolOf(25);
     const startedAtMs = performance.now();

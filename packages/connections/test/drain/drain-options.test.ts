@@ -6,7 +6,7 @@ import { TimedSocket, timedPool } from '../support/timed-pool.js';
 
 useFakeClock();
 
-/** Nobody has been closed, and the pool works on as if nothing had been asked of it. */
+/** Nobody has been closed, and the pool works as if the drain had not been called. */
 async function expectUndisturbed({ pool, sockets, closesMs }: ReturnType<typeof timedPool>): Promise<void> {
   expect(pool.draining).toBe(false);
   expect(pool.stats()).toMatchObject({ connections: sockets.length, drains: 0 });
@@ -20,7 +20,7 @@ async function expectUndisturbed({ pool, sockets, closesMs }: ReturnType<typeof 
   for (const socket of [...sockets, newcomer]) expect(socket.sent).toEqual(['x']);
 }
 
-/** What is thrown for these arguments. */
+/** The error for these arguments. */
 async function refusalOf(pool: ConnectionsPool, ...args: readonly unknown[]): Promise<Error> {
   const drain = pool.drainConnections.bind(pool) as (...args: readonly unknown[]) => Promise<unknown>;
   return drain(...args).then(

@@ -32,7 +32,7 @@ test('onProgress is still called while the last answers are awaited', async () =
 });
 
 test.each<[string, DrainOptions]>([
-  // The rate is used up, but nobody is left whom it would hold up.
+  // The rate is used up, but no connection is left that has to wait for it.
   ['only the last answers are awaited', { maxPerSecond: 2, interval: 500, grace: 2_000 }],
   ['sockets that were terminated do not say that they are closed', { deadline: 1_000, interval: 500 }],
 ])('onProgress is called at each interval while %s', async (_, options) => {

@@ -77,7 +77,7 @@ test('a drain that is aborted while the last answers are awaited still grants th
 });
 
 test('a drain that is aborted in onProgress ends at once', async () => {
-  // The wake-up was lost on a drain that was not asleep: it noticed the abort only when the next slice was due.
+  // A drain that was not asleep missed the wake-up: it noticed the abort only when the next slice was due.
   const { pool, closesMs } = timedPool(3);
   const controller = new AbortController();
   const drained = pool.drainConnections({
@@ -100,7 +100,7 @@ const newcomerOf = (pool: ConnectionsPool): Promise<boolean> => {
 };
 
 test('a second drain joins the running one, which keeps its own code and pace', async () => {
-  // It was refused, so that two callers who both shut down had to know of each other.
+  // The second call was refused, so two callers who both shut down had to know of each other.
   const { pool, sockets, closesMs } = timedPool(4);
   const drained = pool.drainConnections(2, 'first', 4000);
   const joined = pool.drainConnections(4, 'second', 4001);
@@ -144,7 +144,7 @@ test('a drain that joins with an aborted signal rejects at once', async () => {
 });
 
 test('a drain that has joined goes on with its own plan when the running one is aborted', async () => {
-  // Otherwise the abort of a stranger would have cancelled the shutdown of the process.
+  // Otherwise the abort of another caller would have cancelled the shutdown of the process.
   const { pool, sockets } = timedPool(4);
   const controller = new AbortController();
   const first = pool.drainConnections({ maxPerSecond: 1, code: 4000, signal: controller.signal });

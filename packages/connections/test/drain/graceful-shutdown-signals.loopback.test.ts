@@ -48,7 +48,7 @@ test('a shutdown that fails after a signal is an unhandled rejection without an 
 });
 
 test('an aborted shutdown is not a failure, and the next signal begins another one', async () => {
-  // It ended the process, and with it all the clients that were to stay.
+  // The signal ended the process, and with it all the clients that were to stay.
   forgetSignals();
   const { reasons, settle } = watchUnhandled();
   const abort = new AbortController();

@@ -72,7 +72,7 @@ test('a shutdown does not close a server again that its owner has already closed
 });
 
 test('a shutdown whose drain is aborted rejects and takes clients again', async () => {
-  // The pool took newcomers again, but none could come: their upgrades were refused for ever.
+  // The pool took newcomers again, but their upgrades were refused for ever.
   const abort = new AbortController();
   const { server, pool, port, shutdown } = await start(3, {
     drain: { maxPerSecond: 1, signal: abort.signal },
@@ -87,13 +87,13 @@ test('a shutdown whose drain is aborted rejects and takes clients again', async 
   await connect(port);
   expect(pool.stats().connections).toBe(3);
   expect(await connectionHeader(port)).toBe('keep-alive');
-  // That signal has done its work: if it counted once more, nothing could ever end the process.
+  // That signal has been handled: if it counted again, nothing could ever end the process.
   expect(await shutdown.shutdown()).toMatchObject({ closed: 3 });
   expect(server.listening).toBe(false);
 });
 
 test('a shutdown that is called within its own first slice is the same one', async () => {
-  // The first slice is closed before the call returns: `isReady` was still true, and a second drain was begun.
+  // The first slice is closed before the call returns: `isReady` was still true, and a second drain began.
   const seen: unknown[] = [];
   const { shutdown } = await start(2, {
     drain: { maxPerSecond: 2, onProgress: () => seen.push(shutdown.isReady, shutdown.shutdown()) },
@@ -163,7 +163,7 @@ describe('with a delay for the readiness probe', () => {
   });
 });
 
-// These wait for drains, which they may do at the same time.
+// These tests wait for drains, so they run at the same time.
 describe.concurrent('while it drains', () => {
   test('upgrades are refused with 503 and Retry-After before all clients are closed', async () => {
     const { pool, clients, port, shutdown } = await start(2, SLOW);
@@ -195,7 +195,7 @@ describe.concurrent('while it drains', () => {
   });
 
   test('a refused client that keeps its side open does not delay the end', { timeout: 15_000 }, async () => {
-    // It was answered, but nobody read from it or ended it: the server waited for it for ever.
+    // The upgrade was answered, but nobody read from its socket or ended it: the server waited for it for ever.
     const { server, port, shutdown } = await start(2, SLOW);
     const done = shutdown.shutdown();
     const stubborn = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -241,8 +241,8 @@ describe.concurrent('while it drains', () => {
 });
 
 test('two shutdowns of one pool drain it once, and both servers close', async () => {
-  // Of a public and an internal server the second failed with "draining already": the process crashed in the middle of
-  // the drain, or, with an `onError`, never ended.
+  // With a public and an internal server, the second shutdown failed with "draining already": the process crashed in
+  // the middle of the drain, or, with an `onError`, never ended.
   const one = await start(2, SLOW);
   const { pool } = one;
   const other = await start(0, { pool, drain: { maxPerSecond: 1_000 } });

@@ -8,7 +8,7 @@ import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../
 import { Random } from '../support/random.js';
 import { busiestSecond } from '../support/timed-pool.js';
 
-/** Closes begun between these two moments after the beginning. */
+/** Closes that began between these two times, in ms from the start. */
 const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: number): number =>
   closesOfAll(nodes).filter((atMs) => atMs >= fromMs && atMs < toMs).length;
 
@@ -20,14 +20,14 @@ describe('nodes that drain at the same time', () => {
     ['in slices', { maxPerSecond: 10 }],
     ['in slices at random', { maxPerSecond: 10, jitter: 1 }],
   ])('nodes that start to drain at the same moment share one rate, %s', async (_, options) => {
-    // Each of them closed a whole rate: two pods that went down together caused twice the reconnects.
+    // Each of them used the whole rate: two pods that went down together caused twice the reconnects.
     const { nodes } = await drainingNodes([60, 60, 60]);
     for (const node of nodes) node.drain(options);
     const beganMs = performance.now();
     await untilDrained(nodes, 60_000);
     expect(nodes.map(({ report }) => report?.closed)).toEqual([60, 60, 60]);
     expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
-    // 180 at 10 per second, the moment before the first close, and a fiftieth for the window.
+    // 180 at 10 per second, the time before the first close, and a fiftieth for the window.
     expect(performance.now() - beganMs).toBeLessThan('jitter' in options ? 40_000 : 22_000);
   });
 
@@ -100,9 +100,9 @@ describe('nodes that drain at the same time', () => {
     expect(first.closesWithin(1_000)).toBeLessThanOrEqual(5);
     end(second, bus);
     await pass(1_000);
-    // Not at once: what the other one closed last has its second.
+    // Not at once: the latest closes of the other node still count for a second.
     expect(first.closesWithin(1_000)).toBeLessThanOrEqual(5);
-    // Silence is counted from a heartbeat on, and noticed by one.
+    // Silence is counted from a heartbeat, and noticed at a heartbeat.
     await pass(afterMs + 1_500);
     expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
   });
@@ -135,7 +135,7 @@ describe('nodes that drain at the same time', () => {
     await untilDrained(nodes, 60_000);
     for (const { report } of nodes) expect(report?.closed).toBe(6);
     expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
-    // 120 at 10 per second, and some moments in which nodes come and go.
+    // 120 at 10 per second, and some moments in which nodes start and finish.
     const all = closesOfAll(nodes);
     expect(Math.max(...all) - Math.min(...all)).toBeLessThan(18_000);
   });
@@ -229,10 +229,10 @@ describe('a deadline among draining nodes', () => {
     await untilDrained([hurried], 10_000);
     expect(hurried.report).toMatchObject({ closed: 100, terminated: 0 });
     expect(Math.max(...hurried.closesMs) - beganMs).toBeLessThanOrEqual(4_000);
-    // 5 per second were its share, after a second and a quarter.
+    // Its share was 5 per second, after a second and a quarter.
     expect(hurried.report!.beyondShare).toBeGreaterThanOrEqual(80);
     expect(hurried.report!.beyondShare).toBeLessThanOrEqual(90);
-    // The other one leaves it its share.
+    // The other node leaves it its share.
     expect(closesBetween([other], beganMs + 2_000, beganMs + 4_000)).toBeLessThanOrEqual(10);
   });
 
@@ -261,7 +261,7 @@ describe('what nodes announce about a drain', () => {
   useFakeClusters();
 
   test('other nodes learn at once that a drain has begun, and that it has closed everybody', async () => {
-    // It came with the next heartbeat, up to 3.6 s later, and without a rate.
+    // The news came with the next heartbeat, up to 3.6 s later, and without a rate.
     const { nodes } = await drainingNodes([15, 1]);
     const [draining, other] = nodes as [DrainingNode, DrainingNode];
     const seen = () => other.pool.cluster.nodes.get(draining.pool.cluster.nodeId);
@@ -305,7 +305,7 @@ describe('the shared rate', () => {
 
   test('the shared rate of a lone node is that of a limiter, from the first moment', () => {
     const rate = new SharedRate(5, () => ALONE);
-    // A whole number: the wait is a difference, which would be rounded otherwise.
+    // A whole number: the wait is a difference, which would otherwise have a rounding error.
     const nowMs = Math.ceil(performance.now());
     expect([rate.allowed(nowMs), rate.waitMs(nowMs), rate.sliceAt(3, nowMs)]).toEqual([5, 0, 3]);
     rate.record(nowMs, 5);
@@ -315,7 +315,7 @@ describe('the shared rate', () => {
   test('the shared rate carries over the fraction of a slice', () => {
     const drainers = [{ id: 'a', maxPerSecond: 100 }];
     const rate = new SharedRate(5, company({ drainers }));
-    // The other one, which has the lower id, has three of five.
+    // The other node, whose id is lower, has three of five.
     const slices = [];
     for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 102) {
       slices.push(rate.sliceAt(1, nowMs));

@@ -7,7 +7,7 @@ import { busiestSecond } from '../support/timed-pool.js';
 
 /** Four processes have to start, and drain for six seconds. */
 const TIMEOUT_MS = 90_000;
-/** What the workers close after that long is their share: the windows before it belong to who did not know. */
+/** After this time the workers close their shares: before it, some did not know of the others yet. */
 const AFTERMATH_MS = 1_250;
 
 type Fact<Name extends DrainTold['fact']> = Extract<DrainTold, { fact: Name }>;

@@ -118,13 +118,13 @@ test('ipcAdapter and relayWorkers refuse a wrong process and wrong options', () 
   expect(() => relayWorkers({ maxUnsentBytes: 0 })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: NaN })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: '5' as never })).toThrow(TypeError);
-  // Taken for the default, it let two applications of a machine be one cluster.
+  // The misspelt prefix was ignored, and two applications on a machine became one cluster.
   expect(() => ipcAdapter({ prefx: 'chat' } as never)).toThrow(/prefx/);
   expect(() => relayWorkers({ maxUnsent: 1 } as never)).toThrow(/maxUnsent/);
 });
 
 test('a process has at most one relay at a time', () => {
-  // A second relay delivered everything twice.
+  // With a second relay, everything was delivered twice.
   const relay = relayWorkers();
   expect(() => relayWorkers()).toThrow(/already/);
   relay.close();

@@ -18,7 +18,7 @@ class Workers {
     this.#program.process.send(order);
   }
 
-  /** All that one worker, or the primary, has told of a kind; as soon as there are `count` of them. */
+  /** All messages of a kind from one worker, or from the primary, once there are `count` of them. */
   async told(worker: number, fact: Told['fact'], count = 1): Promise<Told[]> {
     for (;;) {
       const found = this.#told.filter((told) => told.worker === worker && told.fact === fact);
@@ -54,7 +54,7 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
     process.kill(pids[0]!, 'SIGKILL');
     workers.order({ worker: 2, verb: 'disconnect' });
     workers.order({ worker: 3, verb: 'send what cannot be cloned' });
-    // While they go away.
+    // While the workers disconnect.
     workers.order({ worker: 4, verb: 'publish', lengths: new Array<number>(100).fill(10_000) });
     await Promise.all([workers.told(1, 'gone'), workers.told(2, 'gone'), workers.told(3, 'sent')]);
     workers.order({ worker: 3, verb: 'publish', lengths: [7] });

@@ -50,7 +50,10 @@ test('a relay sends nothing more to an adapter that is closed', async () => {
   expect(closed.worker.unread).toEqual([]);
 });
 
-/** Objects that throw when they are made a string or a number, as they can come with `serialization: 'advanced'`. */
+/**
+ * Objects that throw when they are converted to a string or a number; `serialization: 'advanced'` can deliver such
+ * objects.
+ */
 const THROWING = { toString: 1, valueOf: 1 };
 
 const KIND = 'soketi:relay';

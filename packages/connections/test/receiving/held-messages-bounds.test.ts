@@ -3,7 +3,7 @@ import { HeldMessages } from '../../src/receiving/held-messages.js';
 
 const KIB = 1024;
 
-/** Held messages of an owner in memory, and what it is told. */
+/** Held messages of an owner in memory, and the calls that the owner gets. */
 function holding(canPause = true) {
   const told: string[] = [];
   const owner = {

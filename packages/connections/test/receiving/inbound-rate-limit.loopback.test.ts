@@ -6,7 +6,7 @@ import { socketKinds } from '../support/socket-kinds.js';
 
 type RateLimit = NonNullable<ConnectionsPoolOptions['rateLimit']>;
 
-/** One client of a pool with that limit, and what its connection delivers. */
+/** One client of a pool with that limit, and the messages that its connection delivers. */
 async function limited(rateLimit: RateLimit, perMessageDeflate = false) {
   const { pool, members } = await poolOf(1, { pool: { rateLimit }, server: { perMessageDeflate } });
   const messages: string[] = [];
@@ -134,7 +134,7 @@ describe.each(Object.entries(socketKinds))('a rate limit over %s', (_name, kind)
     for (const text of ['1', '2', '3']) link.say(text);
     await expect.poll(() => pool.stats().rateLimited).toBe(1);
     expect(link.connection.closed).toBe(true);
-    // The standard has no 1008 for clients: such a socket closes without a code.
+    // In the standard, clients cannot close with 1008: such a socket closes without a code.
     if (kind.takesAllCodes) expect(await link.ended()).toEqual({ code: 1008, reason: 'Rate limit exceeded' });
   });
 });

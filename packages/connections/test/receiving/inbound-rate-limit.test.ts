@@ -26,7 +26,7 @@ async function join<Socket extends MemorySocket = PausableSocket>(
   return { pool, socket, connection, messages };
 }
 
-/** The client sends these, all in one chunk. */
+/** The client sends these messages in one chunk. */
 function send(socket: MemorySocket, ...texts: readonly (string | number)[]): void {
   for (const text of texts) socket.emit('message', Buffer.from(String(text)), false);
 }
@@ -120,7 +120,7 @@ describe('a flood that is dropped', () => {
     });
     let nowMs = performance.now();
     vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
-    // All in one turn: a message each 10 µs, which is ten times what is allowed.
+    // All in one turn: a message every 10 µs, ten times the limit.
     for (let i = 0; i < 10_000; i++) {
       nowMs += 0.01;
       send(socket, i);
@@ -195,7 +195,7 @@ describe('a client that is paused', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, closing: 0, messagesIgnored: 0, terminated: 0 });
   });
 
-  // A client sent 10,000 messages in one packet and hung up: all of them were delivered at once.
+  // A client sent 10,000 messages in one packet and disconnected: all of them were delivered at once.
   test('messages that wait when the socket closes are ignored after closeTimeout', async () => {
     const { pool, socket, connection, messages } = await join(
       { messagesPerSecond: 2, onExceeded: 'pause' },
@@ -271,7 +271,7 @@ describe('a client that is paused', () => {
     const drained = pool.drainConnections({ grace: 2_000 });
     let isDrained = false;
     void drained.then(() => (isDrained = true));
-    // Deadlines are noticed within 100 ms. What waited for the rate limit once held the end up for a second more.
+    // Deadlines are noticed within 100 ms. Waiting messages used to delay the end by another second.
     await vi.advanceTimersByTimeAsync(2_300);
     expect(isDrained).toBe(true);
     expect(await drained).toMatchObject({ closed: 0, terminated: 1 });
@@ -372,7 +372,7 @@ describe('a client that is paused', () => {
   test('messages above the limit are dropped if pause() of the socket does nothing', async () => {
     class Unpausable extends PausableSocket {
       override pause(): void {
-        // As the `ws` of Bun.
+        // Like the `ws` of Bun.
       }
     }
     const { socket, messages } = await join(
@@ -420,7 +420,7 @@ describe('a client that is paused', () => {
       { heartbeat: { interval: 1_000, timeout: 1_000 } },
       Object.assign(new PausableSocket(), { ping: () => undefined }),
     );
-    // A socket that does not tell whether it is paused.
+    // A socket that does not say whether it is paused.
     Object.defineProperty(socket, 'isPaused', { get: () => undefined, set: () => undefined });
     send(socket, 'x'.repeat(60));
     await vi.advanceTimersByTimeAsync(9_000);
@@ -487,7 +487,7 @@ describe('a function that decides about messages above the rate limit', () => {
   );
 });
 
-// Reading a Blob, and hearing of a rejection, takes real time.
+// Reading a Blob, and learning of a rejection, takes real time.
 describe('a rate limit by the clock of the process', () => {
   test('bytesPerSecond counts the payload of texts, bytes and Blobs', async () => {
     const { pool, socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });

@@ -8,7 +8,7 @@ const NONE = {
   onExceeded: 'drop',
 } as const;
 
-/** How many empty messages it takes at that moment. */
+/** How many empty messages it takes at that time. */
 function takeAll(bucket: TokenBucket, nowMs: number): number {
   let count = 0;
   while (count < 1_000_000 && bucket.take(0, nowMs)) count++;

@@ -104,7 +104,7 @@ function handledBy(send: () => unknown, close: () => unknown = () => undefined):
   return new Connection('handled', 'default', new MemorySocket(), { send, close });
 }
 
-// The broadcast of everybody never resolved, even after the connection whose handler did not answer was gone.
+// The broadcast never resolved for anybody, even after the connection whose handler did not answer was gone.
 test('a handler that never answers delays the promise of a broadcast only until its connection ends', async () => {
   const pool = new ConnectionsPool();
   const connection = handledBy(() => new Promise(() => undefined));
@@ -127,7 +127,7 @@ test('a handler that ends its own connection and never answers has failed', asyn
   expect(await pool.broadcastMessage('default', 'x')).toEqual(HALF);
 });
 
-// It was counted as failed at once and waited for all the same.
+// The message was counted as failed at once, and waited for all the same.
 test('a handler that answers with a thenable that throws has failed', async () => {
   const unhandled = watchUnhandled();
   const pool = new ConnectionsPool();
@@ -142,7 +142,8 @@ test('a handler that answers with a thenable that throws has failed', async () =
   expect(await unhandled.settle()).toEqual([]);
 });
 
-// Only promises of this realm were waited for: with a query builder or Bluebird the close handler ran first.
+// Only promises of this realm were waited for: with the thenable of a query builder or of Bluebird, the close handler
+// ran first.
 test('a close waits for the thenable that a handler has answered with', async () => {
   const events: string[] = [];
   const slow = (): PromiseLike<unknown> =>

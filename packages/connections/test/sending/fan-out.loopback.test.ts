@@ -35,7 +35,7 @@ test('ten broadcasts of a turn are one write of one buffer that all members shar
   const texts = Array.from({ length: 10 }, (_, i) => `message ${i}`);
   for (const text of texts) void pool.broadcastMessage('default', text);
   for (const { client } of all) expect(await client.exactly(10)).toEqual(texts);
-  // The pong of `exactly` is the second.
+  // The pong for `exactly` is the second write.
   expect(writes.map(([, ...others]) => others.length)).toEqual([1, 1, 1]);
   expect(writes[1]?.[0]).toBe(writes[0]?.[0]);
   expect(writes[2]?.[0]).toBe(writes[0]?.[0]);
@@ -77,7 +77,7 @@ describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) =
     const writes = all.map(({ socket }) => spyWrites(socket));
     const results = texts.map((message) => pool.broadcastMessage('default', message));
     await Promise.all(results);
-    // What is ready does not wait for what is still being compressed.
+    // Finished messages do not wait for those that are still being compressed.
     const isCompressed = texts.includes(LARGE) && server.perMessageDeflate !== undefined;
     expect(writes[0]).toHaveLength(isCompressed ? 2 : 1);
     for (const others of writes.slice(1)) {
@@ -124,7 +124,7 @@ test.each(Object.entries(modes).slice(1))(
       member(pool, loopback, id, { perMessageDeflate: { serverMaxWindowBits } });
     const stays = await join('stays', 15);
     const leavers = [await join('same', 15), await join('10', 10), await join('12', 12)];
-    // Longer than the smaller windows, so that each needs a compression of its own.
+    // Longer than the smaller windows, so that each needs its own compression.
     const first = `${text(1)} ${LARGE}`;
     await pool.broadcastMessage('default', first);
     expect(pool.stats().compressions).toBe(3);

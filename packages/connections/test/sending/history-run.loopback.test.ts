@@ -70,7 +70,7 @@ test('members that are behind get a large message compressed even if they have s
   expect((await last(b)).reachBytes).toBeGreaterThan(0);
 });
 
-// Eight bytes more than a newcomer held were taken for its own: too few for ordinary messages to refer to.
+// Eight bytes more than a newcomer had were counted as received: too few for ordinary messages to refer to.
 test('a member that joins is not sent references to the last bytes before it joined', async () => {
   const room = await Room.open();
   const a = await room.member('a');
@@ -129,9 +129,9 @@ test.each([9, 15])(
   },
 );
 
-// A member that is excepted in the middle of a turn has its own slice of the turn's messages, and each slice that
-// began elsewhere had variants of its own: 50 members that each told the others something in one turn cost 1,274
-// compressions instead of 50.
+// A member that is excepted in the middle of a turn has its own slice of the turn's messages, and each slice with
+// another start had its own variants: 50 members that each broadcast to the others in one turn cost 1,274 compressions
+// instead of 50.
 test('members that are behind cost a few more variants when everybody broadcasts to all others in one turn', async () => {
   const room = await Room.open({ compression: { history: true } });
   const members: Member[] = [];

@@ -12,7 +12,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 const require = createRequire(import.meta.url);
 /** Packages that are `ws` under another name. */
 const PACKAGES = ['ws-8.0', 'ws-8.5', 'ws-8.11', 'ws-8.14', 'ws-8.17', 'ws-8.18', 'ws-8.21'];
-/** The first version that takes Blobs. */
+/** The first version that accepts Blobs. */
 const BLOBS_SINCE_MINOR = 18;
 
 describe.each(PACKAGES)('%s', (name) => {
@@ -20,7 +20,7 @@ describe.each(PACKAGES)('%s', (name) => {
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
 
   async function start(): Promise<Loopback> {
-    // The name that all versions know.
+    // The name that all versions have.
     const { Server } = require(name) as { Server: typeof ws.WebSocketServer };
     const server = new Server({ host: '127.0.0.1', port: 0, ...TAKEOVER });
     await once(server, 'listening');

@@ -25,7 +25,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** One member on a socket that takes whole frames, and a way to say how much waits in it. */
+/** One member on a socket that takes whole frames, and a way to set how much waits in it. */
 function oneReader(options?: ConnectionsPoolOptions<Connection>): {
   readonly pool: ConnectionsPool;
   readonly connection: Connection;
@@ -200,7 +200,7 @@ test.each(['send', 'broadcast'] as const)(
       expect(await result).toMatchObject({ dropped: 1, conflated: 0 });
     }
     expect(await old).toBe(false);
-    // Its place is free again.
+    // There is room for its key again.
     const next = connection.send(other, { conflate: 'other' });
     setWaiting(0);
     vi.advanceTimersByTime(20);
@@ -210,7 +210,7 @@ test.each(['send', 'broadcast'] as const)(
 );
 
 test('a value that user code sends during a flush replaces the held one if that makes room', async () => {
-  // It was measured as if the older one stayed, and dropped.
+  // The newer value was measured as if the older one stayed, and dropped.
   const newer: Promise<boolean>[] = [];
   const { pool, connection, socket, setWaiting } = oneReader({
     maxBufferedBytes: BEHIND + 3_000,
@@ -236,7 +236,7 @@ test('a reader that is never idle gets a held value when the messages before it 
   tcp.bytesWritten = 2 * BEHIND;
   setWaiting(BEHIND);
   void connection.send('held', { conflate: 'k' });
-  // The reader goes on reading, and as much is sent to it.
+  // The reader continues to read, and as much is sent to it.
   tcp.bytesWritten += BEHIND - 1;
   void pool.broadcastMessage('default', '1');
   pool.flush();
@@ -330,7 +330,7 @@ test('a generic socket with bufferedAmount conflates', async () => {
 });
 
 test('a reader that stays behind is checked less and less often, and not at all when nothing is held', async () => {
-  // Thousands of stalled readers were looked at a hundred times a second each.
+  // Thousands of stalled readers were each checked a hundred times a second.
   const socket = new MemorySocket();
   const connection = new Connection('a', 'default', socket);
   await new ConnectionsPool({ conflateAboveBytes: 10 }).newConnection(connection);
@@ -356,14 +356,14 @@ test('a reader that stays behind is checked less and less often, and not at all 
   waiting = 0;
   vi.advanceTimersToNextTimer();
   expect(socket.sent).toHaveLength(2);
-  // It reads again, so the next look comes soon.
+  // It reads again, so the next check comes soon.
   vi.advanceTimersByTime(10);
   expect(socket.sent).toHaveLength(4);
   vi.advanceTimersByTime(1_000);
   expect([socket.sent.length, vi.getTimerCount(), looksIn(10_000)]).toEqual([7, 0, 0]);
 });
 
-/** What the documentation promises, for one reader. */
+/** The promises of the documentation, for one reader. */
 class Model {
   readonly out: string[] = [];
   isBehind = false;
@@ -432,7 +432,7 @@ test.each(Array.from({ length: runs({ quick: 50, ci: 200 }) }, (_, seed) => seed
       } else if (kind === 'end') {
         model.endTurn();
         pool.flush();
-        // If nothing was to be flushed, the next look at the socket finds that it has room.
+        // If there was nothing to flush, the next check of the socket finds that it has room.
         vi.advanceTimersByTime(100);
       } else {
         model.isBehind = kind === 'behind';

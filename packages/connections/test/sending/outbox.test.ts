@@ -27,7 +27,7 @@ const takers: Record<string, () => Connection> = {
   'an overridden send': () => new Overridden('1', 'default', new MemorySocket()),
 };
 
-/** A connection whose handlers note what they get, and do `act` on the first message. */
+/** A connection whose handlers record what they get, and call `act` on the first message. */
 async function noting(
   isMixed: boolean,
   act: (connection: Connection, pool: ConnectionsPool) => void,
@@ -135,7 +135,7 @@ test('a socket that its peer has begun to close gets nothing more', async () => 
   expect(socket.sent).toEqual([]);
 });
 
-// What stood after the batch of the running handler, or was new, was delivered before the rest of that batch.
+// Messages that followed the batch of the running handler, or were new, were delivered before the rest of that batch.
 describe.each([
   { mix: 'broadcasts', isMixed: false },
   { mix: 'broadcasts and private messages', isMixed: true },
@@ -175,7 +175,7 @@ test('a generic socket gets the bytes of a buffer as they were at the call', asy
   expect(socket.sent.map(String)).toEqual(['aaaaaaaaaa']);
 });
 
-// Handlers get a broadcast after the call. They were handed the buffer of the caller, who had used it again by then.
+// Handlers get a broadcast after the call. They were given the caller's buffer, which the caller had already reused.
 test.each([
   ['a Buffer', Buffer.from('hello')],
   ['a Uint16Array', Uint16Array.of(1, 2, 3)],
@@ -199,8 +199,8 @@ test.each([
   }
 });
 
-// A handler that flushed, or broadcast past the limit of a turn, had the broadcast that it was called for resolved before
-// it was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0, conflated: 0 }.
+// If a handler flushed, or broadcast past the limit of a turn, the broadcast that it was called for resolved before it
+// was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0, conflated: 0 }.
 test.each<[string, (pool: ConnectionsPool) => void]>([
   ['flushes', (pool) => pool.flush()],
   [
@@ -233,8 +233,8 @@ test.each<[string, (pool: ConnectionsPool) => void]>([
   });
 });
 
-// While a connection that leaves is emptied, its handler broadcast something. For that connection it was lost, and
-// counted nowhere.
+// While the messages of a leaving connection were handed over, its handler broadcast something. For that connection the
+// broadcast was lost, and not counted.
 test('the counts of a broadcast made while a leaving connection is emptied add up', async () => {
   const pool = new ConnectionsPool();
   let inner: Promise<BroadcastResult> | undefined;
@@ -259,7 +259,7 @@ test('the counts of a broadcast made while a leaving connection is emptied add u
   expect(stays.socket.sent).toEqual(['A', 'B']);
 });
 
-// 16,000 private messages after a broadcast took 271 ms, and it grew with their square.
+// 16,000 private messages after a broadcast took 271 ms, growing with the square of their number.
 test('pending bytes are not summed up again for each private message', async () => {
   const {
     pool,

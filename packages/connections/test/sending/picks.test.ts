@@ -9,7 +9,7 @@ test('connections that add the same messages to the same list share one list', (
   const first = none.with(1, 10);
   expect(none.with(1, 10)).toBe(first);
   expect(first.with(4, 5)).toBe(none.with(1, 10).with(4, 5));
-  // Another list has got the message in between.
+  // Another list has added the message in the meantime.
   const other = none.with(4, 5);
   expect(first.with(5, 1)).toBe(first.with(5, 1));
   expect(other).not.toBe(first.with(5, 1));

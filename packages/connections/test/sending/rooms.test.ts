@@ -28,7 +28,7 @@ function poolWith<Name extends string>(
   return { pool, of };
 }
 
-/** The texts in the frames, all of which are short. */
+/** The texts in the frames, all of them short. */
 const textsIn = ({ _socket }: FakeWsSocket): string[] => {
   const { bytes } = _socket;
   const texts: string[] = [];
@@ -247,7 +247,8 @@ test('an audience instead of the reason of broadcastError is refused', async () 
   expect([textsIn(of.a.socket), textsIn(of.b.socket)]).toEqual([[], []]);
 });
 
-// Each list of picks had a copy of all that the namespace was sent: 1,000 members with a room each cost 600 MB a turn.
+// Each list of picks had its own copy of all messages of the namespace: 1,000 members with a room each cost 600 MB per
+// turn.
 test('members with different rooms share the bytes of large messages', () => {
   const { pool, of } = poolWith({ a: 'a', b: 'b' });
   const large = 'x'.repeat(30_000);

@@ -29,7 +29,7 @@ test('a part is cut out of the whole if its recipient has nothing waiting, or if
     slice.encoded(undefined, undefined, mayPin).chunks[0]!.buffer === buffer;
   expect([isCut(small, true), isCut(large, true), isCut(large, false)]).toEqual([true, true, true]);
   expect([bytes(small, true), bytes(large, true)]).toEqual(['\x81\x01b', '\x81\x01b\x81\x04cccc']);
-  // A stalled reader would keep all of it.
+  // A stalled reader would keep the whole buffer.
   expect(isCut(small, false)).toBe(false);
   expect(bytes(small)).toBe('\x81\x01b');
 });

@@ -6,7 +6,7 @@ import { record } from '../support/record.js';
 import { socketKinds, type AnySocketConnection, type Link } from '../support/socket-kinds.js';
 
 /*
- * What holds for every kind of socket. A kind that cannot do something says so in its table row, and the sentence then
+ * What is true for every kind of socket. If a kind cannot do something, its row of the table says so, and the test then
  * states what happens instead.
  */
 describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind) => {
@@ -17,7 +17,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     return { ...link, pool };
   }
 
-  /** Waits until the connection has closed; fails if it says so twice. */
+  /** Waits until the connection has closed; fails if it emits close twice. */
   async function closeOf({ connection }: Pick<Link, 'connection'>): Promise<unknown[]> {
     const closes = record(connection).filter(([event]) => event === 'close');
     const [code, reason] = (await once(connection, 'close')) as [number, string];

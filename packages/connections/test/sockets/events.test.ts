@@ -93,7 +93,8 @@ describe('listeners of a released socket', () => {
     ['close', 4000, Buffer.from('bye')],
   ] as const;
 
-  // An emitter goes through the list that it had when the event began: it still calls a listener that was removed since.
+  // An emitter uses the list of listeners from the start of the event: it still calls a listener that has been removed
+  // since.
   test.each(events)('an earlier listener of the %s event may release the connection', (event, ...args) => {
     const socket = emitter();
     const release = vi.fn(() => {

@@ -27,7 +27,8 @@ describe('a socket of uWebSockets.js', () => {
     });
   });
 
-  // uWebSockets.js takes the buffer of a message back when its callback returns: a listener that kept it read zeroes.
+  // uWebSockets.js takes the buffer of a message back when its callback returns: a listener that kept it then read
+  // zeroes.
   test('a message of uWebSockets.js survives the callback that lent it', () => {
     const socket = new UwsSocket();
     const connection = new Connection<string, string, UwsSocket>('1', 'default', socket);

@@ -85,7 +85,7 @@ test('TLS sockets are written to directly, once per turn', async () => {
   expect((await client.exactly(5)).map(digest)).toEqual(['1', '2', '3', large, 'private'].map(digest));
 });
 
-// With some of these being null, or missing from the extension, the constructor threw.
+// If some of these were null, or missing from the extension, the constructor threw.
 test.each(internals)('a ws where $name gets everything through its public send', async ({ path, value }) => {
   const loopback = await Loopback.start(SHARED);
   const { client, socket } = await loopback.pair();

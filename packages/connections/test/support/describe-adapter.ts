@@ -7,7 +7,7 @@ import { RecordedLink } from './recorded-link.js';
 import { runs } from './runs.js';
 
 /*
- * What every adapter must do: the contract of `ClusterAdapter`, as tests.
+ * The contract of `ClusterAdapter`, as tests that every adapter must pass.
  */
 
 /** One node: an adapter that is not started yet, over a connection that belongs to the user. */
@@ -21,10 +21,10 @@ export interface AdapterNode {
   readonly end: () => Promise<void> | void;
 }
 
-/** A broker, and how to make nodes on it. */
+/** A broker, and how to make nodes that use it. */
 export interface AdapterHarness {
   node(): Promise<AdapterNode>;
-  /** Takes the broker away and brings it back; not where it cannot be away. */
+  /** Stops the broker and starts it again; omitted if it cannot be stopped. */
   readonly broker?: { readonly kill: () => Promise<void> | void; readonly start: () => Promise<void> | void };
 }
 
@@ -82,7 +82,7 @@ const HOSTILE_CHANNELS: readonly string[] = [
 
 const MANY = runs({ quick: 2_000, ci: 10_000 });
 const MESSAGES = runs({ quick: 500, ci: 2_000 });
-/** The cluster layer subscribes to at most so many at once. */
+/** The cluster layer subscribes to at most this many channels at once. */
 const BATCH = 512;
 const MEBIBYTE = 1024 * 1024;
 
@@ -105,7 +105,7 @@ export function describeAdapter(title: string, harness: AdapterHarness): void {
       await node.adapter.subscribe(channels.slice(from, from + BATCH));
     return { ...node, link };
   };
-  /** Everything published before has arrived where this resolves. */
+  /** Resolves when everything that was published before has arrived. */
   const settle = async (from: Started, to: Started): Promise<void> => {
     const channel = `settled ${randomBytes(8).toString('hex')}`;
     await to.adapter.subscribe([channel]);
@@ -341,7 +341,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
         await adapter.subscribe(['c']);
         return;
       } catch {
-        // Lost meanwhile: the cluster layer would try again, too.
+        // The link was lost meanwhile: the cluster layer would try again too.
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     }

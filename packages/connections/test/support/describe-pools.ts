@@ -5,7 +5,7 @@ import { failOnUncaught } from './no-uncaught.js';
 import { onTestFinished } from './on-test-finished.js';
 
 /*
- * What users of pools see of an adapter: two nodes, and the faults of the broker between them.
+ * What users of pools see of an adapter: two nodes, and outages of the broker between them.
  */
 
 export interface PoolsHarness {
@@ -14,7 +14,7 @@ export interface PoolsHarness {
   readonly broker?: { readonly kill: () => Promise<void>; readonly start: () => Promise<void> };
 }
 
-/** Short, so that an outage of a moment shows; long enough for a slow machine. */
+/** Short, so that a brief outage is noticed; long enough for a slow machine. */
 const CLUSTER = { heartbeat: 200, nodeTimeout: 2_000, requestTimeout: 1_000, maxQueuedMs: 200 };
 const WAIT = { timeout: 10_000 };
 const OUTAGE_MS = 500;
@@ -42,7 +42,7 @@ class Node {
   untilUp = () => expect.poll(() => this.pool.cluster.state, WAIT).toBe('up');
 }
 
-/** Has pools use an adapter. */
+/** Runs pools with an adapter. */
 export function describePools(title: string, harness: PoolsHarness): void {
   async function startNodes(): Promise<[Node, Node]> {
     const start = async (name: string): Promise<Node> => {
@@ -132,7 +132,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       for (const { degraded, recovered } of [one, other]) {
         expect([degraded.length, recovered.length]).toEqual([1, 1]);
       }
-      // The message of the outage was too old to be relayed. That the member joined may have been, too.
+      // The message of the outage was too old to be relayed. So may have been the news that the member joined.
       expect(one.recovered[0]!.dropped).toBeGreaterThan(0);
     });
   });

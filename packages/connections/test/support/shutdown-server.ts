@@ -20,6 +20,6 @@ gracefulShutdown({
 });
 server.listen(0, '127.0.0.1', () => {
   process.send!((server.address() as AddressInfo).port);
-  // What remains is the server alone: the process ends when that has closed.
+  // Only the server remains: the process ends when it has closed.
   process.channel!.unref();
 });

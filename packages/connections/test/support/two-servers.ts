@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { Connection, ConnectionsPool, gracefulShutdown } from '../../src/index.js';
 
-/** A program: a public and an internal server that share one pool, each with a shutdown of its own. */
+/** A program: a public and an internal server that share one pool, with a shutdown each. */
 const pool = new ConnectionsPool();
 const ports: number[] = [];
 let joined = 0;

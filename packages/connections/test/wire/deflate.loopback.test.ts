@@ -53,10 +53,10 @@ test('a compressed payload ends without the trailer of its last block, and infla
   expect(inflated.toString()).toBe(text);
 });
 
-/** Two clients for every size of window that they can ask for. */
+/** Two clients for every window size that they can ask for. */
 const ALL_SIZES = [9, 10, 11, 12, 13, 14, 15, 9, 10, 11, 12, 13, 14, 15];
 
-// Each client that asked for another size cost one more compression of every broadcast on the event loop: 14 of them
+// Each client that asked for another size cost one more compression of every broadcast on the event loop: with 14 sizes
 // four times the time.
 test.each([
   ['a message that fits every window is compressed once', 200, 1, 0],

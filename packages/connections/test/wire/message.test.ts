@@ -156,7 +156,7 @@ test.each<WebSocketMessage>([
   const bytes = ArrayBuffer.isView(binary)
     ? Buffer.from(binary.buffer, binary.byteOffset, byteLength)
     : Buffer.from(binary);
-  // At an odd offset, where most views could not begin.
+  // At an odd offset, at which most views could not begin.
   const copy = likeMessage(binary, Buffer.concat([Buffer.of(9), bytes]).subarray(1));
   expect(copy.constructor).toBe(binary.constructor);
   expect(copy).toEqual(binary);
