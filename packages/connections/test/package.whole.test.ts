@@ -282,7 +282,7 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
   },
 };
 
-/** The classes of two entry points are the same type: otherwise their private members would make them incompatible. */
+/** A class is one type in both module formats: the private members of two types would make them incompatible. */
 const BOTH_DOORS = `
   import type { Connection } from '@soketi/connections';
   import type { Connection as Required } from '@soketi/connections' with { 'resolution-mode': 'require' };

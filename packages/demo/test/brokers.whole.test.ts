@@ -6,7 +6,7 @@ import { ServerProgram } from '../../connections/test/support/server-program.js'
 import { ChatClient } from './support/chat-client.js';
 import { Demo, TIMEOUT_MS } from './support/demo.js';
 
-/** A demo in each of two terminals, which find each other over the broker. */
+/** One demo in each of two terminals, which find each other through the broker. */
 async function startTwo(env: NodeJS.ProcessEnv): Promise<readonly [Demo, Demo]> {
   const start = async (): Promise<Demo> => {
     const demo = await Demo.start({ PORT: `${await freePort()}`, NODES: '1', ...env });

@@ -4,7 +4,7 @@ import { createRoutes } from '../src/show/control.js';
 import type { Command } from '../src/show/state.js';
 import { start } from './support/chat-client.js';
 
-/** A server whose buttons do nothing but tell. */
+/** A server whose buttons do nothing except record their commands. */
 async function startWithButtons(host = '127.0.0.1') {
   const obeyed: Command[] = [];
   const obey = (command: Command) => {
@@ -15,7 +15,7 @@ async function startWithButtons(host = '127.0.0.1') {
   return { ...(await start({ routes })), obeyed };
 }
 
-/** With headers that `fetch` does not let one choose. */
+/** Sends headers that `fetch` does not allow. */
 function post(url: string, headers: Record<string, string>, body = '{"do":"slow reader"}') {
   return new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
     request(`${url}/show/control`, { method: 'POST', headers, agent: false }, (response) => {

@@ -5,7 +5,7 @@ import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
 const PUBLIC = new URL('../public/', import.meta.url);
 
-/** With the path as it is: `fetch` would tidy it up. */
+/** Sends the path unchanged: `fetch` would normalize it. */
 function statusOf(url: string, path: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     request(url, { path, agent: false }, (response) => {
@@ -51,7 +51,7 @@ describe('HTTP', () => {
       for (const [, imported = ''] of script.matchAll(/^import .* from '\.\/(.+)';$/gm))
         if (!wanted.includes(imported)) wanted.push(imported);
     }
-    // Nothing is served that nobody wants.
+    // Every file that is served is used.
     expect(wanted.toSorted()).toEqual(
       [...readdirSync(PUBLIC).filter((name) => name.endsWith('.js')), 'vendor/uplot.js'].toSorted(),
     );

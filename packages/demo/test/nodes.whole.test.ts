@@ -48,7 +48,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     const { series, bots } = await demo.until(
       (state) =>
         !state.isRestarting &&
-        // The nodes hear of it twice a second.
+        // The nodes report twice a second.
         state.nodes[node - 1]!.pid !== pid &&
         state.bots.open === BOTS &&
         state.nodes.every(({ state }) => state === 'ready'),
@@ -102,7 +102,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
       ({ bots, nodes }) =>
         bots.open === BOTS && nodes.every(({ state, report }) => state === 'ready' && report !== undefined),
     );
-    // It has clients for more than a second.
+    // Its clients take more than a second to close.
     const [{ node, pid }] = nodes.toSorted(
       (a, b) => b.report!.pool.connections - a.report!.pool.connections,
     ) as [NodeView];

@@ -319,7 +319,7 @@ test('the turns after a tick follow at once, also on a quiet event loop', async 
   const isWaking: boolean[] = [];
   const spy = vi.spyOn(globalThis, 'setImmediate').mockImplementation((callback: () => void) => {
     const immediate = nextTurn(callback);
-    // After everything that is done to it at once.
+    // After the code that has made it.
     queueMicrotask(() => isWaking.push(immediate.hasRef()));
     return immediate;
   });

@@ -14,7 +14,7 @@ const anyWindow = (random: Random): { serverMaxWindowBits: number } => ({
   serverMaxWindowBits: 9 + random.below(7),
 });
 
-/** Clients of every mode in one namespace. */
+/** Clients of every kind in one namespace. */
 function anyAgreement(random: Random): { perMessageDeflate: object | false } {
   if (random.chance(0.3)) return { perMessageDeflate: false };
   return { perMessageDeflate: { serverNoContextTakeover: random.chance(0.5), ...anyWindow(random) } };

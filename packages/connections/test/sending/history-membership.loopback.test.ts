@@ -5,7 +5,7 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { tcpOf } from '../support/engine.js';
 import { expectMessages, last, record, records, Room } from '../support/history-room.js';
 
-/** The first and the last record of four pools, which take turns with five records each. */
+/** The records of the first and the last of four pools, which take turns with five records each. */
 function veteranRecords(count: number): string[] {
   return records(count).filter((_, serial) => [0, 3].includes(Math.floor(serial / 5) % 4));
 }
