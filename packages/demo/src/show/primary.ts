@@ -111,7 +111,7 @@ export class Primary implements Fleet {
     }
   }
 
-  /** A node that was not told to end. */
+  /** Restarts a node that has ended without being told to. */
   #onExit(worker: Worker): void {
     for (const [node, current] of this.#workers) {
       if (current !== worker || this.#isStopping) continue;
