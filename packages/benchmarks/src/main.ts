@@ -2,11 +2,12 @@ import { describeRun, markdown, OtherLoad, PINNING } from '@soketi/load/harness'
 import { subjectsOf, type Subject } from './candidates/index.js';
 import { goalTable } from './goals.js';
 import { measure } from './measure.js';
-import { oneOf, readOptions, USAGE, type Options } from './options.js';
+import { readOptions, USAGE, type Options } from './options.js';
 import { tablesOf, writeReadme, type Result } from './report.js';
 import { relay } from './relay/main.js';
 import { RELAY_USAGE } from './relay/options.js';
 import { SCENARIOS } from './scenarios.js';
+import { oneOf } from './shared-options.js';
 
 /** Removes candidates that cannot be imported here, and prints which. */
 async function importable(options: Options): Promise<{ subjects: Subject[]; notes: string[] }> {

@@ -140,11 +140,18 @@ async function interleave(
   return samples;
 }
 
-function settingsOf({ connections, compression, rows }: Group, { serverArgs }: Options): FleetSettings {
+function settingsOf({ connections, compression, rows }: Group, { profileArgs }: Options): FleetSettings {
   const kinds = rows.flatMap(({ turn }) => turn.map(kindOf));
   const reaction = kinds.find((kind) => kind.reaction)?.reaction;
   const rooms = kinds.find((kind) => kind.rooms)?.rooms;
-  return { connections, compression, reaction, rooms, isIndexed: kinds.some(isPersonal), serverArgs };
+  return {
+    connections,
+    compression,
+    reaction,
+    rooms,
+    isIndexed: kinds.some(isPersonal),
+    serverArgs: profileArgs,
+  };
 }
 
 function canDo({ candidate }: Subject, { turn }: Row): boolean {

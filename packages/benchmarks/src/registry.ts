@@ -1,17 +1,6 @@
 import type * as Library from '@soketi/connections';
 import { answer } from '@soketi/load/harness';
-import { EventEmitter } from 'node:events';
-
-/** The part of a socket that a registry uses. */
-class IdleSocket extends EventEmitter {
-  readonly readyState = 1;
-  send(): void {
-    throw new Error('Nothing is sent here');
-  }
-  close(): void {
-    throw new Error('Nothing is closed here');
-  }
-}
+import { IdleSocket } from './idle-socket.js';
 
 /** What a registry does with the connection of a number; `find` returns whether it found the right one. */
 interface Registry {
