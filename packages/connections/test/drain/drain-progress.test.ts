@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import type { DrainOptions, DrainProgress } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { TimedSocket, StuckSocket, timedPool, runDrain, totalOf } from '../support/timed-pool.js';
+import { watchUnhandled } from '../support/unhandled.js';
 
 useFakeClock();
 
@@ -53,18 +54,29 @@ test('onProgress and the report count the time from the call', async () => {
   expect(report!.tookMs).toBe(300);
 });
 
-test('an onProgress that throws causes an error event of the pool, and the drain goes on', async () => {
-  const { pool } = timedPool(20);
-  const errors: unknown[] = [];
-  pool.on('error', (error, connection) => errors.push([error.message, connection]));
-  const onProgress = (): void => {
-    throw new Error('no progress');
-  };
-  const report = await runDrain(pool.drainConnections({ maxPerSecond: 100, onProgress }), 5_000);
-  expect(report).toMatchObject({ closed: 20 });
-  expect(errors).toEqual([
-    ['no progress', undefined],
-    ['no progress', undefined],
-  ]);
-  expect(pool.stats().errors).toBe(2);
-});
+test.each<[string, () => Promise<void> | void]>([
+  [
+    'throws',
+    () => {
+      throw new Error('no progress');
+    },
+  ],
+  // The rejection was unhandled, which ended the process in the middle of a drain.
+  ['rejects', () => Promise.reject(new Error('no progress'))],
+])(
+  'an onProgress that %s causes an error event of the pool, and the drain goes on',
+  async (_, onProgress) => {
+    const { reasons } = watchUnhandled();
+    const { pool } = timedPool(20);
+    const errors: unknown[] = [];
+    pool.on('error', (error, connection) => errors.push([error.message, connection]));
+    const report = await runDrain(pool.drainConnections({ maxPerSecond: 100, onProgress }), 5_000);
+    expect(report).toMatchObject({ closed: 20 });
+    expect(errors).toEqual([
+      ['no progress', undefined],
+      ['no progress', undefined],
+    ]);
+    expect(pool.stats().errors).toBe(2);
+    expect(reasons).toEqual([]);
+  },
+);

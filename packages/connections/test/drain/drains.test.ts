@@ -4,7 +4,6 @@ import type { ConnectionsPool } from '../../src/index.js';
 import { Connection, type DrainReport } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { TimedSocket, timedPool, runDrain } from '../support/timed-pool.js';
-import { watchUnhandled } from '../support/unhandled.js';
 
 useFakeClock();
 
@@ -193,23 +192,6 @@ test('a drain that is called in onProgress joins the one that calls it', async (
   expect(joined).not.toEqual([]);
   for (const each of joined) expect(await each).toBe(report);
   expect(pool.stats().drains).toBe(1);
-});
-
-test('an onProgress that rejects causes an error event of the pool, and the drain goes on', async () => {
-  // An async `onProgress` that rejected was an unhandled rejection, which ended the process in the middle of a drain.
-  const { reasons } = watchUnhandled();
-  const { pool } = timedPool(20);
-  const errors: unknown[] = [];
-  pool.on('error', (error, connection) => errors.push([error.message, connection]));
-  const onProgress = async (): Promise<void> => Promise.reject(new Error('no progress'));
-  const report = await runDrain(pool.drainConnections({ maxPerSecond: 100, onProgress }), 5_000);
-  expect(report).toMatchObject({ closed: 20 });
-  expect(errors).toEqual([
-    ['no progress', undefined],
-    ['no progress', undefined],
-  ]);
-  expect(pool.stats().errors).toBe(2);
-  expect(reasons).toEqual([]);
 });
 
 test.each([{}, { deadline: 500 }])(

@@ -7,8 +7,8 @@ import { connect } from '../support/shutdown.js';
 
 describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   async function startProgram(count: number) {
-    const program = new Program('shutdown-server');
-    const port = (await program.message()) as number;
+    const program = new Program('shutdown-server', '1', '1');
+    const [port] = (await program.message()) as [number];
     const clients: Client[] = [];
     while (clients.length < count) clients.push(await connect(port));
     return { program, port, clients };
@@ -57,7 +57,7 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   test('two servers that share a pool drain it once, and the process ends with status 0', async () => {
     // The README said to make one shutdown for each server. On SIGTERM the second failed with "draining already": the
     // process crashed after 0.1 s, and 98 of 100 clients saw 1006.
-    const program = new Program('two-servers');
+    const program = new Program('shutdown-server', '20', '2');
     const ports = (await program.message()) as number[];
     const clients: Client[] = [];
     for (let n = 0; n < 10; n++) for (const port of ports) clients.push(await connect(port));
