@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import { connect as connectTcp, createServer, type AddressInfo } from 'node:net';
+import { connect as connectTcp, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { acceptConnections, ConnectionsPool } from '@soketi/connections';
 import { expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { blockWith } from '../../packages/connections/test/support/docs.js';
+import { freePort } from '../../packages/connections/test/support/free-port.js';
 import { onTestFinished } from '../../packages/connections/test/support/on-test-finished.js';
 import { describeWith } from '../../packages/connections/test/support/requires.js';
 import { connect, Example, refusalOf } from './support/example.js';
@@ -67,16 +68,6 @@ const documented: Proxy = {
   config: `upstream app { server 127.0.0.1:3001; }
     server { listen 8080; ${blockWith('liveness.md', 'proxy_pass http://app;')} }`,
 };
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function untilOpen(port: number): Promise<void> {
   for (;;) {
