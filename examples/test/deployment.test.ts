@@ -46,7 +46,7 @@ test('the manifest probes readiness where the example answers, and liveness else
   expect(JSON.stringify(livenessProbe)).not.toContain(readinessProbe.httpGet.path);
 });
 
-test('the readiness delay of the manifest lasts until the probes have noticed', () => {
+test('the readiness delay of the manifest lasts until the probes have failed', () => {
   const noticedS = readinessProbe.periodSeconds * readinessProbe.failureThreshold;
   expect(variables.get('READINESS_DELAY_MS')).toBe(noticedS * 1000);
 });

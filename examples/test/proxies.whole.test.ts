@@ -18,7 +18,7 @@ import { connect, Example, refusalOf } from './support/example.js';
 vi.setConfig({ testTimeout: 60_000 });
 
 const CLIENTS = 200;
-/** The interval of `heartbeat: true`, in seconds: a quiet client sends something at least this often. */
+/** Interval and timeout of `heartbeat: true`, in seconds: a quiet client sends something at least this often. */
 const HEARTBEAT_S = 30 + 10;
 /** The idle timeout that both configurations set. */
 const IDLE_S = 75;
@@ -133,64 +133,73 @@ async function startNode(heartbeat?: { interval: number; timeout: number }): Pro
 }
 
 describeWith(['nginx'], 'behind nginx with the location of the documentation', () => {
-  test.concurrent('clients connect, foreign pages are refused, and a deploy closes with 1012', async () => {
-    const node = await Example.start('node-http');
-    // The page connects to /socket in the documentation, and to /ws in the example.
-    const config = documented.config.replaceAll(/location \/socket/g, 'location /ws');
-    const port = await startProxy({ ...documented, config }, [node.port, node.port]);
-    const client = await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
-    await client.roundTrip();
-    expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
-    node.process.kill('SIGTERM');
-    expect(await client.closed).toMatchObject({ code: 1012 });
-    expect(await node.ended).toEqual({ status: 0, errors: '' });
-  });
+  test.concurrent(
+    'the documented location of nginx lets clients connect, refuses foreign pages and closes with 1012 in a deploy',
+    async () => {
+      const node = await Example.start('node-http');
+      // The page connects to /socket in the documentation, and to /ws in the example.
+      const config = documented.config.replaceAll(/location \/socket/g, 'location /ws');
+      const port = await startProxy({ ...documented, config }, [node.port, node.port]);
+      const client = await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
+      await client.roundTrip();
+      expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
+      node.process.kill('SIGTERM');
+      expect(await client.closed).toMatchObject({ code: 1012 });
+      expect(await node.ended).toEqual({ status: 0, errors: '' });
+    },
+  );
 });
 
 for (const proxy of [nginx, haproxy]) {
   describeWith([proxy.name], `behind ${proxy.name}`, () => {
-    test.concurrent('the origin check sees the host that the page was loaded from', async () => {
+    test.concurrent(`the origin check sees the host of the page behind ${proxy.name}`, async () => {
       const node = await Example.start('node-http');
       const port = await startProxy(proxy, [node.port, node.port]);
       await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
       expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
     });
 
-    test.concurrent('a deploy closes all clients with 1012, and newcomers get the next node', async () => {
-      const [old, next] = await Promise.all([Example.start('node-http'), Example.start('node-http')]);
-      // All clients are on the old node until it drains.
-      const port = await startProxy(proxy, [old.port, old.port]);
-      const other = await startProxy(proxy, [old.port, next.port]);
-      const clients = await Promise.all(
-        Array.from({ length: CLIENTS }, () => connect(port, { path: '/ws' })),
-      );
-      old.process.kill('SIGTERM');
-      // The first slice has been closed: the old node refuses upgrades from now on.
-      await Promise.race(clients.map(({ closed }) => closed));
-      const newcomers = await Promise.all(Array.from({ length: 8 }, () => connect(other, { path: '/ws' })));
-      for (const newcomer of newcomers) await newcomer.roundTrip();
-      const codes = await Promise.all(clients.map(({ closed }) => closed.then(({ code }) => code)));
-      expect(codes).toEqual(clients.map(() => 1012));
-      expect(await old.ended).toEqual({ status: 0, errors: '' });
-      for (const newcomer of newcomers) await newcomer.roundTrip();
-    });
+    test.concurrent(
+      `a deploy behind ${proxy.name} closes all clients with 1012, and newcomers get the next node`,
+      async () => {
+        const [old, next] = await Promise.all([Example.start('node-http'), Example.start('node-http')]);
+        // All clients are on the old node until it drains.
+        const port = await startProxy(proxy, [old.port, old.port]);
+        const other = await startProxy(proxy, [old.port, next.port]);
+        const clients = await Promise.all(
+          Array.from({ length: CLIENTS }, () => connect(port, { path: '/ws' })),
+        );
+        old.process.kill('SIGTERM');
+        // The first slice has been closed: the old node refuses upgrades from now on.
+        await Promise.race(clients.map(({ closed }) => closed));
+        const newcomers = await Promise.all(Array.from({ length: 8 }, () => connect(other, { path: '/ws' })));
+        for (const newcomer of newcomers) await newcomer.roundTrip();
+        const codes = await Promise.all(clients.map(({ closed }) => closed.then(({ code }) => code)));
+        expect(codes).toEqual(clients.map(() => 1012));
+        expect(await old.ended).toEqual({ status: 0, errors: '' });
+        for (const newcomer of newcomers) await newcomer.roundTrip();
+      },
+    );
 
-    test.concurrent('its idle timeout is longer than the heartbeat, which keeps quiet clients', async () => {
-      const timeouts = [...proxy.config.matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
-      expect(new Set(timeouts)).toEqual(new Set([IDLE_S]));
-      expect(IDLE_S).toBeGreaterThan(HEARTBEAT_S);
-      // The same in a twentieth of the time, with a margin for answers that are late on a busy machine.
-      const [interval, timeout] = [30_000 / SCALE, 30_000 / SCALE];
-      const ports = await Promise.all([startNode({ interval, timeout }), startNode()]);
-      const [beating, quiet] = await Promise.all(
-        ports.map((port) => startProxy(proxy, [port, port], `${(IDLE_S * 1000) / SCALE}ms`)),
-      );
-      const kept = await connect(beating!, { path: '/' });
-      const cut = await connect(quiet!, { path: '/' });
-      expect(await cut.closed).toMatchObject({ code: 1006 });
-      // The connection has been quiet for longer than the idle timeout.
-      await delay(interval);
-      await kept.roundTrip();
-    });
+    test.concurrent(
+      `the idle timeout of ${proxy.name} is longer than the heartbeat, which keeps quiet clients`,
+      async () => {
+        const timeouts = [...proxy.config.matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
+        expect(new Set(timeouts)).toEqual(new Set([IDLE_S]));
+        expect(IDLE_S).toBeGreaterThan(HEARTBEAT_S);
+        // The same in a twentieth of the time, with a margin for answers that are late on a busy machine.
+        const [interval, timeout] = [30_000 / SCALE, 30_000 / SCALE];
+        const ports = await Promise.all([startNode({ interval, timeout }), startNode()]);
+        const [beating, quiet] = await Promise.all(
+          ports.map((port) => startProxy(proxy, [port, port], `${(IDLE_S * 1000) / SCALE}ms`)),
+        );
+        const kept = await connect(beating!, { path: '/' });
+        const cut = await connect(quiet!, { path: '/' });
+        expect(await cut.closed).toMatchObject({ code: 1006 });
+        // The connection has been quiet for longer than the idle timeout.
+        await delay(interval);
+        await kept.roundTrip();
+      },
+    );
   });
 }

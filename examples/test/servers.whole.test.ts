@@ -88,7 +88,7 @@ async function expectDrain(
 }
 
 test.concurrent.each(examples)(
-  '$name refuses whom it should, loses no early message, and drains on SIGTERM',
+  'the example $name refuses strangers, loses no early message, and drains on SIGTERM',
   async (expected) => {
     const { example, asking } = await start(expected);
     // With the cookie, as a browser sends it from every page.
@@ -170,7 +170,7 @@ test.concurrent(
   },
 );
 
-test.concurrent('the adapter of Nest stays up when a client sends what is no message', async () => {
+test.concurrent('the adapter of Nest keeps running when a client sends an invalid message', async () => {
   const { example, asking } = await start({ name: 'nest' });
   const client = await connect(example.port, asking);
   for (const message of [

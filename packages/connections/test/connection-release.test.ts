@@ -87,7 +87,7 @@ describe('release()', () => {
     expect(await broadcast).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
   });
 
-  test('a released connection sends nothing, is no recipient, and its methods do nothing', async () => {
+  test('a released connection sends nothing, is not a recipient, and its methods do nothing', async () => {
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory();
     await pool.newConnection(connection);

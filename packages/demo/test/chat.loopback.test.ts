@@ -70,7 +70,7 @@ describe('coming', () => {
 });
 
 describe('talking', () => {
-  test('what is said in a room reaches everybody in it, the sender too, and nobody else', async () => {
+  test('a message in a room reaches everybody in it, including the sender, and nobody else', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');

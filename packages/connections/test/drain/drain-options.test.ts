@@ -90,7 +90,7 @@ test.each(badOptions)('a drain with %s is refused, and nothing is closed', async
   await expectUndisturbed(timed);
 });
 
-test('an option that does not exist is refused, and the error names those that do', async () => {
+test('an unknown option of a drain is refused, and the error names the valid ones', async () => {
   // A typing error in JavaScript, `{ maxPerSec: 5 }`, drained at the default of 1,000 per second.
   const timed = timedPool(2);
   const refusal = await refusalOf(timed.pool, { maxPerSec: 5 });

@@ -57,7 +57,7 @@ test('workers of both serializations understand each other', async () => {
   }
 });
 
-test('two adapters of one worker with different prefixes do not hear each other', async () => {
+test('two adapters of one worker with different prefixes do not receive the messages of each other', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { process } = cluster.fork('json');

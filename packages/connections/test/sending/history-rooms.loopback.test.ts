@@ -36,7 +36,7 @@ test('a small message to a room goes uncompressed to members that share the hist
   await expectMessages(other, [...records(10), record(11)]);
 });
 
-test('a large message to a room is compressed on its own, and the members of the room begin anew after it', async () => {
+test('a large message to a room is compressed on its own, and the members of the room start again after it', async () => {
   const { room, inRed, other } = await twoInStep();
   const large = records(15).join('');
   const { compressions } = room.pool.stats();

@@ -31,7 +31,7 @@ describe.each(PACKAGES)('%s', (name) => {
     return new Loopback(server);
   }
 
-  test('this version shares the history, and lets the owner of a socket send on it', async () => {
+  test(`${name} shares the history, and lets the owner of a socket send on it`, async () => {
     const room = new Room(await start());
     const [a, b] = [await room.member('a'), await room.member('b')];
     for (const text of records(10)) await room.broadcast(text);
@@ -43,7 +43,7 @@ describe.each(PACKAGES)('%s', (name) => {
     expect((await last(a)).reachBytes).toBeGreaterThan(0);
   });
 
-  test.each([1, 2])('this version gives every client exactly its messages (seed %i)', async (seed) => {
+  test.each([1, 2])(`${name} gives every client exactly its messages (seed %i)`, async (seed) => {
     const hasBlobs = Number(version.split('.')[1]) >= BLOBS_SINCE_MINOR;
     const loopback = await start();
     await new HistoryModel({ ...modelOptions(seed), loopback, hasBlobs, steps: 100 }).run();

@@ -107,7 +107,7 @@ test('a reader that keeps up gets every message', async () => {
   expect(pool.stats()).toMatchObject({ conflated: 0, superseded: 0 });
 });
 
-test('a reader that is behind gets the latest value when it has room, in the place of the first', async () => {
+test('a reader that is behind gets the latest value when it has room, instead of the first', async () => {
   const { pool, connection, texts, setWaiting } = oneReader();
   setWaiting(BEHIND);
   const results: Promise<BroadcastResult>[] = [];

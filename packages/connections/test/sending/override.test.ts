@@ -95,7 +95,7 @@ function newOverride(send: (message: unknown) => unknown) {
 
 const never = (): boolean => false;
 
-test('an override gets messages one after the other, and those added meanwhile last', () => {
+test('an override gets messages one after the other, and messages that are added meanwhile last', () => {
   const seen: unknown[] = [];
   const { override, add, counted } = newOverride((message) => {
     seen.push(message);

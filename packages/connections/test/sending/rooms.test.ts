@@ -145,7 +145,7 @@ test('a connection that leaves the pool gets what its rooms were sent before, an
   expect([textsIn(of.a.socket), textsIn(of.b.socket)]).toEqual([['before'], ['before', 'after']]);
 });
 
-test('a member that is closing is no recipient, although the room still has it', async () => {
+test('a member that is closing is not a recipient, although the room still has it', async () => {
   const { pool, of } = poolWith({ a: 'red', b: 'red' });
   void of.a.connection.close();
   expect(pool.room('default', 'red').size).toBe(2);

@@ -113,7 +113,7 @@ describe('with a fake clock', () => {
 });
 
 // The connection remained in the gauge of slow readers, and nothing could ever remove it.
-test('a slow reader that is removed from its pool is no longer slow there', async () => {
+test('a slow reader that is removed from its pool no longer counts as slow there', async () => {
   const {
     pool,
     members: [{ socket, connection }],

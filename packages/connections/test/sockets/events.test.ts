@@ -73,7 +73,7 @@ describe('listeners of a released socket', () => {
     expect(socket.count()).toBe(0);
   });
 
-  test('a released connection hears nothing of its socket, and the others on it still do', () => {
+  test('a released connection gets no events of its socket, and other connections over the socket still do', () => {
     const socket = emitter();
     const [released, other] = [new Connection('1', 'one', socket), new Connection('2', 'two', socket)];
     const [ofReleased, ofOther] = [record(released), record(other)];

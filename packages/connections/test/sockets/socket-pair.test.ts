@@ -264,7 +264,7 @@ describe('the standard events of a socket in memory', () => {
 });
 
 describe('a connection over a socket in memory', () => {
-  test('a connection over a socket pair joins a pool, hears its client, and is a slow reader while the client is paused', async () => {
+  test('a connection over a socket pair joins a pool, receives from its client, and is a slow reader while the client is paused', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
     const { server, client } = socketPair();
     const connection = new Connection('ada', 'lobby', server);

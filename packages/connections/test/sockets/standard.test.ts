@@ -51,7 +51,7 @@ describe('a plain object as a socket', () => {
     expect(events).toEqual([['close', 1005, '']]);
   });
 
-  test('what an owner forwards after the close is ignored', () => {
+  test('events that an owner forwards after the close are ignored', () => {
     const { connection, events } = wrap();
     connection.handleClose(1000, '');
     connection.handleMessage('late');
