@@ -32,9 +32,9 @@ const modes: [string, ServerOptions][] = [
   ['compressed', { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } }],
 ];
 
-describe.each(modes)('%s', (_, options) => {
+describe.each(modes)('%s', (mode, options) => {
   test.each(['closed', 'terminated', 'removed', 'gone'] as const)(
-    'a connection that is %s is not retained',
+    `a ${mode} connection that is %s is not retained`,
     async (end) => {
       const pool = new ConnectionsPool();
       const loopback = await Loopback.start(options);

@@ -72,8 +72,10 @@ describe('code', () => {
     expect(complaints).toBe('');
   });
 
-  const programs = inLanguage('js').filter(({ code }) => code.includes("from 'node:assert/strict'"));
-  test.each(programs)('the program of $where runs', async ({ code }) => {
+  const programs = inLanguage('js')
+    .filter(({ code }) => code.includes("from 'node:assert/strict'"))
+    .map(({ where, code }) => [where, code] as const);
+  test.each(programs)('the program of %s runs', async (_, code) => {
     const file = path.join(folder, 'program.mjs');
     await writeFile(file, code);
     expect(await run(process.execPath, [file], folder)).toEqual({ stdout: '', stderr: '' });

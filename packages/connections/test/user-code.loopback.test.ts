@@ -118,7 +118,7 @@ const reentries: Record<string, Reentry> = {
   },
 };
 
-describe.each(Object.entries(reentries))('calling %s from a listener', (_name, { act, stay, received }) => {
+describe.each(Object.entries(reentries))('calling %s from a listener', (name, { act, stay, received }) => {
   interface Cause {
     readonly firstStays: boolean;
     readonly cause: (pool: ConnectionsPool, first: Member, listener: () => void) => void;
@@ -148,7 +148,7 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
   };
 
   test.each(Object.entries(events))(
-    'a listener of %s may call the pool',
+    `a listener of %s may call ${name} of the pool`,
     async (_event, { firstStays, cause }) => {
       const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
       const [first, , third] = members;
@@ -168,7 +168,7 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
     },
   );
 
-  test('onEmptyNamespace may call the pool', async () => {
+  test(`onEmptyNamespace may call ${name} of the pool`, async () => {
     const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
     const third = members[2];
     const last = await join('1', 'emptied');

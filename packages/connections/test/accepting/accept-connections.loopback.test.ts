@@ -19,8 +19,8 @@ failOnUncaught();
 describe.each([
   ['HTTP', false],
   ['HTTPS', true],
-])('over %s', (_, isSecure) => {
-  test('a client that is authenticated at once joins the pool', async () => {
+])('over %s', (protocol, isSecure) => {
+  test(`a client that is authenticated at once over ${protocol} joins the pool`, async () => {
     const { url, pool } = await startAccepting({
       isSecure,
       accept: { authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }) },
@@ -32,7 +32,7 @@ describe.each([
     expect(await client.exactly(1)).toEqual(['hello']);
   });
 
-  test('a client that is authenticated later joins the pool, and nothing is lost', async () => {
+  test(`a client that is authenticated later over ${protocol} joins the pool, and nothing is lost`, async () => {
     const { url, pool } = await startAccepting({
       isSecure,
       accept: { authenticate: async () => (await delay(20), { id: 'a', namespace: 'n' }) },
@@ -45,7 +45,7 @@ describe.each([
     expect(received).toEqual(['1', '2', '3']);
   });
 
-  test('a client gets the whole response of a refusal', async () => {
+  test(`a client over ${protocol} gets the whole response of a refusal`, async () => {
     const { url } = await startAccepting({
       isSecure,
       accept: { authenticate: () => ({ status: 402, headers: { 'X-Reason': 'pay', 'X-List': ['a', 'b'] } }) },

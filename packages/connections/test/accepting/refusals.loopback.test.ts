@@ -42,17 +42,17 @@ const refusals: readonly (readonly [why: string, accept: Accept, status: number,
   ['a foreign origin', { origins: ['https://app.example'] }, 403, 4403],
 ];
 
-describe.each(refusals)('a client that is refused for %s', (_, accept, status, closeCode) => {
+describe.each(refusals)('a client that is refused for %s', (why, accept, status, closeCode) => {
   const headers = { origin: 'https://evil.example' };
   const options: Accept = { origins: ['*'], ...accept };
 
-  test('a refused client gets the status, and is not counted', async () => {
+  test(`a client that is refused for ${why} gets the status, and is not counted`, async () => {
     const { url, acceptor } = await startAccepting({ accept: options });
     expect((await refusalOf(url, { headers })).status).toBe(status);
     expect(acceptor.clients).toBe(0);
   });
 
-  test("a refused client gets the close code with refuseWith: 'close', and is not counted", async () => {
+  test(`a client that is refused for ${why} gets the close code with refuseWith: 'close', and is not counted`, async () => {
     const { url, acceptor, pool } = await startAccepting({ accept: { ...options, refuseWith: 'close' } });
     const client = await openClient(url, { headers });
     client.socket.send('nobody hears this');

@@ -68,11 +68,11 @@ test('an excepted connection does not disturb the shared path of the others', as
   expect(await a.client.exactly(3)).toEqual(['1', '2', '3']);
 });
 
-describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) => {
+describe.each(Object.entries(modes))('with %s', (mode, { server, pool: options }) => {
   test.each([
     ['short messages', [text(1), text(2)]],
     ['short messages and a large one', [text(1), LARGE, text(2)]],
-  ])('%s are written to all members as the same buffers', async (_title, texts) => {
+  ])(`%s are written to all members as the same buffers: ${mode}`, async (_title, texts) => {
     const { pool, members: all } = await poolOf(3, { pool: options, server: server });
     const writes = all.map(({ socket }) => spyWrites(socket));
     const results = texts.map((message) => pool.broadcastMessage('default', message));

@@ -139,18 +139,18 @@ test('a socket that its peer has begun to close gets nothing more', async () => 
 describe.each([
   { mix: 'broadcasts', isMixed: false },
   { mix: 'broadcasts and private messages', isMixed: true },
-])('with $mix pending', ({ isMixed }) => {
-  test('a handler that removes its connection disturbs no order', async () => {
+])('with $mix pending', ({ mix, isMixed }) => {
+  test(`a handler that removes its connection disturbs no order (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection, pool) => void pool.removeConnection(connection));
     expect(seen).toEqual(['1', '2', '3', '4']);
   });
 
-  test('a handler that sends adds to the end', async () => {
+  test(`a handler that sends adds to the end (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection) => void connection.send('5'));
     expect(seen).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  test('a handler that broadcasts and flushes adds to the end', async () => {
+  test(`a handler that broadcasts and flushes adds to the end (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (_, pool) => {
       void pool.broadcastMessage('default', '5');
       pool.flush();
@@ -158,7 +158,7 @@ describe.each([
     expect(seen).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  test('a handler that closes its connection gets the close last', async () => {
+  test(`a handler that closes its connection gets the close last (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection) => void connection.close(4000));
     expect(seen).toEqual(['1', '2', '3', '4', 4000]);
   });

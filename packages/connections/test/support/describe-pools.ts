@@ -64,7 +64,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
   describe(title, () => {
     failOnUncaught();
 
-    test('broadcasts, sends, counts and closes reach members of other nodes, in order', async () => {
+    test(`broadcasts, sends, counts and closes reach members of other nodes, in order: ${title}`, async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await expect
@@ -82,14 +82,14 @@ export function describePools(title: string, harness: PoolsHarness): void {
       await expect.poll(() => there.closes, WAIT).toEqual([{ code: 4000, reason: 'bye' }]);
     });
 
-    test('a second connection with the same id on another node replaces the first', async () => {
+    test(`a second connection with the same id on another node replaces the first: ${title}`, async () => {
       const [one, other] = await startNodes();
       const first = await one.join('same');
       await other.join('same');
       await expect.poll(() => first.closes.map(({ code }) => code), WAIT).toEqual([4409]);
     });
 
-    test('one connection stays of each id that joins two nodes at the same moment', async () => {
+    test(`one connection stays of each id that joins two nodes at the same moment: ${title}`, async () => {
       const nodes = await startNodes();
       const sockets = await Promise.all(
         Array.from({ length: 30 }, (_, id) => Promise.all(nodes.map((node) => node.join(`${id}`)))),
@@ -101,7 +101,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       expect(await nodes[0].pool.cluster.count('default')).toMatchObject({ total: 30, missing: [] });
     });
 
-    test('the other nodes learn at once that a node has left', async () => {
+    test(`the other nodes learn at once that a node has left: ${title}`, async () => {
       const [one, other] = await startNodes();
       await other.pool.cluster.leave();
       expect(other.pool.cluster.state).toBe('alone');
@@ -110,7 +110,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
 
     const { broker } = harness;
     if (broker === undefined) return;
-    test('an outage delays no local delivery, and each node emits one degraded and one recovered event', async () => {
+    test(`an outage delays no local delivery, and each node emits one degraded and one recovered event: ${title}`, async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await broker.kill();

@@ -118,7 +118,7 @@ test.each<[unknown, string]>([
   [new Map([[1, 2]]), '{}'],
   ['\ud800', '"\\ud800"'],
   [JSON.parse('{"__proto__":1}'), '{"__proto__":1}'],
-])('%j is sent as the JSON text %s', async (value, text) => {
+])('%o is sent as the JSON text %s', async (value, text) => {
   const { client, connection, pool } = await connectMember();
   expect(await connection.sendJson(value)).toBe(true);
   expect(await pool.sendJson('default', 'a', value)).toBe(true);

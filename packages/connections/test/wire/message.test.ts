@@ -142,15 +142,17 @@ test('a pool stays lenient when its last connection with handlers has left', asy
   expect(await pool.broadcastMessage('n', { any: 'thing' })).toEqual(ONE_SENT);
 });
 
-test.each<WebSocketMessage>([
-  Buffer.from([1, 2, 3, 4]),
-  Uint8Array.of(1, 2, 3, 4),
-  Uint16Array.of(1, 2),
-  Float32Array.of(1),
-  BigInt64Array.of(1n),
-  new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
-  Uint8Array.of(1, 2, 3, 4).buffer,
-])('a copy for handlers has the type of the message (%o)', (message) => {
+test.each<[string, WebSocketMessage]>(
+  [
+    Buffer.from([1, 2, 3, 4]),
+    Uint8Array.of(1, 2, 3, 4),
+    Uint16Array.of(1, 2),
+    Float32Array.of(1),
+    BigInt64Array.of(1n),
+    new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
+    Uint8Array.of(1, 2, 3, 4).buffer,
+  ].map((message) => [message.constructor.name, message]),
+)('a copy of a message for handlers is of the same type: %s', (_, message) => {
   const binary = message as ArrayBuffer | ArrayBufferView;
   const { byteLength } = binary;
   const bytes = ArrayBuffer.isView(binary)
