@@ -377,7 +377,7 @@ test('a room that is filled again before its end is emitted still ends when the 
 });
 
 test('a connection is emitted to all listeners before its rooms are', () => {
-  // A listener had a newcomer join a room, which was emitted before the newcomer itself.
+  // A listener had a newcomer join a room: the room was emitted before the newcomer.
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
   void pool.newConnection(old);

@@ -200,7 +200,7 @@ test.each(['send', 'broadcast'] as const)(
       expect(await result).toMatchObject({ dropped: 1, conflated: 0 });
     }
     expect(await old).toBe(false);
-    // There is room for its key again.
+    // The dropped value has made room.
     const next = connection.send(other, { conflate: 'other' });
     setWaiting(0);
     vi.advanceTimersByTime(20);
