@@ -7,7 +7,7 @@ import { WebSocket, type ClientOptions } from 'ws';
 import { Client } from '../../../packages/connections/test/support/loopback.js';
 import { onTestFinished } from '../../../packages/connections/test/support/on-test-finished.js';
 
-/** A built example in a process of its own, which ends with the test. */
+/** A built example in its own process, which ends with the test. */
 export class Example {
   readonly process: ChildProcess;
   readonly port: number;

@@ -38,7 +38,7 @@ export interface MessageFrame {
 /**
  * The frame of a server that starts there, or `undefined` if its end has not arrived.
  *
- * @throws {Error} it is no whole text message of at most 65,535 bytes: nothing else is sent in a round
+ * @throws {Error} it is not an unfragmented text message of at most 65,535 bytes: nothing else is sent in a round
  */
 export function frameAt(buffer: Buffer, offset: number, limit: number): MessageFrame | undefined {
   if (limit - offset < 4) return undefined;

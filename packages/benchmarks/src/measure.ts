@@ -39,7 +39,7 @@ export type Method = (group: Group, subjects: readonly Subject[], options: Optio
 
 type Plan = Omit<Load, 'base'>;
 
-/** Deliveries that one acknowledgement should stand for, so that it costs nothing beside them. */
+/** How many deliveries one acknowledgement stands for: so many that its cost does not matter. */
 const DELIVERIES_PER_ACK = 1000;
 /** Bytes that may be on their way to one client: the buffers of the kernel hold them. */
 const MAX_BYTES_AHEAD = 64 * 1024;

@@ -49,6 +49,6 @@ export interface Published extends NodeCost {
 export interface PrimaryCalls {
   /** Forks one worker, pinned to that core. */
   fork(core: number | undefined): Promise<void>;
-  /** Has a worker answer one of its calls. */
+  /** Makes a worker answer one of its calls. */
   call(worker: number, name: string, args: readonly unknown[]): Promise<unknown>;
 }

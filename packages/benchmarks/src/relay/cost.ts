@@ -10,7 +10,7 @@ import { Pair, type RelaySample } from './pair.js';
 import type { Report } from './report.js';
 import { labelOf, rowsOf, type CostRow } from './rows.js';
 
-/** Messages that one acknowledgement stands for, so that it costs nothing beside them. */
+/** How many messages one acknowledgement stands for: so many that its cost does not matter. */
 const MESSAGES_PER_ACK = 1_000;
 /** Bytes that may be on their way: few enough that no broker and no queue is full. */
 const MAX_BYTES_AHEAD = 512 * 1024;

@@ -45,7 +45,7 @@ export class RedisServer {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs one command, on a connection of its own. */
+  /** Runs one command, on a separate connection. */
   async command(...args: readonly [string, ...string[]]): Promise<unknown> {
     const client = new Redis(this.port, '127.0.0.1', { maxRetriesPerRequest: 0 });
     client.on('error', () => undefined);

@@ -4,7 +4,7 @@ import type { Order, Told } from '../support/ipc-workers.js';
 import { Program } from '../support/program.js';
 import { hasSignals } from '../support/requires.js';
 
-/** A primary and its workers, in processes of their own. */
+/** A primary and its workers, in separate processes. */
 class Workers {
   readonly #program: Program;
   readonly #told: Told[] = [];

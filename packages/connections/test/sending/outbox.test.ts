@@ -7,7 +7,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
-/** A connection that is closing is no recipient. */
+/** A connection that is closing is not a recipient. */
 const NOBODY = { recipients: 0, sent: 0, dropped: 0, failed: 0, conflated: 0 };
 const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
 

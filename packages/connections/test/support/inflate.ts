@@ -100,8 +100,9 @@ const FIXED = {
 /**
  * A raw DEFLATE decoder of our own that knows byte by byte what a client's window holds.
  *
- * zlib lets a reference pass that reaches behind the agreed window as long as the bytes happen to be in its output
- * buffer. This one does not: neither behind 2^windowBits nor behind the first byte that the client has inflated.
+ * zlib accepts a reference beyond the agreed window as long as the bytes happen to be in its output buffer. This one
+ * does not: a reference may reach neither further back than 2^windowBits nor before the first byte that the client has
+ * inflated.
  */
 export class StrictInflater {
   readonly #windowBytes: number;

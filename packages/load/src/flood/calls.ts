@@ -20,6 +20,6 @@ export interface FlooderCalls {
 /** Calls that the process of the other client answers. */
 export interface EchoCalls {
   connect(port: number): Promise<void>;
-  /** Has messages echoed for that long. @returns how long each of them took, in ms */
+  /** Measures the echoes of messages for that long. @returns how long each of them took, in ms */
   measure(settings: { ms: number; everyMs: number }): Promise<readonly number[]>;
 }
