@@ -17,11 +17,13 @@ import { planFrom, type DrainOptions } from './drain/drain-options.js';
 import type { DrainReport } from './drain-report.js';
 import { expected, toError } from './errors.js';
 import type { Cluster } from './cluster/cluster.js';
+import type { PoolEvents } from './events.js';
 import { PoolCluster } from './pool-cluster.js';
 import { Membership } from './membership.js';
 import { resolveOptions, type ConnectionsPoolOptions, type PoolSettings } from './options.js';
 import { linkTo } from './pool-link.js';
-import { PoolSends, type Elsewhere } from './pool-sends.js';
+import { PoolSends } from './pool-sends.js';
+import { SafeEmitter } from './safe-emitter.js';
 import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
 import { Envelope } from './sending/envelope.js';
@@ -43,6 +45,7 @@ export class ConnectionsPool<
   readonly #endOfTurn: EndOfTurn;
   readonly #settings: PoolSettings<ConnectionType>;
   readonly #counters = newCounters();
+  readonly #events = new SafeEmitter<PoolEvents<ConnectionType>, ConnectionType>(this, this.#counters);
   readonly #members: Membership<ConnectionType>;
   readonly #drains: Drains;
   readonly #cluster: PoolCluster<ConnectionType>;
@@ -52,28 +55,32 @@ export class ConnectionsPool<
    * @throws {RangeError} a number is out of range
    */
   constructor(options: ConnectionsPoolOptions<NoInfer<ConnectionType>> = {}) {
-    super();
+    super({
+      onRejection: (error, event) => this.#events.onRejection(error, event),
+      assertMessage: (message) => this.#assertMessage(message),
+      elsewhere: () => (this.#cluster.isOn ? this.#cluster : undefined),
+    });
     this.#settings = resolveOptions(options);
     this.#endOfTurn = new EndOfTurn(this.#settings.maxFlushMs);
     const link = linkTo(this.#settings, this.#counters, {
       members: () => this.#members,
-      failed: (error, connection, isHandled) => this.reportError(error, connection, isHandled),
-      slow: (connection) => this.emitSafely('slow', connection, connection.bufferedAmount),
+      failed: (error, connection, isHandled) => this.#events.report(error, connection, isHandled),
+      slow: (connection) => this.#events.emit('slow', connection, connection.bufferedAmount),
     });
     this.#members = new Membership(this.#endOfTurn, this.#settings, this.#counters, link, {
-      joined: (connection) => this.emitSafely('connection', connection),
+      joined: (connection) => this.#events.emit('connection', connection),
       left: (connection, code, reason, isKnown) => {
         this.#drains.onGone(connection);
         this.#cluster.left(connection);
-        if (isKnown) this.emitSafely('disconnection', connection, code, reason);
+        if (isKnown) this.#events.emit('disconnection', connection, code, reason);
       },
-      refused: (connection, error) => this.emitSafely('refused', connection, error),
-      joinedRoom: (connection, room) => this.emitSafely('join', connection, room),
-      leftRoom: (connection, room) => this.emitSafely('leave', connection, room),
-      emptiedRoom: (namespace, room) => this.emitSafely('emptyRoom', namespace, room),
+      refused: (connection, error) => this.#events.emit('refused', connection, error),
+      joinedRoom: (connection, room) => this.#events.emit('join', connection, room),
+      leftRoom: (connection, room) => this.#events.emit('leave', connection, room),
+      emptiedRoom: (namespace, room) => this.#events.emit('emptyRoom', namespace, room),
       emptied: (namespace) => {
         this.#cluster.emptied(namespace);
-        this.emitSafely('emptyNamespace', namespace);
+        this.#events.emit('emptyNamespace', namespace);
       },
     });
     this.#drains = new Drains({
@@ -81,9 +88,9 @@ export class ConnectionsPool<
       all: () => this.#members.all(),
       began: () => this.#members.close(),
       changed: () => this.#cluster.announceDrain(),
-      ended: (report) => this.emitSafely('drain', report),
+      ended: (report) => this.#events.emit('drain', report),
       aborted: () => this.#members.reopen(),
-      failed: (error) => this.reportError(error, undefined),
+      failed: (error) => this.#events.report(error, undefined),
     });
     this.#cluster = this.#joinCluster();
   }
@@ -92,10 +99,10 @@ export class ConnectionsPool<
     return new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
       drain: () => this.#drains.running,
       broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
-      onNode: (node, change) => this.emitSafely('node', node, change),
-      onDegraded: (degradation) => this.emitSafely('degraded', degradation),
-      onRecovered: (recovery) => this.emitSafely('recovered', recovery),
-      onError: (error) => this.reportError(error, undefined),
+      onNode: (node, change) => this.#events.emit('node', node, change),
+      onDegraded: (degradation) => this.#events.emit('degraded', degradation),
+      onRecovered: (recovery) => this.#events.emit('recovered', recovery),
+      onError: (error) => this.#events.report(error, undefined),
     });
   }
 
@@ -229,7 +236,7 @@ export class ConnectionsPool<
       assertNamespace(namespace);
       // First: an iterable may run user code.
       const recipients = toAudience(audience);
-      this.assertMessage(message);
+      this.#assertMessage(message);
       return this.#broadcast(namespace, message, recipients);
     } catch (error) {
       return Promise.reject(toError(error));
@@ -350,18 +357,10 @@ export class ConnectionsPool<
 
   // ---------------------------------------------------------------- inside
 
-  protected override assertMessage(message: unknown): void {
+  #assertMessage(message: unknown): void {
     // Other nodes can only be sent bytes.
     if (!this.#members.isLenient || this.#cluster.isOn) assertWebSocketMessage(message);
     this.#cluster.assertMessage(message);
-  }
-
-  protected override get elsewhere(): Elsewhere | undefined {
-    return this.#cluster.isOn ? this.#cluster : undefined;
-  }
-
-  protected override onError(): void {
-    this.#counters.errors++;
   }
 }
 

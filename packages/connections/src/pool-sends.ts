@@ -1,9 +1,9 @@
+import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { assertNamespace } from './arguments.js';
 import { assertSendOptions, type SendOptions } from './audience.js';
 import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
 import type { AnyConnection, Connection } from './connection.js';
 import type { PoolEvents } from './events.js';
-import { SafeEmitter } from './safe-emitter.js';
 import { encodeError, encodeJson, type ImmediateMessage } from './wire/message.js';
 
 /**
@@ -11,18 +11,19 @@ import { encodeError, encodeJson, type ImmediateMessage } from './wire/message.j
  *
  * Mistakes in arguments are reported whether or not such a connection exists.
  */
-export abstract class PoolSends<Message, ConnectionType extends AnyConnection> extends SafeEmitter<
-  PoolEvents<ConnectionType>,
-  ConnectionType
+export abstract class PoolSends<Message, ConnectionType extends AnyConnection> extends EventEmitter<
+  PoolEvents<ConnectionType>
 > {
+  readonly #pool: PoolCore;
+
+  constructor(pool: PoolCore) {
+    // Node then passes the rejections of async listeners to the method `captureRejectionSymbol`.
+    super({ captureRejections: true });
+    this.#pool = pool;
+  }
+
   /** The connection that has the id in the namespace now. */
   abstract getConnection(namespace: string, id: ConnectionType['id']): ConnectionType | undefined;
-
-  /** @throws {TypeError} nobody in the pool can be sent the message */
-  protected abstract assertMessage(message: unknown): void;
-
-  /** The other nodes of the cluster; `undefined` if the pool is alone. */
-  protected abstract readonly elsewhere: Elsewhere | undefined;
 
   /** `Connection.send` to one connection. @returns `false` if there is no such connection, too */
   async send<M extends Message = Message>(
@@ -31,7 +32,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     message: M,
     options?: SendOptions,
   ): Promise<boolean> {
-    this.assertMessage(message);
+    this.#pool.assertMessage(message);
     const conflate = conflateOf(options);
     const connection = this.#find(namespace, id, options);
     return connection?.send(message, ...conflate) ?? this.#sendElsewhere(namespace, id, message, options);
@@ -74,7 +75,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     reason = '',
   ): Promise<boolean> {
     assertCloseArguments(code, reason);
-    this.assertMessage(message);
+    this.#pool.assertMessage(message);
     const connection = this.#find(namespace, id);
     return (
       connection?.sendThenClose(message, code, reason) ??
@@ -123,7 +124,12 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   ): Promise<void> {
     assertCloseArguments(code, reason);
     const connection = this.#find(namespace, id);
-    await (connection?.close(code, reason) ?? this.elsewhere?.close(namespace, id, { code, reason }));
+    await (connection?.close(code, reason) ?? this.#pool.elsewhere()?.close(namespace, id, { code, reason }));
+  }
+
+  /** Called by Node for an async listener that rejects. */
+  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
+    this.#pool.onRejection(error, event);
   }
 
   /** @returns the connection that takes what is sent; one that is closing is not asked if another node may have the id */
@@ -134,7 +140,9 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   ): Connection<unknown, Message> | undefined {
     assertNamespace(namespace);
     const connection = this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
-    return connection?.closed && this.elsewhere !== undefined && !options?.local ? undefined : connection;
+    return connection?.closed && this.#pool.elsewhere() !== undefined && !options?.local
+      ? undefined
+      : connection;
   }
 
   /** The message is encoded even if nobody has the id, so that a mistake in it is reported. */
@@ -145,10 +153,21 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
     close?: Closing,
   ): Promise<boolean> {
-    if (this.elsewhere === undefined || options?.local) return false;
-    this.assertMessage(message);
-    return this.elsewhere.send(namespace, id, message as ImmediateMessage, options?.conflate, close);
+    const elsewhere = this.#pool.elsewhere();
+    if (elsewhere === undefined || options?.local) return false;
+    this.#pool.assertMessage(message);
+    return elsewhere.send(namespace, id, message as ImmediateMessage, options?.conflate, close);
   }
+}
+
+/** The part of a pool that its sends need. Passed in: users could override a method of the pool by accident. */
+export interface PoolCore {
+  /** An async listener has rejected. */
+  onRejection(error: Error, event: unknown): void;
+  /** @throws {TypeError} nobody in the pool can be sent the message */
+  assertMessage(message: unknown): void;
+  /** The other nodes of the cluster; `undefined` if the pool is alone. */
+  elsewhere(): Elsewhere | undefined;
 }
 
 /** The other nodes of a cluster. Nothing here rejects because of the network. */

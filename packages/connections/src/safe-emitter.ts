@@ -1,36 +1,32 @@
-import { captureRejectionSymbol, EventEmitter } from 'node:events';
+import { EventEmitter } from 'node:events';
+import type { Counters } from './counters.js';
 import { trace, type DiagnosticsPayloads } from './diagnostics.js';
 import { toError } from './errors.js';
 
 /**
- * An emitter whose listeners cannot break it: one that throws or rejects causes an `error` event like any other
- * failure. Events are also published to `node:diagnostics_channel`.
+ * Emits the events of an emitter, and its listeners cannot break it: one that throws or rejects causes an `error` event
+ * like any other failure. Events are also published to `node:diagnostics_channel`.
+ *
+ * The emitter holds it and does not extend it: subclasses of users may then have methods of any name.
  *
  * @typeParam Subject what an error may be about
  */
-export abstract class SafeEmitter<
-  Events extends Record<keyof Events, unknown[]>,
-  Subject,
-> extends EventEmitter<Events> {
+export class SafeEmitter<Events extends Record<keyof Events, unknown[]>, Subject> {
+  readonly #emitter: EventEmitter<Events>;
+  readonly #counters: Pick<Counters, 'errors'>;
   #hasWarned = false;
 
-  constructor() {
-    // Node then passes the rejections of async listeners to the method below.
-    super({ captureRejections: true });
+  constructor(emitter: EventEmitter<Events>, counters: Pick<Counters, 'errors'>) {
+    this.#emitter = emitter;
+    this.#counters = counters;
   }
 
-  /** An error was reported, or a listener for errors has failed. */
-  protected abstract onError(): void;
-
-  protected emitSafely<E extends keyof Events & keyof DiagnosticsPayloads>(
-    event: E,
-    ...args: Events[E]
-  ): void {
-    trace(event, this, ...args);
+  emit<E extends keyof Events & keyof DiagnosticsPayloads>(event: E, ...args: Events[E]): void {
+    trace(event, this.#emitter, ...args);
     try {
-      EventEmitter.prototype.emit.call(this, event, ...args);
+      EventEmitter.prototype.emit.call(this.#emitter, event, ...args);
     } catch (error) {
-      this.reportError(toError(error), undefined);
+      this.report(toError(error), undefined);
     }
   }
 
@@ -39,19 +35,25 @@ export abstract class SafeEmitter<
    *
    * @param isHandled another listener has received it
    */
-  protected reportError(error: Error, subject: Subject | undefined, isHandled = false): void {
-    this.onError();
-    trace('error', this, error, subject);
-    if (EventEmitter.prototype.listenerCount.call(this, 'error') === 0) {
+  report(error: Error, subject: Subject | undefined, isHandled = false): void {
+    this.#counters.errors++;
+    trace('error', this.#emitter, error, subject);
+    if (EventEmitter.prototype.listenerCount.call(this.#emitter, 'error') === 0) {
       if (!isHandled) this.#warn(error);
       return;
     }
     try {
-      EventEmitter.prototype.emit.call(this, 'error', error, subject);
+      EventEmitter.prototype.emit.call(this.#emitter, 'error', error, subject);
     } catch {
       // An `error` listener that throws must not receive its own error.
-      this.onError();
+      this.#counters.errors++;
     }
+  }
+
+  /** An async listener has rejected. */
+  onRejection(error: Error, event: unknown): void {
+    if (event === 'error') this.#counters.errors++;
+    else this.report(toError(error), undefined);
   }
 
   #warn({ message, stack }: Error): void {
@@ -61,11 +63,5 @@ export abstract class SafeEmitter<
       type: 'ConnectionsPoolWarning',
       ...(stack !== undefined && { detail: stack }),
     });
-  }
-
-  /** Called by Node for an async listener that rejects. */
-  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
-    if (event === 'error') this.onError();
-    else this.reportError(toError(error), undefined);
   }
 }
