@@ -67,12 +67,12 @@ export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audienc
   return audienceFrom(given);
 }
 
-/** The same audience, to be passed on: its lists have been read, and may not be readable twice. */
+/** The same audience as a new argument, to be passed on: its lists have been read, and may not be readable twice. */
 export function toArgument<ID>(audience: Audience<ID>): AudienceArgument<ID> {
   const { isLocal, ...options } = audience;
   const { rooms, exceptRooms, exceptions, conflate } = options;
   const isPlain = rooms === undefined && exceptRooms.length === 0 && conflate === undefined && !isLocal;
-  return isPlain ? exceptions : { ...options, local: isLocal };
+  return isPlain ? [...exceptions] : { ...options, local: isLocal };
 }
 
 /**

@@ -1,12 +1,6 @@
 import type { InspectOptions } from 'node:util';
 import { assertFunction, assertNamespace } from './arguments.js';
-import {
-  toArgument,
-  toAudience,
-  type Audience,
-  type AudienceArgument,
-  type AudienceOptions,
-} from './audience.js';
+import { toAudience, type Audience, type AudienceArgument, type AudienceOptions } from './audience.js';
 import { closeAllFrom, type CloseAllOptions } from './close-all.js';
 import { assertCloseArguments, CloseCode } from './close-codes.js';
 import { Connection, coreOf, type AnyConnection } from './connection.js';
@@ -237,7 +231,7 @@ export class ConnectionsPool<
       // First: an iterable may run user code.
       const recipients = toAudience(audience);
       this.#assertMessage(message);
-      return this.#broadcast(namespace, message, recipients);
+      return this.#broadcast(namespace, message, recipients, audience);
     } catch (error) {
       return Promise.reject(toError(error));
     }
@@ -247,12 +241,13 @@ export class ConnectionsPool<
     namespace: string,
     message: Message,
     audience: Audience<ConnectionType['id']>,
+    argument: AudienceArgument<ConnectionType['id']> | undefined,
   ): Promise<BroadcastResult> {
     const isHere = this.hasNamespace(namespace);
     if (!this.#cluster.isOn && !isHere) return Promise.resolve(NOBODY);
     // For other nodes alone it is copied into their batch: nothing keeps the frame.
     const envelope = new Envelope(message, isHere ? undefined : pooledBuffer);
-    this.#cluster.broadcast(namespace, audience, envelope.frame);
+    this.#cluster.broadcast(namespace, audience, envelope.frame, argument);
     return this.#fanOut(namespace, envelope, audience)?.result() ?? Promise.resolve(NOBODY);
   }
 
@@ -299,8 +294,10 @@ export class ConnectionsPool<
     const read = toAudience(audience);
     const recipients = this.#members.namespaces.get(namespace)?.membersOf(read) ?? [];
     const encoded = encodeError(message) as Message;
-    const left = toArgument(this.#cluster.broadcastFatal(namespace, read, encoded, { code, reason }));
-    const result = this.broadcastMessage(namespace, encoded, left);
+    this.#assertMessage(encoded);
+    const result = this.#cluster.broadcastFatal(namespace, read, { code, reason }, (recipients) =>
+      this.broadcastMessage(namespace, encoded, recipients),
+    );
     for (const connection of recipients) void coreOf(connection).closeReported(code, reason);
     return result;
   }

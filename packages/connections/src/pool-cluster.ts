@@ -1,4 +1,4 @@
-import type { Audience } from './audience.js';
+import { toArgument, type Audience, type AudienceArgument } from './audience.js';
 import type { Closing } from './close-codes.js';
 import { Cluster } from './cluster/cluster.js';
 import { ClusterNode } from './cluster/cluster-node.js';
@@ -10,7 +10,7 @@ import { LocalMembers, type LocalMembersOwner } from './local-members.js';
 import type { Membership } from './membership.js';
 import type { PoolSettings } from './options.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
-import { assertWebSocketMessage, isBlob, type ImmediateMessage } from './wire/message.js';
+import { isBlob, type ImmediateMessage } from './wire/message.js';
 import { encodeFrame, type Frame } from './wire/frame.js';
 
 /** The part of a pool in its cluster: what other nodes ask for is done to the members, and what is called is passed on. */
@@ -18,6 +18,8 @@ export class PoolCluster<C extends AnyConnection> {
   readonly cluster: Cluster;
   readonly #node: ClusterNode | undefined;
   readonly #members: Membership<C>;
+  /** Closes that are to follow a broadcast, by its audience. */
+  readonly #fatal = new WeakMap<object, { readonly namespace: string; readonly close: Closing }>();
 
   constructor(
     settings: PoolSettings<C>,
@@ -81,29 +83,41 @@ export class PoolCluster<C extends AnyConnection> {
     this.#node?.emptied(namespace);
   }
 
-  /** To other nodes, unless the audience is local. */
-  broadcast(namespace: string, audience: Audience<C['id']>, frame: Frame | undefined): void {
+  /** To other nodes, unless the audience is local. @param argument the audience as it was passed to `broadcastMessage` */
+  broadcast(
+    namespace: string,
+    audience: Audience<C['id']>,
+    frame: Frame | undefined,
+    argument: AudienceArgument<C['id']> | undefined,
+  ): void {
     if (!this.isOn || audience.isLocal || frame === undefined) return;
-    this.#node?.outgoing.broadcast(namespace, targetOf(audience), frame);
+    const target = targetOf(audience, this.#takeClose(namespace, argument));
+    this.#node?.outgoing.broadcast(namespace, target, frame);
+  }
+
+  #takeClose(namespace: string, argument: object | undefined): Closing | undefined {
+    const fatal = argument && this.#fatal.get(argument);
+    if (fatal?.namespace !== namespace) return undefined;
+    this.#fatal.delete(argument as object);
+    return fatal.close;
   }
 
   /**
-   * To other nodes with the close that follows, unless the audience is local.
-   *
-   * @returns the part of the audience that is left: this node's
+   * Broadcasts a message, and has its recipients on other nodes closed after it. The close goes in one record with the
+   * message if `broadcast` passes on the audience that it is given, as an overridden `broadcastMessage` should.
    */
-  broadcastFatal(
+  broadcastFatal<Result>(
     namespace: string,
     audience: Audience<C['id']>,
-    message: unknown,
     close: Closing,
-  ): Audience<C['id']> {
-    if (!this.isOn || audience.isLocal) return audience;
-    assertWebSocketMessage(message);
-    this.assertMessage(message);
-    const frame = encodeFrame(message as ImmediateMessage);
-    this.#node?.outgoing.broadcast(namespace, targetOf(audience, close), frame);
-    return { ...audience, isLocal: true };
+    broadcast: (audience: AudienceArgument<C['id']>) => Result,
+  ): Result {
+    const argument = toArgument(audience);
+    this.#fatal.set(argument, { namespace, close });
+    const result = broadcast(argument);
+    // Not passed on: to be closed all the same, like the recipients here.
+    if (this.#fatal.delete(argument)) void this.closeAll(namespace, audience, close);
+    return result;
   }
 
   /** Sends to a connection of another node. @returns whether its node says that it was handed over */
