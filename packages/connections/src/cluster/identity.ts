@@ -5,6 +5,12 @@ const FORGET_MS = 60_000;
 /** Earlier ids whose batches are still told from those of others: they come back within a moment. */
 const MAX_FORMER = 8;
 
+/**
+ * A channel that was forgotten begins again at a multiple of this number. If its first batch is lost, receivers know from
+ * the next one how many were lost since then, however far the numbers have jumped.
+ */
+export const SEQUENCE_STEP = 2 ** 20;
+
 /** Where this node stands on a channel. */
 export interface Sequence {
   readonly first: number;
@@ -24,7 +30,7 @@ export class NodeIdentity {
   /** The same, as others write it. */
   id: string;
   #sequences = new Map<string, Sequence>();
-  /** The lowest number that no channel has used, where a channel begins. Random, so that it tells clones apart. */
+  /** The lowest number that no channel has used: where a channel begins. Random, so that it tells clones apart. */
   #unused = Math.floor(Math.random() * 2 ** 47);
   /** What was published under earlier ids. */
   readonly #former = new Map<string, ReadonlyMap<string, Sequence>>();
@@ -70,7 +76,7 @@ export class NodeIdentity {
     for (const [channel, { next, usedAtMs }] of this.#sequences) {
       if (nowMs - usedAtMs < FORGET_MS) continue;
       this.#sequences.delete(channel);
-      this.#unused = Math.max(this.#unused, next);
+      this.#unused = Math.max(this.#unused, Math.ceil(next / SEQUENCE_STEP) * SEQUENCE_STEP);
     }
   }
 }

@@ -3,7 +3,7 @@ import { WireError } from './bytes.js';
 import { decodeHeader, decodeRecords, OTHER_VERSION, type BatchHeader } from './batch.js';
 import type { ClusterCounters } from './cluster-stats.js';
 import { ErrorLimit } from './error-limit.js';
-import type { NodeIdentity } from './identity.js';
+import { SEQUENCE_STEP, type NodeIdentity } from './identity.js';
 import type { WireRecord } from './wire.js';
 
 /** A batch of another node that has passed all checks. */
@@ -77,7 +77,8 @@ export class Receiver {
     }
     // First: a batch that is not valid must not move the mark.
     const { records, unknown } = decodeRecords(bytes, header);
-    const lost = mark === undefined || starts ? 0 : sequence - mark - 1;
+    // The sender may have forgotten the channel meanwhile, and the numbers have jumped.
+    const lost = mark === undefined || starts ? 0 : Math.min(sequence - mark - 1, sequence % SEQUENCE_STEP);
     this.#setMark(sender, channel, sequence);
     this.#counters.received++;
     this.#counters.receivedBytes += bytes.length;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { NodeIdentity } from '../../src/cluster/identity.js';
+import { NodeIdentity, SEQUENCE_STEP } from '../../src/cluster/identity.js';
 
 describe('the id of a node', () => {
   test('a node still recognizes messages that it sent under an earlier id', () => {
@@ -44,8 +44,10 @@ describe('the id of a node', () => {
     identity.forget(59_999);
     expect(identity.sequenceOf('a')).toBe(sequence);
     identity.forget(60_000);
-    expect(identity.sequenceOf('a')).toMatchObject({ first: sequence.next, starts: true });
+    const again = identity.sequenceOf('a');
+    expect(again.starts).toBe(true);
+    expect(again.first).toBe(Math.ceil(sequence.next / SEQUENCE_STEP) * SEQUENCE_STEP);
     expect(identity.originOf(identity.id, 'b', 0)).toBe('own');
-    expect(identity.originOf(identity.id, 'a', sequence.next)).toBe('clone');
+    expect(identity.originOf(identity.id, 'a', again.next)).toBe('clone');
   });
 });
