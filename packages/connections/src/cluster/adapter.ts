@@ -63,7 +63,7 @@ export interface ClusterAdapter {
   publish(channel: string, message: Buffer): Promise<number | undefined>;
 
   /**
-   * Drops the connection that receives and makes a new one: messages have stopped to come although the old one looks
+   * Drops the connection that receives and makes a new one: messages have stopped coming although the old one looks
    * healthy. MUST call `link.up` when the new one is ready; MAY call `link.down` before.
    */
   resubscribe(): void;

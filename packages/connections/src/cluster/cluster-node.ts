@@ -32,7 +32,7 @@ const MAX_CLOSE_MS = 2_500;
  *   calls of the pool -> Outgoing -> Relay (batches of the turn) -> PublishQueue -> adapter
  *   adapter -> Receiver (checks) -> the inbox of the turn -> Incoming -> the pool
  *
- * What comes from the adapter's callbacks only notes something for the end of the turn. User code runs nowhere else.
+ * User code runs only at the end of the turn, never in a callback of the adapter.
  */
 export class ClusterNode {
   readonly #parts: ClusterNodeParts;
@@ -221,7 +221,7 @@ export class ClusterNode {
         // Published before the broker had subscribed us: it does not come back, and that is no fault of the broker.
         if (confirmation === undefined || confirmation !== this.#subscriptions.confirmationOf(channel))
           return;
-        if (!this.#hearsItself(channel)) return;
+        if (!this.#parts.adapter.traits.echo) return;
         // Nobody at all, although we are subscribed: the broker has forgotten us.
         if (receivers === 0) this.#subscriptions.renew(channel);
         else this.#subscriptions.awaitEcho(channel, sequence);
@@ -231,6 +231,7 @@ export class ClusterNode {
 
   #receiverOwner(): ReceiverOwner {
     return {
+      isWanted: (channel) => this.#subscriptions.isWanted(channel),
       onBatch: (batch) => {
         const seenAtMs = this.#nodes.seenAtMs(batch.sender);
         this.#nodes.heard(batch.sender, batch.channel === ALL ? batch.records : []);
@@ -299,10 +300,6 @@ export class ClusterNode {
     const isPublishOnly = !this.#hasHadConnections;
     const versions = { minVersion: VERSION, maxVersion: VERSION };
     return { ...versions, name: settings.nodeName, isPublishOnly, connections, namespaces, draining };
-  }
-
-  #hearsItself(channel: string): boolean {
-    return this.#parts.adapter.traits.echo && this.#subscriptions.isConfirmed(channel);
   }
 
   #report(error: Error): void {

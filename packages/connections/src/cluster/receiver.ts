@@ -17,6 +17,8 @@ export interface Received {
 
 /** What becomes of bytes that have come. None of this runs code of the user. */
 export interface ReceiverOwner {
+  /** This node is subscribed to the channel, or wants to be. */
+  isWanted(channel: string): boolean;
   /** A batch of this node has come back. */
   onEcho(channel: string, sequence: number): void;
   /** Another node has our id. */
@@ -79,7 +81,8 @@ export class Receiver {
     const { records, unknown } = decodeRecords(bytes, header);
     // The sender may have forgotten the channel meanwhile, and the numbers have jumped.
     const lost = mark === undefined || starts ? 0 : Math.min(sequence - mark - 1, sequence % SEQUENCE_STEP);
-    this.#setMark(sender, channel, sequence);
+    // It may have been under way when the channel was given up: nothing would remove its mark.
+    if (this.#owner.isWanted(channel)) this.#setMark(sender, channel, sequence);
     this.#counters.received++;
     this.#counters.receivedBytes += bytes.length;
     this.#counters.gaps += lost;

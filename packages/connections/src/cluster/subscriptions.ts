@@ -64,6 +64,10 @@ export class Subscriptions {
     return subscription?.state === 'confirmed' ? subscription.attempt : undefined;
   }
 
+  isWanted(channel: string): boolean {
+    return this.#subscriptions.has(channel);
+  }
+
   want(channel: string): void {
     const subscription = this.#subscriptions.get(channel);
     if (subscription !== undefined) {

@@ -13,7 +13,9 @@ function newReceiver() {
   const fail = (): never => {
     throw new Error('not expected');
   };
+  const unwanted = new Set<string>();
   const receiver = new Receiver(new NodeIdentity(), counters, {
+    isWanted: (channel) => !unwanted.has(channel),
     onBatch: (batch) => batches.push(batch),
     onEcho: fail,
     onClone: fail,
@@ -26,7 +28,7 @@ function newReceiver() {
     sequence.starts = false;
     if (!isLost) receiver.receive(channel, bytes);
   };
-  return { receiver, sender, publish, counters, batches };
+  return { receiver, sender, publish, unwanted, counters, batches };
 }
 
 // The numbers of a channel that was forgotten go on after those of all other channels. When the first batch was lost,
@@ -53,4 +55,21 @@ test('a channel that a sender has forgotten and begins again has no gap', () => 
   for (let i = 0; i < 3; i++) publish('a');
   expect(counters).toMatchObject({ gaps: 0, received: 6, duplicates: 0 });
   expect(batches.some(({ followsLoss }) => followsLoss)).toBe(false);
+});
+
+// A batch that was under way when its channel was given up was remembered as long as its sender lived: many short-lived
+// namespaces filled the memory.
+test('nothing is remembered of a batch whose channel was given up while it was under way', () => {
+  const { receiver, publish, unwanted, counters, batches } = newReceiver();
+  publish('a');
+  unwanted.add('a');
+  receiver.forgetChannel('a');
+  publish('a');
+  // It is applied all the same: its sender may wait for an answer.
+  expect(batches).toHaveLength(2);
+  unwanted.delete('a');
+  publish('a', true);
+  publish('a');
+  expect(counters).toMatchObject({ gaps: 0, received: 3 });
+  expect(batches.at(-1)).toMatchObject({ followsLoss: true });
 });
