@@ -109,7 +109,7 @@ export class ConnectionsPool<
 
   /** The connections, live. Read it only: the pool does not notice what is added or deleted here. */
   get connections(): Map<string, Map<ConnectionType['id'], ConnectionType>> {
-    return this.#members.namespaces;
+    return this.#members.members;
   }
 
   /** The pool takes no newcomers: a drain has begun. It stays so when the drain is done. */

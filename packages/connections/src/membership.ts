@@ -65,6 +65,11 @@ export class Membership<C extends AnyConnection> {
     return this.#registry.namespaces;
   }
 
+  /** The members of all namespaces: what users get. */
+  get members(): Map<string, Map<C['id'], C>> {
+    return this.#registry.members;
+  }
+
   /** No newcomers are taken: a drain has begun, and was not aborted. */
   get isClosed(): boolean {
     return this.#isClosed;

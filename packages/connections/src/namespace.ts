@@ -9,14 +9,25 @@ import type { Outbox } from './sending/outbox.js';
 
 const NO_OUTBOXES: ReadonlySet<Outbox> = new Set<Outbox>();
 
-/** Some of the connections of a namespace, by id. */
-class Room<C extends AnyConnection> extends Map<C['id'], C> {
-  /** Somebody has heard that a connection joined it, and is to hear when it is empty. */
-  isKnown = false;
+let outboxesOf: (room: Room<AnyConnection>) => readonly Outbox[];
+let isKnown: (room: Room<AnyConnection>) => boolean;
+let setKnown: (room: Room<AnyConnection>) => void;
+
+/** Some of the connections of a namespace, by id. Users get it: what they must not touch is private. */
+export class Room<C extends AnyConnection> extends Map<C['id'], C> {
+  #isKnown = false;
   #outboxes: readonly Outbox[] | undefined;
 
+  static {
+    outboxesOf = (room) => room.#outboxesNow;
+    isKnown = (room) => room.#isKnown;
+    setKnown = (room) => {
+      room.#isKnown = true;
+    };
+  }
+
   /** Those of its members. Kept until a member joins or leaves: most calls are to a room that is as it was. */
-  get outboxes(): readonly Outbox[] {
+  get #outboxesNow(): readonly Outbox[] {
     return (this.#outboxes ??= Array.from(this.values(), (connection) => coreOf(connection).outbox));
   }
 
@@ -36,21 +47,22 @@ class Room<C extends AnyConnection> extends Map<C['id'], C> {
  *
  * The two differ while a connection is closing: it keeps its id until its socket has closed, but gets nothing any more.
  */
-export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
+export class Namespace<C extends AnyConnection> {
+  /** By id. */
+  readonly members = new Map<C['id'], C>();
   /** A room exists exactly as long as it has members. */
   readonly rooms = new Map<string, Room<C>>();
   readonly #fanOut: FanOut;
   readonly #context: SendingContext;
 
   constructor(endOfTurn: EndOfTurn, context: SendingContext) {
-    super();
     this.#context = context;
     this.#fanOut = new FanOut(endOfTurn, context);
   }
 
   /** Adds the connection under its id. */
   join(connection: C): void {
-    this.set(connection.id, connection);
+    this.members.set(connection.id, connection);
     const core = coreOf(connection);
     core.outbox.join(this.#fanOut, this.#context, core.isOverridden);
   }
@@ -88,7 +100,7 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
   /** The connections that an audience means, each once. */
   membersOf(audience: Audience<C['id']>): Set<C> {
     const { rooms } = audience;
-    const members = new Set(rooms === undefined ? this.values() : this.#membersIn(rooms));
+    const members = new Set(rooms === undefined ? this.members.values() : this.#membersIn(rooms));
     for (const connection of this.#excepted(audience)) members.delete(connection);
     return members;
   }
@@ -105,16 +117,27 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     const [only] = rooms;
     const all =
       only !== undefined && rooms.length === 1
-        ? (this.rooms.get(only)?.outboxes ?? [])
-        : rooms.flatMap((room) => this.rooms.get(room)?.outboxes ?? []);
+        ? this.#outboxesInRoom(only)
+        : rooms.flatMap((room) => this.#outboxesInRoom(room));
     return excepted.size === 0 ? all : all.filter((outbox) => !excepted.has(outbox));
+  }
+
+  #outboxesInRoom(name: string): readonly Outbox[] {
+    const room = this.rooms.get(name);
+    return room === undefined ? [] : outboxesOf(room);
   }
 
   *#excepted({ exceptions, exceptRooms }: Audience<C['id']>): Generator<C> {
     for (const id of exceptions) {
-      const connection = this.get(id);
+      const connection = this.members.get(id);
       if (connection !== undefined) yield connection;
     }
     yield* this.#membersIn(exceptRooms);
   }
 }
+
+export {
+  /** Whether somebody has heard that a connection joined the room, and is to hear when it is empty. */
+  isKnown,
+  setKnown,
+};

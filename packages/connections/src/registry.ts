@@ -1,5 +1,5 @@
 import { coreOf, type AnyConnection } from './connection.js';
-import { Namespace } from './namespace.js';
+import { isKnown, Namespace, setKnown } from './namespace.js';
 import type { SendingContext } from './sending/bounded-socket.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
 
@@ -10,6 +10,8 @@ import type { EndOfTurn } from './sending/end-of-turn.js';
  */
 export class Registry<C extends AnyConnection> {
   readonly namespaces = new Map<string, Namespace<C>>();
+  /** Their members: what users get. */
+  readonly members = new Map<string, Map<C['id'], C>>();
   readonly #endOfTurn: EndOfTurn;
   readonly #context: SendingContext;
   /** Known rooms that have lost their last member and were not announced as empty yet, by namespace. */
@@ -33,7 +35,7 @@ export class Registry<C extends AnyConnection> {
   }
 
   find(namespace: string, id: C['id']): C | undefined {
-    return this.namespaces.get(namespace)?.get(id);
+    return this.namespaces.get(namespace)?.members.get(id);
   }
 
   has(connection: C): boolean {
@@ -41,7 +43,7 @@ export class Registry<C extends AnyConnection> {
   }
 
   all(): C[] {
-    return [...this.namespaces.values()].flatMap((namespace) => [...namespace.values()]);
+    return [...this.namespaces.values()].flatMap((namespace) => [...namespace.members.values()]);
   }
 
   /**
@@ -53,8 +55,9 @@ export class Registry<C extends AnyConnection> {
     if (namespace === undefined) {
       namespace = new Namespace<C>(this.#endOfTurn, this.#context);
       this.namespaces.set(connection.namespace, namespace);
+      this.members.set(connection.namespace, namespace.members);
     }
-    const replaced = namespace.get(connection.id);
+    const replaced = namespace.members.get(connection.id);
     namespace.join(connection);
     if (replaced === undefined) this.#size++;
     // Read before its pending messages are delivered, which may run user code.
@@ -76,12 +79,15 @@ export class Registry<C extends AnyConnection> {
     // First: delivering what waits for it may run user code, which may remove it too.
     coreOf(connection).outbox.leave();
     const namespace = this.namespaces.get(connection.namespace);
-    if (namespace?.get(connection.id) !== connection) return undefined;
+    if (namespace?.members.get(connection.id) !== connection) return undefined;
     const rooms = coreOf(connection).roomNames;
     this.exit(connection, rooms);
-    namespace.delete(connection.id);
+    namespace.members.delete(connection.id);
     this.#size--;
-    if (namespace.size === 0) this.namespaces.delete(connection.namespace);
+    if (namespace.members.size === 0) {
+      this.namespaces.delete(connection.namespace);
+      this.members.delete(connection.namespace);
+    }
     return rooms;
   }
 
@@ -102,7 +108,7 @@ export class Registry<C extends AnyConnection> {
       const exited = this.namespaces.get(name)?.exit(room, connection);
       if (exited === undefined) continue;
       this.#rooms--;
-      if (!exited.isKnown) continue;
+      if (!isKnown(exited)) continue;
       const emptied = this.#emptied.get(name);
       if (emptied === undefined) this.#emptied.set(name, new Set([room]));
       else emptied.add(room);
@@ -112,7 +118,7 @@ export class Registry<C extends AnyConnection> {
   /** Somebody hears of a room that exists, and is to hear of its end. */
   setKnown(namespace: string, room: string): void {
     const known = this.namespaces.get(namespace)?.rooms.get(room);
-    if (known !== undefined) known.isKnown = true;
+    if (known !== undefined) setKnown(known);
   }
 
   /** Whether a known room has become empty since the last call, and still is. */

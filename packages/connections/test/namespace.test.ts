@@ -38,6 +38,22 @@ test('the maps that a pool hands out are live', async () => {
   expect([...connections.keys()]).toEqual(['a']);
 });
 
+// They had methods of the library, such as join() and broadcast(), that changed or broke the pool.
+test('the maps that a pool hands out have no other members than a Map', async () => {
+  const pool = new ConnectionsPool();
+  const { connection } = connectInMemory('1', 'a');
+  await pool.newConnection(connection);
+  connection.join('red');
+  const maps = [pool.connections, pool.namespace('a'), pool.rooms('a'), pool.room('a', 'red')];
+  for (const map of maps) {
+    const names = new Set<string>();
+    for (let object: object = map; object !== Map.prototype; object = Object.getPrototypeOf(object) as object)
+      for (const name of Object.getOwnPropertyNames(object)) names.add(name);
+    expect([...names].filter((name) => !(name in Map.prototype))).toEqual([]);
+    expect(map.size).toBe(1);
+  }
+});
+
 test('reading from a namespace or sending to it does not create it', async () => {
   // In the original `namespace(name)` created a missing namespace. If the name came from a URL, a client that asked for
   // random ones filled the memory of the process.
