@@ -14,6 +14,8 @@ export interface RedisAdapterOptions {
   readonly client: NodeRedisClient | IoredisClient;
   /**
    * The connection that receives is a duplicate of this client, for instance one with other credentials.
+   * It must connect to the same server as `client`. With a replica Redis counts no receivers: sends to other nodes resolve
+   * `false` although they arrive, and the adapter subscribes again and again.
    *
    * @default `client`
    */
