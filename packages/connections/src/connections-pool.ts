@@ -92,7 +92,7 @@ export class ConnectionsPool<
   #joinCluster(): PoolCluster<ConnectionType> {
     return new PoolCluster(this.#settings, this.#members, this.#endOfTurn, {
       drain: () => this.#drains.running,
-      broadcast: (namespace, envelope, audience) => void this.#fanOut(namespace, envelope, audience),
+      broadcast: (namespace, envelope, audience) => void this.#broadcastHere(namespace, envelope, audience),
       onNode: (node, change) => this.#events.emit('node', node, change),
       onDegraded: (degradation) => this.#events.emit('degraded', degradation),
       onRecovered: (recovery) => this.#events.emit('recovered', recovery),
@@ -248,11 +248,11 @@ export class ConnectionsPool<
     // For other nodes alone it is copied into their batch: nothing keeps the frame.
     const envelope = new Envelope(message, isHere ? undefined : pooledBuffer);
     this.#cluster.broadcast(namespace, audience, envelope.frame, argument);
-    return this.#fanOut(namespace, envelope, audience)?.result() ?? Promise.resolve(NOBODY);
+    return this.#broadcastHere(namespace, envelope, audience)?.result() ?? Promise.resolve(NOBODY);
   }
 
   /** Broadcasts to connections of this pool. @returns `undefined` if there are none in the namespace */
-  #fanOut(
+  #broadcastHere(
     namespace: string,
     envelope: Envelope,
     audience: Audience<ConnectionType['id']>,

@@ -1,16 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { Frame } from '../wire/frame.js';
+import { BINARY, FIN, Frame, MAX_LENGTH_16, MAX_LENGTH_7, TEXT } from '../wire/frame.js';
 import { WireError } from './bytes.js';
 
-/** First bytes of what nodes exchange: FIN, no extension, a text or a binary message (RFC 6455 §5.2). */
-const TEXT = 0x81;
-const BINARY = 0x82;
-const MAX_LENGTH_7 = 125;
-const MAX_LENGTH_16 = 0xffff;
+/** First bytes of what nodes exchange: whole messages, no extension (RFC 6455 §5.2). */
+const TEXT_START = FIN | TEXT;
+const BINARY_START = FIN | BINARY;
 
 /** Whether the frame carries a binary message. */
 export function isBinaryFrame({ chunks }: Frame): boolean {
-  return chunks[0]?.[0] === BINARY;
+  return chunks[0]?.[0] === BINARY_START;
 }
 
 /**
@@ -28,7 +26,7 @@ export function framesFrom(run: Buffer): Frame[] {
     const end = at + header + length;
     if (end > bytes.length) throw new WireError('The end of a frame is missing');
     const frame = new Frame([bytes.subarray(at, end)], length);
-    if (bytes[at] === TEXT && !isUtf8(frame.payload)) throw new WireError('A text is not UTF-8');
+    if (bytes[at] === TEXT_START && !isUtf8(frame.payload)) throw new WireError('A text is not UTF-8');
     frames.push(frame);
     at = end;
   }
@@ -39,7 +37,8 @@ export function framesFrom(run: Buffer): Frame[] {
 function headerAt(bytes: Buffer, at: number): readonly [header: number, payload: number] {
   const left = bytes.length - at;
   const [first, short = 0] = [bytes[at], bytes[at + 1]];
-  if (left < 2 || (first !== TEXT && first !== BINARY) || short > 127) throw new WireError('Not a frame');
+  if (left < 2 || (first !== TEXT_START && first !== BINARY_START) || short > 127)
+    throw new WireError('Not a frame');
   if (short <= MAX_LENGTH_7) return [2, short];
   if (left < (short === 126 ? 4 : 10)) throw new WireError('The end of a frame is missing');
   if (short === 126) {

@@ -1,14 +1,14 @@
 import { toBuffer, type ImmediateMessage } from './message.js';
 
 /** Frame opcodes of messages (RFC 6455 §5.2). */
-const TEXT = 0x1;
-const BINARY = 0x2;
-const FIN = 0x80;
+export const TEXT = 0x1;
+export const BINARY = 0x2;
+export const FIN = 0x80;
 /** First bit of an extension: permessage-deflate marks a compressed message with it (RFC 7692 §6). */
 const RSV1 = 0x40;
 /** Payload lengths up to here fit the 7 bits of the second byte (RFC 6455 §5.2). */
-const MAX_LENGTH_7 = 125;
-const MAX_LENGTH_16 = 0xffff;
+export const MAX_LENGTH_7 = 125;
+export const MAX_LENGTH_16 = 0xffff;
 
 /** Larger payloads are not copied after their header, but written as a chunk of their own, in bytes. */
 export const LARGE_PAYLOAD_BYTES = 64 * 1024;
