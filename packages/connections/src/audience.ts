@@ -1,4 +1,4 @@
-import { assertKeys, isIterable } from './arguments.js';
+import { assertId, assertKeys, isIterable } from './arguments.js';
 import { ConnectionsError, expected } from './errors.js';
 
 /**
@@ -150,8 +150,12 @@ function audienceFrom<ID>(options: BroadcastOptions<ID>): Audience<ID> {
 }
 
 function toIds<ID>(exceptions: unknown): ID[] {
-  if (isIterable(exceptions)) return [...exceptions] as ID[];
-  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+  if (!isIterable(exceptions)) {
+    throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+  }
+  const ids = [...exceptions];
+  for (const id of ids) assertId(id, 'each of exceptions');
+  return ids as ID[];
 }
 
 function assertConflate(conflate: unknown): void {

@@ -1,4 +1,4 @@
-import { assertNamespace } from './arguments.js';
+import { assertId, assertNamespace } from './arguments.js';
 import { assertSendOptions, type SendOptions } from './audience.js';
 import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
 import type { AnyConnection, Connection } from './connection.js';
@@ -133,6 +133,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
   ): Connection<unknown, Message> | undefined {
     assertNamespace(namespace);
+    assertId(id);
     const connection = this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
     return connection?.closed && this.elsewhere !== undefined && !options?.local ? undefined : connection;
   }
