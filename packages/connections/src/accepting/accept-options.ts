@@ -92,8 +92,9 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
   readonly path?: string | ((request: IncomingMessage) => boolean) | undefined;
   /**
    * Origins of pages that may connect, besides the host and port of the request itself; others get 403. As browsers send
-   * them, such as `https://app.example`: in small letters, without a path and without the port that the scheme has by
-   * default. `'*'` allows all. Requests without `Origin` do not come from a page, and are always allowed.
+   * them, such as `https://app.example`: in lower case, without a path and without the port that the scheme has by
+   * default. `'*'` allows all; there are no other wildcards, so name each subdomain. Requests without `Origin` do not
+   * come from a page, and are always allowed.
    *
    * @default []: only pages of the server itself
    * @see RFC 6455 §10.2
