@@ -20,7 +20,13 @@ export interface Identity<ID = unknown, Data = unknown> {
   readonly rooms?: string | Iterable<string> | undefined;
   /** Becomes `connection.data`, unless `createConnection` has assigned it. */
   readonly data?: Data | undefined;
-  /** When the session ends, in ms since the epoch: the connection is then closed with 4401. @default never */
+  /**
+   * When the session ends, in ms since the epoch: the connection is then closed with 4401. If it has ended already, the
+   * client gets 401. A time between the epoch and 1973 is a mistake, such as the `exp` of a JWT, which is in seconds: the
+   * client gets 500 and the pool emits `error`.
+   *
+   * @default never
+   */
   readonly expiresAt?: number | undefined;
 }
 
