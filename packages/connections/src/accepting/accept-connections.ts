@@ -8,6 +8,12 @@ export interface Acceptor {
   readonly clients: number;
   /** Lookups that are running. */
   readonly pending: number;
+  /**
+   * How many clients it has refused, by HTTP status; live, and only grows. With `refuseWith: 'close'` too, under the
+   * status that they would have got. Without clients that had gone already, handshakes that `ws` refuses, and requests
+   * for other paths. A newcomer that the pool refuses is in `stats().refused` of the pool instead.
+   */
+  readonly refusals: ReadonlyMap<number, number>;
   /** Takes no more upgrades: they go to the other listeners of the server. Lookups that are running finish. */
   detach(): void;
 }
