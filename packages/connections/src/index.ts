@@ -35,7 +35,14 @@ export {
 } from './drain/graceful-shutdown.js';
 
 export { acceptConnections, type Acceptor } from './accepting/accept-connections.js';
-export type { AcceptOptions, Identity, MaxPer, Refusal } from './accepting/accept-options.js';
+export type {
+  AcceptOptions,
+  Answer,
+  Identity,
+  IdentityWithoutData,
+  MaxPer,
+  Refusal,
+} from './accepting/accept-options.js';
 export { isOriginAllowed } from './accepting/origin.js';
 export { refuseUpgrade, type RefusalHeaders } from './upgrades/refusal.js';
 

@@ -38,13 +38,13 @@ export type AcceptSubclassOptions<Socket, C extends AnyConnection, Returned> = A
  * @throws {TypeError} an option is unknown, missing or of another kind
  * @throws {RangeError} a number is out of range
  */
-export function acceptConnections<Socket, C extends AnyConnection, Returned extends Awaitable<Answer>>(
-  options: AcceptSubclassOptions<Socket, C, Returned>,
-): Acceptor;
+export function acceptConnections<
+  Socket,
+  C extends AnyConnection,
+  Returned extends Awaitable<Answer<unknown, C['data']>>,
+>(options: AcceptSubclassOptions<Socket, C, Returned>): Acceptor;
 export function acceptConnections<Socket extends Native, ID, Message, Native, Data>(
-  options: AcceptOptions<Socket, Connection<ID, Message, Native, Data>, Awaitable<Answer<ID, Data>>> & {
-    readonly createConnection?: undefined;
-  },
+  options: AcceptOptions<Socket, Connection<ID, Message, Native, Data>, Awaitable<Answer<ID, Data>>>,
 ): Acceptor;
 export function acceptConnections(options: unknown): Acceptor {
   return new UpgradeAcceptor(options as never);

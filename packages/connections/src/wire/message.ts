@@ -77,7 +77,7 @@ export function likeMessage(
 export function encodeError(error: unknown): WebSocketMessage {
   if (isWebSocketMessage(error)) return error;
   return encodeJson(
-    error instanceof Error && !('toJSON' in error) ? { message: error.message, ...error } : error,
+    error instanceof Error && !('toJSON' in error) ? { message: error.message, ...(error as object) } : error,
   );
 }
 
