@@ -3,7 +3,7 @@ export type { CloseAllOptions } from './close-all.js';
 export { ConnectionsPool } from './connections-pool.js';
 export type { PoolStats } from './counters.js';
 export type { ConnectionEvents, PoolEvents } from './events.js';
-export type { IConnection, IConnectionsPool } from './interfaces.js';
+export type { ConnectionOf, IConnection, IConnectionsPool } from './interfaces.js';
 export type { RemoteConnection } from './remote-connection.js';
 
 export type {
