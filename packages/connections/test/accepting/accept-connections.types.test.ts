@@ -17,7 +17,7 @@ interface User {
   readonly name: string;
 }
 
-/** Never called: what matters is what the compiler says of it. */
+/** Never called: only the verdict of the compiler counts. */
 const unused = (_: () => Acceptor): void => undefined;
 
 const server = createServer();
@@ -93,14 +93,14 @@ describe('the types of acceptConnections', () => {
     const pool = new ConnectionsPool<string, Member>();
     const options = { server, webSocketServer, pool };
     unused(() =>
-      // @ts-expect-error a plain Connection is no Member
+      // @ts-expect-error a plain Connection is not a Member
       acceptConnections({
         ...options,
         authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }),
       }),
     );
     unused(() =>
-      // @ts-expect-error a plain Connection is no Member
+      // @ts-expect-error a plain Connection is not a Member
       acceptConnections({
         ...options,
         authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }),

@@ -66,7 +66,7 @@ export const notIds: readonly [title: string, value: unknown, received: string][
 ];
 
 export const notIterables: readonly [title: string, value: unknown, received: string][] = [
-  // Iterated, it would be characters: nobody would be excepted, and nobody would know.
+  // Iterated, it would yield characters: nobody would be excepted, and nobody would notice.
   ['a string', 'first', 'got `first` (string)'],
   ['null', null, 'got `null` (null)'],
   ['a number', 5, 'got `5` (number)'],
