@@ -40,7 +40,11 @@ describe.each(failures)('a pool listener that %s', (how, fail) => {
     ['join', (pool, connection) => [pool.newConnection(connection), connection.join('red')]],
     [
       'leave',
-      (pool, connection) => [pool.newConnection(connection), connection.join('red'), connection.leave('red')],
+      (pool, connection) => {
+        void pool.newConnection(connection);
+        connection.join('red');
+        connection.leave('red');
+      },
     ],
     [
       'disconnection',
