@@ -66,16 +66,17 @@ export const PROBE: unknown = Buffer.of(0);
 export const carriesBytes = (probe: unknown): boolean => probe instanceof Uint8Array;
 
 /**
- * The bytes of a message as the channel carries them best: JSON makes a list of numbers of a Buffer. Takes what it has
+ * The bytes of a message as the channel carries them best: JSON makes a list of numbers of a Buffer, and six bytes of a
+ * control character in a string. In base64 each character is one byte, and their number is known. Takes what it has
  * returned as well, so that a message can go from one kind of channel to the other.
  */
 export function pack(data: Uint8Array | string, asBytes: boolean): Uint8Array | string {
-  if (typeof data === 'string') return asBytes ? Buffer.from(data, 'latin1') : data;
-  return asBytes ? data : unpack(data).toString('latin1');
+  if (typeof data === 'string') return asBytes ? Buffer.from(data, 'base64') : data;
+  return asBytes ? data : unpack(data).toString('base64');
 }
 
 export function unpack(data: Uint8Array | string): Buffer {
-  if (typeof data === 'string') return Buffer.from(data, 'latin1');
+  if (typeof data === 'string') return Buffer.from(data, 'base64');
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 

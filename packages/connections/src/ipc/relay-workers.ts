@@ -34,6 +34,8 @@ export interface Workers {
 
 /** What a message takes besides its bytes, approximately, in bytes. */
 const MESSAGE_OVERHEAD_BYTES = 512;
+/** What JSON makes of a control character. */
+const MAX_CHARACTER_BYTES = 6;
 
 /** Has the primary of this process relay: a second relay would deliver everything twice. */
 let current: PrimaryRelay | undefined;
@@ -117,13 +119,14 @@ export class PrimaryRelay implements WorkerRelay {
   #onPublished(prefix: string, channel: unknown, data: unknown): void {
     if (typeof channel !== 'string' || !isPacked(data)) return;
     for (const peer of this.#peers.subscribersOf(prefix, channel)) {
-      const bytes = data.length + channel.length + MESSAGE_OVERHEAD_BYTES;
+      const packed = pack(data, peer.carriesBytes);
+      const bytes = packed.length + channel.length * MAX_CHARACTER_BYTES + MESSAGE_OVERHEAD_BYTES;
       if (peer.unsentBytes + bytes > this.#maxUnsentBytes) {
         this.dropped++;
         continue;
       }
       peer.unsentBytes += bytes;
-      const message = { [KIND]: 'message', prefix, channel, data: pack(data, peer.carriesBytes) } as const;
+      const message = { [KIND]: 'message', prefix, channel, data: packed } as const;
       send(peer.worker, message, () => (peer.unsentBytes -= bytes));
     }
   }
