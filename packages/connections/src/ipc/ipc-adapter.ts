@@ -61,7 +61,7 @@ export class IpcAdapter implements ClusterAdapter {
   /** Counts the greetings: only the last one is answered. */
   #session = 0;
   #isUp = false;
-  #isClosed = false;
+  #closed: Promise<void> | undefined;
   #carriesBytes = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -98,24 +98,28 @@ export class IpcAdapter implements ClusterAdapter {
   }
 
   resubscribe(): void {
-    if (this.#link === undefined || this.#isClosed) return;
+    if (this.#link === undefined || this.#closed !== undefined) return;
     this.#onDown(new Error('Subscribing again'));
     this.#greet();
   }
 
   close(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    this.#primary.ignore();
-    this.#primary.fail(new Error('The adapter is closed'));
-    if (this.#isUp) this.#primary.tell({ [KIND]: 'bye', prefix: this.#prefix });
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const wasUp = this.#isUp;
     this.#isUp = false;
-    return Promise.resolve();
+    clearTimeout(this.#timer);
+    this.#primary.fail(new Error('The adapter is closed'));
+    // A worker that disconnects while one of our messages arrives would not end, see Primary.
+    if (wasUp) await this.#primary.leave(this.#prefix).catch(() => undefined);
+    this.#primary.ignore();
   }
 
   #assertUp(): void {
-    if (!this.#isUp || !this.#primary.isConnected) throw new Error('The primary is not connected');
+    this.#primary.assertConnected();
+    if (!this.#isUp) throw new Error('The primary is not connected');
   }
 
   #greet(): void {
@@ -129,10 +133,11 @@ export class IpcAdapter implements ClusterAdapter {
   #onDown(error: Error): void {
     this.#isUp = false;
     this.#primary.fail(error);
-    this.#link?.down(error);
+    if (this.#closed === undefined) this.#link?.down(error);
   }
 
   #onMessage(message: FromPrimary): void {
+    if (this.#closed !== undefined) return;
     switch (message[KIND]) {
       case 'started':
         this.#greet();

@@ -15,10 +15,11 @@ export interface Hello {
   readonly probe: unknown;
 }
 
-/** From a worker: its subscriptions end. */
+/** From a worker: its subscriptions end. Answered by `done`, the last that comes of this prefix. */
 export interface Bye {
   readonly [KIND]: 'bye';
   readonly prefix: string;
+  readonly request: number;
 }
 
 /** From a worker: all at once, and answered by `done`. */
@@ -45,7 +46,7 @@ export interface Welcome {
   readonly probe: unknown;
 }
 
-/** From the primary, as the answer to a `Change`. */
+/** From the primary, as the answer to a `Change` or a `Bye`. */
 export interface Done {
   readonly [KIND]: 'done';
   readonly prefix: string;

@@ -108,12 +108,15 @@ export class PrimaryRelay implements WorkerRelay {
     }
     const peer = this.#peers.get(worker.id);
     if (peer === undefined) return;
-    if (kind === 'bye') this.#peers.forget(peer, prefix);
-    else if (kind === 'message') this.#onPublished(prefix, channel, data);
-    else if ((kind === 'subscribe' || kind === 'unsubscribe') && Array.isArray(channels)) {
-      for (const each of channels) this.#peers[kind](peer, prefix, stringOf(each));
-      send(worker, { [KIND]: 'done', prefix, request: numberOf(request) });
+    if (kind === 'message') {
+      this.#onPublished(prefix, channel, data);
+      return;
     }
+    if (kind === 'bye') this.#peers.forget(peer, prefix);
+    else if ((kind === 'subscribe' || kind === 'unsubscribe') && Array.isArray(channels))
+      for (const each of channels) this.#peers[kind](peer, prefix, stringOf(each));
+    else return;
+    send(worker, { [KIND]: 'done', prefix, request: numberOf(request) });
   };
 
   #onPublished(prefix: string, channel: unknown, data: unknown): void {
