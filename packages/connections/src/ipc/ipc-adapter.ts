@@ -7,7 +7,8 @@ import { carriesBytes, isPacked, KIND, pack, PROBE, unpack, type FromPrimary } f
 /** Options of {@link ipcAdapter}. */
 export interface IpcAdapterOptions {
   /**
-   * Pools with the same prefix are one cluster. A worker with two pools needs two prefixes.
+   * Pools with the same prefix are one cluster. A worker with two pools needs two prefixes: the second pool with the same
+   * one throws.
    *
    * @default 'soketi'
    */
@@ -23,7 +24,7 @@ const TRAITS: ClusterTraits = {
   maxMessageBytes: 8 * 1024 * 1024,
 };
 
-/** After this long without an answer, in ms, the primary is said not to relay. */
+/** After this long without an answer, in ms, the primary is said not to answer. */
 const WELCOME_TIMEOUT_MS = 1_000;
 
 /**
@@ -52,11 +53,15 @@ export function ipcAdapter(options: IpcAdapterOptions = {}): ClusterAdapter {
   return new IpcAdapter(process as PrimaryChannel, prefix);
 }
 
+/** The prefixes of the adapters that have started: to the primary, two with the same one are one. */
+const prefixesInUse = new WeakMap<PrimaryChannel, Set<string>>();
+
 /** @internal */
 export class IpcAdapter implements ClusterAdapter {
   readonly traits = TRAITS;
   readonly #primary: Primary;
   readonly #prefix: string;
+  readonly #prefixesInUse: Set<string>;
   #link: ClusterLink | undefined;
   /** Counts the greetings: only the last one is answered. */
   #session = 0;
@@ -68,11 +73,16 @@ export class IpcAdapter implements ClusterAdapter {
   constructor(channel: PrimaryChannel, prefix: string) {
     this.#primary = new Primary(channel);
     this.#prefix = prefix;
+    this.#prefixesInUse = prefixesInUse.get(channel) ?? new Set();
+    prefixesInUse.set(channel, this.#prefixesInUse);
   }
 
   start(link: ClusterLink): void {
     if (this.#link !== undefined)
       throw new Error('This adapter serves a pool already: make one adapter for each');
+    if (this.#prefixesInUse.has(this.#prefix))
+      throw new Error(`A pool of this worker has the prefix '${this.#prefix}': give this one another`);
+    this.#prefixesInUse.add(this.#prefix);
     this.#link = link;
     this.#primary.listen(
       (message) => this.#onMessage(message),
@@ -110,6 +120,7 @@ export class IpcAdapter implements ClusterAdapter {
   async #close(): Promise<void> {
     const wasUp = this.#isUp;
     this.#isUp = false;
+    if (this.#link !== undefined) this.#prefixesInUse.delete(this.#prefix);
     clearTimeout(this.#timer);
     this.#primary.fail(new Error('The adapter is closed'));
     // A worker that disconnects while one of our messages arrives would not end, see Primary.
@@ -125,7 +136,7 @@ export class IpcAdapter implements ClusterAdapter {
   #greet(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#onDown(new Error('The primary does not relay: it has to call relayWorkers()'));
+      this.#onDown(new Error('The primary does not answer: it has to call relayWorkers()'));
     }, WELCOME_TIMEOUT_MS).unref();
     this.#primary.tell({ [KIND]: 'hello', prefix: this.#prefix, session: ++this.#session, probe: PROBE });
   }
@@ -143,7 +154,7 @@ export class IpcAdapter implements ClusterAdapter {
         this.#greet();
         break;
       case 'stopped':
-        this.#onDown(new Error('The primary has stopped to relay'));
+        this.#onDown(new Error('The primary has stopped relaying'));
         break;
       case 'welcome':
         if (message.prefix === this.#prefix && message.session === this.#session)

@@ -81,6 +81,21 @@ test('two adapters of one worker with different prefixes do not hear each other'
   await other.until(() => other.total === 2);
 });
 
+test('two adapters of one worker with the same prefix are a mistake, unless the first is closed', async () => {
+  // The primary knows a worker by its prefix: when one of them left, or subscribed again, the other one became deaf.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { worker, adapter } = await start(cluster);
+  const [second, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
+  expect(() => second.start(link)).toThrow(/prefix/);
+  const closed = adapter.close();
+  second.start(link);
+  await Promise.all([closed, link.untilUp()]);
+  await second.subscribe(['c']);
+  await second.publish('c', Buffer.from('1'));
+  await link.until(() => link.total === 1);
+});
+
 test('an adapter is down when the primary does not relay, and up as soon as it does', async () => {
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
@@ -123,7 +138,7 @@ test('both sides say where they have to be called', () => {
   expect(() => relayWorkers({ maxUnsent: 1 } as never)).toThrow(/maxUnsent/);
 });
 
-test('a process relays once, until it stops to', () => {
+test('a process relays once, until it stops', () => {
   // A second relay delivered everything twice.
   const relay = relayWorkers();
   expect(() => relayWorkers()).toThrow(/already/);
