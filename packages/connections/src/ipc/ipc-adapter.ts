@@ -173,8 +173,7 @@ export class IpcAdapter implements ClusterAdapter {
   }
 
   #receive(channel: string, data: unknown): void {
-    // What the primary sent before it had read the latest hello.
-    if (!this.#isUp || !isPacked(data)) return;
+    if (!isPacked(data)) return;
     try {
       this.#link?.receive(channel, unpack(data));
     } catch (error) {

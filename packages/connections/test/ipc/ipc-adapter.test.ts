@@ -96,6 +96,19 @@ test('two adapters of one worker with the same prefix are a mistake, unless the 
   await link.until(() => link.total === 1);
 });
 
+test('what is under way when an adapter subscribes again still arrives', async () => {
+  // A primary that stood still for 5 s had everybody subscribe again, and what they then read was thrown away.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  expect(other.link.total).toBe(0);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  expect(other.link.texts('c')).toEqual(['1']);
+});
+
 test('an adapter is down when the primary does not relay, and up as soon as it does', async () => {
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
