@@ -2,7 +2,16 @@ import cluster from 'node:cluster';
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from '../cluster/adapter.js';
 import { assertKeys } from '../arguments.js';
 import { Primary, type PrimaryChannel } from './primary.js';
-import { carriesBytes, isPacked, KIND, pack, PROBE, unpack, type FromPrimary } from './protocol.js';
+import {
+  carriesBytes,
+  FIRST_SESSION,
+  isPacked,
+  KIND,
+  pack,
+  PROBE,
+  unpack,
+  type FromPrimary,
+} from './protocol.js';
 
 /** Options of {@link ipcAdapter}. */
 export interface IpcAdapterOptions {
@@ -63,8 +72,8 @@ export class IpcAdapter implements ClusterAdapter {
   readonly #prefix: string;
   readonly #prefixesInUse: Set<string>;
   #link: ClusterLink | undefined;
-  /** Counts the greetings: only the last one is answered. */
-  #session = 0;
+  /** Counts the greetings: only the answer to the last one is heard. */
+  #session = FIRST_SESSION - 1;
   #isUp = false;
   #closed: Promise<void> | undefined;
   #carriesBytes = false;
@@ -125,6 +134,8 @@ export class IpcAdapter implements ClusterAdapter {
     this.#primary.fail(new Error('The adapter is closed'));
     // A worker that disconnects while one of our messages arrives would not end, see Primary.
     if (wasUp) await this.#primary.leave(this.#prefix).catch(() => undefined);
+    else if (this.#link !== undefined)
+      this.#primary.tell({ [KIND]: 'bye', prefix: this.#prefix, request: 0 });
     this.#primary.ignore();
   }
 

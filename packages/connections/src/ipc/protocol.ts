@@ -5,11 +5,14 @@
 /** The field that all messages of ours have, with their kind in it, and no others. */
 export const KIND = 'soketi:relay';
 
-/** From a worker: its subscriptions start over. Also tells how its messages have to be sent. */
+/** The number of the first hello of an adapter. */
+export const FIRST_SESSION = 1;
+
+/** From a worker. The first one of an adapter has its subscriptions start over. Also tells how to send messages to it. */
 export interface Hello {
   readonly [KIND]: 'hello';
   readonly prefix: string;
-  /** Tells one hello of a worker from the next. */
+  /** Tells one hello of an adapter from the next: 1, 2, … */
   readonly session: number;
   /** Arrives as a `Buffer` with `serialization: 'advanced'`, as something else with JSON. */
   readonly probe: unknown;

@@ -2,7 +2,16 @@ import cluster from 'node:cluster';
 import { assertKeys } from '../arguments.js';
 import { expected } from '../errors.js';
 import { Peers, type RelayedWorker } from './peers.js';
-import { carriesBytes, isOurs, isPacked, KIND, pack, PROBE, type FromPrimary } from './protocol.js';
+import {
+  carriesBytes,
+  FIRST_SESSION,
+  isOurs,
+  isPacked,
+  KIND,
+  pack,
+  PROBE,
+  type FromPrimary,
+} from './protocol.js';
 
 /** Options of {@link relayWorkers}. */
 export interface WorkerRelayOptions {
@@ -102,7 +111,7 @@ export class PrimaryRelay implements WorkerRelay {
     const { [KIND]: kind, prefix, channel, channels, data, request, session, probe } = message as Untrusted;
     if (typeof prefix !== 'string') return;
     if (kind === 'hello') {
-      this.#peers.greet(worker, prefix, carriesBytes(probe));
+      this.#peers.greet(worker, prefix, session === FIRST_SESSION, carriesBytes(probe));
       send(worker, { [KIND]: 'welcome', prefix, session: numberOf(session), probe: PROBE });
       return;
     }

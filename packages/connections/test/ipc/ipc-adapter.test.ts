@@ -109,6 +109,53 @@ test('what is under way when an adapter subscribes again still arrives', async (
   expect(other.link.texts('c')).toEqual(['1']);
 });
 
+test('messages that come while an adapter subscribes again arrive once', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('2'));
+  await other.link.until(() => other.link.texts('c').includes('2'));
+  expect(other.link.texts('c')).toEqual(['1', '2']);
+});
+
+test('an adapter that is closed while it is down receives nothing more', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  // The one that was subscribed last is sent to last.
+  const [other, publisher] = [await start(cluster), await start(cluster)];
+  for (const { adapter } of [other, publisher]) await adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const heard: unknown[] = [];
+  other.worker.process.on('message', (message) => heard.push(message));
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await publisher.link.until(() => publisher.link.total === 1);
+  expect(heard).not.toContainEqual(expect.objectContaining({ channel: 'c' }));
+});
+
+test('the next adapter of a worker hears nothing of what the one before has left behind', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  // It is down when it is closed.
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const [next, link] = [new IpcAdapter(other.worker.process, 'soketi'), new RecordedLink()];
+  next.start(link);
+  await link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await next.subscribe(['d']);
+  await publisher.adapter.publish('d', Buffer.from('2'));
+  await link.until(() => link.total > 0);
+  expect([link.texts('c'), link.texts('d')]).toEqual([[], ['2']]);
+});
+
 test('an adapter is down when the primary does not relay, and up as soon as it does', async () => {
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
