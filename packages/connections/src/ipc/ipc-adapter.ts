@@ -95,7 +95,7 @@ export class IpcAdapter implements ClusterAdapter {
     this.#link = link;
     this.#primary.listen(
       (message) => this.#onMessage(message),
-      () => this.#onDown(new Error('The primary has disconnected')),
+      () => this.#onGone(new Error('The primary has disconnected')),
     );
     this.#greet();
   }
@@ -152,9 +152,14 @@ export class IpcAdapter implements ClusterAdapter {
     this.#primary.tell({ [KIND]: 'hello', prefix: this.#prefix, session: ++this.#session, probe: PROBE });
   }
 
+  #onGone(error: Error): void {
+    this.#primary.fail(error);
+    this.#onDown(error);
+  }
+
   #onDown(error: Error): void {
     this.#isUp = false;
-    this.#primary.fail(error);
+    this.#primary.failQuestions(error);
     if (this.#closed === undefined) this.#link?.down(error);
   }
 
@@ -165,7 +170,7 @@ export class IpcAdapter implements ClusterAdapter {
         this.#greet();
         break;
       case 'stopped':
-        this.#onDown(new Error('The primary has stopped relaying'));
+        this.#onGone(new Error('The primary has stopped relaying'));
         break;
       case 'welcome':
         if (message.prefix === this.#prefix && message.session === this.#session)

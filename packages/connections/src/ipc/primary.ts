@@ -21,7 +21,8 @@ let lastRequest = 0;
 /** The primary, as an adapter in a worker sees it. What is sent to it and asked of it settles within 5 s. */
 export class Primary {
   readonly #channel: PrimaryChannel;
-  readonly #pending = new Pending();
+  readonly #writes = new Pending();
+  readonly #questions = new Pending();
   readonly #answers = new Map<number, () => void>();
   #onMessage: ((message: unknown) => void) | undefined;
   #onDisconnect: (() => void) | undefined;
@@ -63,7 +64,7 @@ export class Primary {
 
   /** Resolves when the message is written to the pipe: a primary that is too busy to read delays it. */
   write(message: FromWorker): Promise<void> {
-    return this.#pending.settle(this.#send(message));
+    return this.#writes.settle(this.#send(message));
   }
 
   /** Resolves when the primary has answered. */
@@ -83,15 +84,21 @@ export class Primary {
       this.#send(question).catch(reject);
     });
     try {
-      await this.#pending.settle(answered);
+      await this.#questions.settle(answered);
     } finally {
       this.#answers.delete(request);
     }
   }
 
-  /** Rejects all that still wait. */
+  /** Rejects all that still waits: nothing more reaches the primary. */
   fail(error: Error): void {
-    this.#pending.fail(error);
+    this.#writes.fail(error);
+    this.failQuestions(error);
+  }
+
+  /** Rejects what waits for an answer. What is being written arrives. */
+  failQuestions(error: Error): void {
+    this.#questions.fail(error);
   }
 
   #send(message: FromWorker): Promise<void> {

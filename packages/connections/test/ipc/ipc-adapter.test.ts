@@ -109,6 +109,18 @@ test('what is under way when an adapter subscribes again still arrives', async (
   expect(other.link.texts('c')).toEqual(['1']);
 });
 
+test('a message that is on its way to the primary when an adapter subscribes again is published', async () => {
+  // It was counted as dropped, and arrived.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { adapter, link } = await start(cluster);
+  await adapter.subscribe(['c']);
+  const published = adapter.publish('c', Buffer.from('1'));
+  adapter.resubscribe();
+  await expect(published).resolves.toBeUndefined();
+  await link.until(() => link.total === 1);
+});
+
 test('messages that come while an adapter subscribes again arrive once', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
