@@ -153,21 +153,17 @@ export class Drain {
     const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
     const untilNextMs = this.#plan.intervalMs * jitter;
     if (this.#queue.length === 0) return untilNextMs;
-    const { deadlineMs } = this.#plan;
-    const blockedMs = deadlineMs === undefined ? this.rate.waitMs(nowMs) : 0;
+    const { deadlineMs, slice } = this.#plan;
+    if (deadlineMs !== undefined) {
+      this.#closeSome(this.#sliceBy(deadlineMs, nowMs));
+      return untilNextMs;
+    }
+    const blockedMs = this.rate.waitMs(nowMs);
     if (blockedMs > 0) return blockedMs;
-    const count = this.#closeSome(
-      deadlineMs === undefined ? this.#sliceAt(nowMs) : this.#sliceBy(deadlineMs, nowMs),
-    );
-    // Recorded after the slice, so that the time it took does not shorten the pause.
-    this.#beyondShare += this.rate.record(performance.now(), count);
-    this.#tell();
-    return untilNextMs;
-  }
-
-  /** How many to close now at the rate. */
-  #sliceAt(nowMs: number): number {
-    return Math.min(this.rate.sliceAt(this.#plan.slice, nowMs), this.rate.allowed(nowMs));
+    const [due, allowed] = [this.rate.sliceAt(slice, nowMs), this.rate.allowed(nowMs)];
+    this.#closeSome(Math.min(due, allowed));
+    // What the slice lacks follows as soon as the window has room: after a whole interval it might again be half full.
+    return due > allowed ? Math.min(untilNextMs, this.rate.waitMs(performance.now())) : untilNextMs;
   }
 
   /** How many to close now, so that all have been asked in time for their answers. */
@@ -191,7 +187,7 @@ export class Drain {
     this.#owner.changed();
   }
 
-  #closeSome(limit: number): number {
+  #closeSome(limit: number): void {
     const { code, reason, graceMs } = this.#plan;
     let count = 0;
     while (count < limit) {
@@ -207,7 +203,9 @@ export class Drain {
       this.#asked.add(connection);
       coreOf(connection).drain(code, reason, graceMs);
     }
-    return count;
+    // Recorded after the slice, so that the time it took does not shorten the pause.
+    this.#beyondShare += this.rate.record(performance.now(), count);
+    this.#tell();
   }
 
   /** The deadline has passed. @returns whether some are left to be terminated */

@@ -107,6 +107,23 @@ describe('nodes that drain at the same time', () => {
     expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
   });
 
+  test.each([100, 500, 1_000])(
+    'A node that closes every %i ms goes on at the full rate when the other one is done.',
+    async (interval) => {
+      // What its smaller slices had closed was still in the window when the next slice came, and cut that one as well:
+      // with whole batches, a node went on with its share until its end.
+      const { nodes } = await drainingNodes([400, 30]);
+      const [first, second] = nodes as [DrainingNode, DrainingNode];
+      for (const node of nodes) node.drain({ maxPerSecond: 10, interval });
+      await untilDrained([second], 20_000);
+      await pass(3_000);
+      const before = first.closesMs.length;
+      await pass(10_200);
+      expect(first.closesMs.length - before).toBeGreaterThanOrEqual(95);
+      expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+    },
+  );
+
   test('A drain that is aborted gives its share back, and one that is begun again takes it.', async () => {
     const { nodes } = await drainingNodes([400, 400]);
     const [first, second] = nodes as [DrainingNode, DrainingNode];
