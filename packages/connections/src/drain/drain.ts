@@ -1,7 +1,7 @@
 import { Connection, coreOf, type AnyConnection } from '../connection.js';
 import { coreOfSocket } from '../connection-core.js';
 import { inOwnContext } from '../own-context.js';
-import type { Company } from '../cluster/drainers.js';
+import { AFTERMATH_MS, type Company } from '../cluster/drainers.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { DrainPlan } from './drain-options.js';
 import {
@@ -232,8 +232,13 @@ export class Drain {
       timer = inOwnContext(() => setTimeout(resolve, ms));
     });
     clearTimeout(timer);
+    const lateMs = performance.now() - dueAtMs;
     // After a stall timers come before the network. What other nodes have said meanwhile is read first.
-    if (performance.now() - dueAtMs >= STALL_MS) await new Promise((resolve) => setImmediate(resolve));
+    if (lateMs >= STALL_MS) await new Promise((resolve) => setImmediate(resolve));
+    if (lateMs < AFTERMATH_MS) return;
+    // The process was stopped: other nodes may have taken it for dead, and its share for theirs.
+    this.rate.begin();
+    this.#owner.changed();
   }
 }
 

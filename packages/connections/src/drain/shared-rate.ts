@@ -39,7 +39,7 @@ export class SharedRate {
   readonly #limiter: RateLimiter;
   /** What was closed within the share: all of it, unless a deadline goes before it. */
   readonly #kept: RateLimiter;
-  readonly #startedAtMs = performance.now();
+  #beganAtMs = performance.now();
   /** Of the share, what was not used yet, with its fraction. */
   #credit = 0;
   #creditAtMs: number | undefined;
@@ -51,6 +51,11 @@ export class SharedRate {
     this.#companyAt = companyAt;
     this.#limiter = new RateLimiter(maxPerSecond, earlier === undefined ? undefined : earlier.#limiter);
     this.#kept = new RateLimiter(maxPerSecond, this.#limiter);
+  }
+
+  /** Others may count on this node to close nobody: it waits as it did at first. */
+  begin(): void {
+    this.#beganAtMs = performance.now();
   }
 
   /** How many may be closed now. */
@@ -115,8 +120,8 @@ export class SharedRate {
 
   /** When this node may close its first one. */
   #readyAtMs({ nodes, company }: View): number {
-    if (nodes > 1) return this.#startedAtMs + AFTERMATH_MS;
-    return company.isPossible ? this.#startedAtMs + LISTEN_MS : this.#startedAtMs;
+    if (nodes > 1) return this.#beganAtMs + AFTERMATH_MS;
+    return company.isPossible ? this.#beganAtMs + LISTEN_MS : this.#beganAtMs;
   }
 
   /** It is the turn of this node, and it has not used it. */
@@ -132,7 +137,7 @@ export class SharedRate {
 
   /** Turns are counted anew when the last change has had its aftermath. */
   #sinceFirstTurnMs(view: View): number {
-    const changedAtMs = Math.max(view.company.changedAtMs, this.#startedAtMs);
+    const changedAtMs = Math.max(view.company.changedAtMs, this.#beganAtMs);
     return view.nowMs - changedAtMs - AFTERMATH_MS - view.rank * turnMs(view);
   }
 }

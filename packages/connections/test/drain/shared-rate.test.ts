@@ -1,9 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ALONE, type Company } from '../../src/cluster/drainers.js';
 import type { DrainOptions } from '../../src/index.js';
 import { SharedRate } from '../../src/drain/shared-rate.js';
 import type { MemoryBus } from '../../src/testing.js';
-import { pass, useFakeClusters } from '../support/cluster-nodes.js';
+import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
 import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../support/draining-nodes.js';
 import { Random } from '../support/random.js';
 import { busiestSecond } from '../support/timed-pool.js';
@@ -198,6 +198,39 @@ describe('nodes that drain at the same time', () => {
     alone[0]!.drain({ maxPerSecond: 10 });
     await pass(0);
     expect(alone[0]!.closesMs).toHaveLength(1);
+  });
+
+  test('A process that was stopped begins anew: it says that it drains, and waits until the others have made room.', async () => {
+    // They had declared it lost and closed a whole rate. It closed its share at once, and told them up to 3.6 s later.
+    const { nodes, bus } = await drainingNodes([400]);
+    const [stopped] = nodes as [DrainingNode];
+    const other = new FakeNode(bus.adapter());
+    leavesAfterTest({ leave: async () => void (await Promise.all([other.node.leave(), pass(6_000)])) });
+    void other.join('x', 'of the other');
+    await pass(500);
+    const sayThatItDrains = (): void => {
+      other.draining = { remaining: 1_000, maxPerSecond: 10 };
+      other.node.outgoing.announceDrain();
+    };
+    sayThatItDrains();
+    stopped.drain({ maxPerSecond: 10, interval: 1_000 });
+    await pass(5_000);
+    expect(stopped.closesWithin(1_000)).toBe(5);
+
+    const clock = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => clock() + 15_000);
+    const wokeAtMs = performance.now();
+    const knownToOther = () => other.node.outgoing.companyAt(performance.now()).drainers.length;
+    expect(knownToOther()).toBe(0);
+    sayThatItDrains();
+    await pass(1_030);
+    expect(knownToOther()).toBe(1);
+    await pass(3_000);
+    expect(closesBetween([stopped], wokeAtMs, wokeAtMs + 1_250)).toBe(0);
+    expect(closesBetween([stopped], wokeAtMs + 1_250, Infinity)).toBeGreaterThan(0);
+    for (const atMs of [2_000, 3_000]) {
+      expect(closesBetween([stopped], wokeAtMs + atMs, wokeAtMs + atMs + 1_000)).toBeLessThanOrEqual(5);
+    }
   });
 
   test('Where messages are lost, the next heartbeat tells who drains.', async () => {
