@@ -20,12 +20,10 @@ export interface Company {
   /** There may be others, and this node can hear them. */
   readonly isPossible: boolean;
   readonly drainers: readonly Drainer[];
-  /** When one of these was added or removed last. */
-  readonly changedAtMs: number;
 }
 
 /** No other nodes. */
-export const ALONE: Company = { id: '', isPossible: false, drainers: [], changedAtMs: -Infinity };
+export const ALONE: Company = { id: '', isPossible: false, drainers: [] };
 
 interface Known {
   maxPerSecond: number | undefined;
@@ -41,7 +39,6 @@ interface Known {
 export class Drainers {
   readonly #silenceMs: number;
   readonly #known = new Map<string, Known>();
-  #changedAtMs = -Infinity;
 
   constructor(nodeTimeoutMs: number) {
     this.#silenceMs = nodeTimeoutMs;
@@ -53,10 +50,8 @@ export class Drainers {
       this.onGone(id);
       return;
     }
-    const nowMs = performance.now();
-    if (!this.#known.has(id)) this.#changedAtMs = nowMs;
     const maxPerSecond = draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond;
-    this.#known.set(id, { maxPerSecond, heardAtMs: nowMs, endedAtMs: undefined });
+    this.#known.set(id, { maxPerSecond, heardAtMs: performance.now(), endedAtMs: undefined });
   }
 
   /** A node closes nobody any more. */
@@ -65,19 +60,15 @@ export class Drainers {
     if (known !== undefined) known.endedAtMs ??= performance.now();
   }
 
-  at(nowMs: number): Pick<Company, 'drainers' | 'changedAtMs'> {
+  at(nowMs: number): Drainer[] {
     const drainers: Drainer[] = [];
     for (const [id, { maxPerSecond, heardAtMs, endedAtMs }] of this.#known) {
       // Also while the broker is away, when nobody is declared lost.
       const untilMs = (endedAtMs ?? heardAtMs + this.#silenceMs) + AFTERMATH_MS;
-      if (nowMs < untilMs) {
-        drainers.push({ id, maxPerSecond });
-        continue;
-      }
-      this.#known.delete(id);
-      this.#changedAtMs = Math.max(this.#changedAtMs, untilMs);
+      if (nowMs < untilMs) drainers.push({ id, maxPerSecond });
+      else this.#known.delete(id);
     }
-    return { drainers, changedAtMs: this.#changedAtMs };
+    return drainers;
   }
 
   clear(): void {
