@@ -186,6 +186,8 @@ export class Drain {
   #tell(): void {
     if (this.#isKnownToClose === this.waiting > 0) return;
     this.#isKnownToClose = !this.#isKnownToClose;
+    // Other nodes have taken its share when it had nobody left to close.
+    if (this.#isKnownToClose) this.rate.begin();
     this.#owner.changed();
   }
 

@@ -6,7 +6,8 @@ import type { MemoryBus } from '../../src/testing.js';
 import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
 import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../support/draining-nodes.js';
 import { Random } from '../support/random.js';
-import { busiestSecond } from '../support/timed-pool.js';
+import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { busiestSecond, TimedSocket } from '../support/timed-pool.js';
 
 /** Closes begun between these two moments after the beginning. */
 const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: number): number =>
@@ -246,6 +247,27 @@ describe('nodes that drain at the same time', () => {
     for (const atMs of [2_000, 3_000]) {
       expect(closesBetween([stopped], wokeAtMs + atMs, wokeAtMs + atMs + 1_000)).toBeLessThanOrEqual(5);
     }
+  });
+
+  test('A node that had nobody left to close waits before it closes sockets that come later.', async () => {
+    // A second server of its pool was shut down while it awaited the last answer: its clients came on top of the rate.
+    const { nodes } = await drainingNodes([0, 400]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    const { connection, socket: silent } = connectInMemory('silent', 'x', new MemorySocket(false));
+    void first.pool.newConnection(connection);
+    for (const node of nodes) node.drain({ maxPerSecond: 20, interval: 1_000 });
+    await pass(6_000);
+    expect(silent.closes).toHaveLength(1);
+    expect(second.closesWithin(1_000)).toBe(20);
+    const sockets = Array.from({ length: 30 }, () => new TimedSocket());
+    void first.pool.drainConnections({ sockets });
+    await pass(4_000);
+    const closesMs = sockets.flatMap(({ closedAtMs }) => closedAtMs ?? []);
+    expect(closesMs.length).toBeGreaterThan(10);
+    expect(busiestSecond([...closesMs, ...second.closesMs])).toBeLessThanOrEqual(20);
+    silent.end();
+    await untilDrained([first], 10_000);
+    expect(first.report).toMatchObject({ closed: 1, left: 0, beyondShare: 0 });
   });
 
   test('Where messages are lost, the next heartbeat tells who drains.', async () => {
