@@ -26,8 +26,8 @@ export interface Company {
 export const ALONE: Company = { id: '', isPossible: false, drainers: [] };
 
 interface Known {
-  maxPerSecond: number | undefined;
-  heardAtMs: number;
+  readonly drainer: Drainer;
+  readonly heardAtMs: number;
   /** When it had nobody left to close, or was gone. */
   endedAtMs: number | undefined;
 }
@@ -50,8 +50,8 @@ export class Drainers {
       this.onGone(id);
       return;
     }
-    const maxPerSecond = draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond;
-    this.#known.set(id, { maxPerSecond, heardAtMs: performance.now(), endedAtMs: undefined });
+    const drainer = { id, maxPerSecond: draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond };
+    this.#known.set(id, { drainer, heardAtMs: performance.now(), endedAtMs: undefined });
   }
 
   /** A node closes nobody any more. */
@@ -61,17 +61,20 @@ export class Drainers {
   }
 
   at(nowMs: number): Drainer[] {
-    const drainers: Drainer[] = [];
-    for (const [id, { maxPerSecond, heardAtMs, endedAtMs }] of this.#known) {
-      // Also while the broker is away, when nobody is declared lost.
-      const untilMs = (endedAtMs ?? heardAtMs + this.#silenceMs) + AFTERMATH_MS;
-      if (nowMs < untilMs) drainers.push({ id, maxPerSecond });
-      else this.#known.delete(id);
-    }
-    return drainers;
+    return [...this.#known.values()].filter((known) => this.#counts(known, nowMs)).map(({ drainer }) => drainer);
+  }
+
+  /** Forgets those that count no more. */
+  sweep(nowMs: number): void {
+    for (const [id, known] of this.#known) if (!this.#counts(known, nowMs)) this.#known.delete(id);
   }
 
   clear(): void {
     this.#known.clear();
+  }
+
+  /** Also while the broker is away, when nobody is declared lost. */
+  #counts({ heardAtMs, endedAtMs = heardAtMs + this.#silenceMs }: Known, nowMs: number): boolean {
+    return nowMs < endedAtMs + AFTERMATH_MS;
   }
 }

@@ -90,6 +90,7 @@ export class Nodes {
 
   /** Removes nodes that have been silent for too long. */
   sweep(): void {
+    this.drainers.sweep(performance.now());
     const nowMs = wheel.nowMs;
     if (nowMs < this.#graceUntilMs) return;
     for (const [id, { seenAtMs }] of this.#nodes) {
