@@ -81,7 +81,9 @@ export class SharedRate {
       return slice;
     }
     const part = (slice * share) / this.#own;
-    const earned = this.#creditAtMs === undefined ? part : ((nowMs - this.#creditAtMs) / WINDOW_MS) * share;
+    // The first slice is at least one: a small share need not be saved up.
+    const sinceMs = this.#creditAtMs === undefined ? undefined : nowMs - this.#creditAtMs;
+    const earned = sinceMs === undefined ? Math.max(1, part) : (sinceMs / WINDOW_MS) * share;
     this.#creditAtMs = nowMs;
     // No more than a slice and a fraction: what was missed is not caught up with at once.
     this.#credit = Math.min(this.#credit + earned, part + 1);

@@ -156,6 +156,14 @@ describe('nodes that drain at the same time', () => {
     expect(Math.max(...all) - Math.min(...all)).toBeLessThan(18_000);
   });
 
+  test('A node with a share of one per second closes its first one as soon as it may.', async () => {
+    // It saved its share up for a second before.
+    const { nodes } = await drainingNodes([2, 2, 2]);
+    for (const node of nodes) node.drain({ maxPerSecond: 3 });
+    await pass(1_250 + 50);
+    expect(nodes.map(({ closesMs }) => closesMs.length)).toEqual([1, 1, 1]);
+  });
+
   test.each([
     [1, 2, { jitter: 0 }],
     [2, 3, { jitter: 0 }],
@@ -404,11 +412,11 @@ describe('the shared rate', () => {
     const rate = new SharedRate(5, company({ drainers }));
     // The other one, which has the lower id, has three of five.
     const slices = [];
-    for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 102) {
+    for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 110) {
       slices.push(rate.sliceAt(1, nowMs));
       rate.record(nowMs, slices.at(-1)!);
     }
-    expect(slices.reduce((sum, slice) => sum + slice)).toBe(2);
+    expect(slices).toEqual([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
   });
 
   test('A rate that follows another one counts what was closed there.', () => {
