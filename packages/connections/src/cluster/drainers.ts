@@ -19,11 +19,13 @@ export interface Company {
   readonly id: string;
   /** There may be others, and this node can hear them. */
   readonly isPossible: boolean;
+  /** How long until all of them have answered the hello of this node, in ms; 0 if it has been there for a while. */
+  readonly settlesInMs: number;
   readonly drainers: readonly Drainer[];
 }
 
 /** No other nodes. */
-export const ALONE: Company = { id: '', isPossible: false, drainers: [] };
+export const ALONE: Company = { id: '', isPossible: false, settlesInMs: 0, drainers: [] };
 
 interface Known {
   readonly drainer: Drainer;

@@ -48,9 +48,14 @@ export class Nodes {
     return this.infos.filter(({ id }) => this.#nodes.get(id)?.presence?.isPublishOnly === false);
   }
 
+  /** How long until all nodes have answered the hello of this one, in ms. */
+  get settlesInMs(): number {
+    return Math.max(0, this.#settledAtMs - wheel.nowMs);
+  }
+
   /** Some other node may hold connections: one that does, or that has not told yet. */
   get mayHold(): boolean {
-    if (wheel.nowMs < this.#settledAtMs) return true;
+    if (this.settlesInMs > 0) return true;
     for (const { presence } of this.#nodes.values()) if (!presence?.isPublishOnly) return true;
     return false;
   }

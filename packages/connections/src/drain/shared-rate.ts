@@ -40,7 +40,8 @@ export class SharedRate {
   readonly #limiter: RateLimiter;
   /** What was closed within the share: all of it, unless a deadline goes before it. */
   readonly #kept: RateLimiter;
-  #beganAtMs = performance.now();
+  #beganAtMs = 0;
+  #listensUntilMs = 0;
   /** Of the share, what was not used yet, with its fraction. */
   #credit = 0;
   #creditAtMs: number | undefined;
@@ -51,11 +52,14 @@ export class SharedRate {
     this.#companyAt = companyAt;
     this.#limiter = new RateLimiter(maxPerSecond, earlier === undefined ? undefined : earlier.#limiter);
     this.#kept = new RateLimiter(maxPerSecond, this.#limiter);
+    this.begin();
   }
 
   /** Others may count on this node to close nobody: it waits as it did at first. */
   begin(): void {
     this.#beganAtMs = performance.now();
+    const { settlesInMs } = this.#companyAt(this.#beganAtMs);
+    this.#listensUntilMs = this.#beganAtMs + Math.max(LISTEN_MS, settlesInMs);
   }
 
   /** How many may be closed now. */
@@ -118,7 +122,7 @@ export class SharedRate {
   /** When this node may close its first one. */
   #readyAtMs({ nodes, company }: View): number {
     if (nodes > 1) return this.#beganAtMs + AFTERMATH_MS;
-    return company.isPossible ? this.#beganAtMs + LISTEN_MS : this.#beganAtMs;
+    return company.isPossible ? this.#listensUntilMs : this.#beganAtMs;
   }
 }
 

@@ -1,10 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { ALONE, type Company } from '../../src/cluster/drainers.js';
-import type { DrainOptions } from '../../src/index.js';
+import { ConnectionsPool, type DrainOptions } from '../../src/index.js';
 import { SharedRate } from '../../src/drain/shared-rate.js';
 import type { MemoryBus } from '../../src/testing.js';
 import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
-import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../support/draining-nodes.js';
+import { closesOfAll, DrainingNode, drainingNodes, untilDrained } from '../support/draining-nodes.js';
 import { Random } from '../support/random.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { busiestSecond, TimedSocket } from '../support/timed-pool.js';
@@ -12,6 +12,10 @@ import { busiestSecond, TimedSocket } from '../support/timed-pool.js';
 /** Closes begun between these two moments after the beginning. */
 const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: number): number =>
   closesOfAll(nodes).filter((atMs) => atMs >= fromMs && atMs < toMs).length;
+
+function endsWithTest(cluster: { leave(): Promise<void> }): void {
+  leavesAfterTest({ leave: async () => void (await Promise.all([cluster.leave(), pass(6_000)])) });
+}
 
 describe('nodes that drain at the same time', () => {
   useFakeClusters();
@@ -229,7 +233,7 @@ describe('nodes that drain at the same time', () => {
     const { nodes, bus } = await drainingNodes([400]);
     const [stopped] = nodes as [DrainingNode];
     const other = new FakeNode(bus.adapter());
-    leavesAfterTest({ leave: async () => void (await Promise.all([other.node.leave(), pass(6_000)])) });
+    endsWithTest(other.node);
     void other.join('x', 'of the other');
     await pass(500);
     const sayThatItDrains = (): void => {
@@ -277,6 +281,26 @@ describe('nodes that drain at the same time', () => {
     await untilDrained([first], 10_000);
     expect(first.report).toMatchObject({ closed: 1, left: 0, beyondShare: 0 });
   });
+
+  test.each([{}, { heartbeat: 10_000, nodeTimeout: 30_000 }])(
+    'A node that drains as soon as it has joined waits until the others have answered its hello (%o).',
+    async (cluster) => {
+      // They answer within a twelfth of a heartbeat. It closed a whole rate before it knew that they drain.
+      const { nodes, bus } = await drainingNodes([200], {}, cluster);
+      nodes[0]!.drain({ maxPerSecond: 20, interval: 1_000 });
+      await pass(3_000);
+      vi.spyOn(Math, 'random').mockReturnValue(0.99);
+      const adapter = bus.adapter();
+      const newcomer = new DrainingNode(new ConnectionsPool({ adapter, cluster }), adapter);
+      endsWithTest(newcomer.pool.cluster);
+      while (newcomer.pool.cluster.state !== 'up') await pass(1);
+      newcomer.fill(40);
+      newcomer.drain({ maxPerSecond: 20, interval: 1_000 });
+      await untilDrained([newcomer], 20_000);
+      expect(newcomer.report).toMatchObject({ closed: 40 });
+      expect(busiestSecond(closesOfAll([...nodes, newcomer]))).toBeLessThanOrEqual(20);
+    },
+  );
 
   test('Where messages are lost, the next heartbeat tells who drains.', async () => {
     let isLossy = false;
