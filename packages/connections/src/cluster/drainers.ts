@@ -63,7 +63,9 @@ export class Drainers {
   }
 
   at(nowMs: number): Drainer[] {
-    return [...this.#known.values()].filter((known) => this.#counts(known, nowMs)).map(({ drainer }) => drainer);
+    return [...this.#known.values()]
+      .filter((known) => this.#counts(known, nowMs))
+      .map(({ drainer }) => drainer);
   }
 
   /** Forgets those that count no more. */

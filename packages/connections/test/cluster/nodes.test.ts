@@ -7,7 +7,15 @@ import { slowClock } from '../support/slow-clock.js';
 function presence(remaining: number): Presence {
   const draining = { remaining, maxPerSecond: 10 };
   const counts = { connections: remaining, namespaces: 1 };
-  return { minVersion: 1, maxVersion: 1, name: 'x', isPublishOnly: false, isBack: false, ...counts, draining };
+  return {
+    minVersion: 1,
+    maxVersion: 1,
+    name: 'x',
+    isPublishOnly: false,
+    isBack: false,
+    ...counts,
+    draining,
+  };
 }
 
 test('A node that has drained is forgotten with a later heartbeat, also by a node that never drains.', async () => {
