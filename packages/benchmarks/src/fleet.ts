@@ -11,7 +11,7 @@ import type { Load, ServerSettings } from './calls.js';
 import type { Candidate } from './candidates/candidate.js';
 import { CANDIDATES, type Subject } from './candidates/index.js';
 import type { ClientCalls } from './clients.js';
-import { deliveries } from './kinds.js';
+import { deliveries, kindOf, type KindName } from './kinds.js';
 import type { ServerCalls } from './server.js';
 
 /** How long the server may take to see the last client, in ms. */
@@ -44,6 +44,7 @@ export class Fleet {
   readonly #server: Remote<ServerCalls>;
   readonly #clients: Remote<ClientCalls>;
   #empty: Memory = { heapBytes: 0, rssBytes: 0 };
+  #hasRooms = false;
   #position = 0;
 
   constructor(subject: Subject, settings: FleetSettings, started: Started) {
@@ -64,13 +65,21 @@ export class Fleet {
     const { name, candidate, module } = this.subject;
     const { isSocketIo = false }: Candidate = CANDIDATES[candidate];
     console.error(`  ${name}: connecting ${connections} clients`);
-    const address = await this.#server.call('listen', { module, compression, isIndexed, reaction, rooms });
+    const settings = { module, compression, isIndexed, reaction, rooms };
+    const { hasRooms, ...address } = await this.#server.call('listen', settings);
+    this.#hasRooms = hasRooms;
     this.#empty = await this.#server.call('memory');
     await this.#clients.call('connect', { ...address, connections, compression, isSocketIo });
     // The last of them may still be on their way through the server's hooks.
     const connected = await settled(() => this.#server.call('connected'), connections, CONNECTED_MS);
     if (connected !== connections) throw new Error(`${name} sees ${connected} of ${connections} connections`);
     return this;
+  }
+
+  /** Whether its library has a call for each of the messages. */
+  canSend(turn: readonly KindName[]): boolean {
+    const { cannot = [] }: Candidate = CANDIDATES[this.subject.candidate];
+    return turn.every((name) => !cannot.includes(name) && (this.#hasRooms || !kindOf(name).rooms));
   }
 
   async run(load: Omit<Load, 'base'>): Promise<Sample> {

@@ -1,7 +1,6 @@
 import { formatSpread, Remote, SERVER_CORE, withProcesses } from '@soketi/load/harness';
 import type { Compression, Load } from './calls.js';
-import type { Candidate } from './candidates/candidate.js';
-import { CANDIDATES, type CandidateName, type Subject } from './candidates/index.js';
+import type { CandidateName, Subject } from './candidates/index.js';
 import { Fleet, type FleetSettings, type Measure, type Sample } from './fleet.js';
 import { deliveries, isPersonal, kindOf, type KindName } from './kinds.js';
 import type { Options } from './options.js';
@@ -74,7 +73,7 @@ export const onTheSameFleets: Method = (group, subjects, options) =>
     const results: Samples[] = [];
     for (const row of group.rows) {
       const able = new Map<string, () => Promise<Sample>>();
-      for (const fleet of fleets.filter(({ subject }) => canDo(subject, row))) {
+      for (const fleet of fleets.filter((each) => each.canSend(row.turn))) {
         const plan = await warmUp(fleet, row, options);
         able.set(fleet.subject.name, () => fleet.run(plan));
       }
@@ -145,11 +144,6 @@ function settingsOf({ connections, compression, rows }: Group, { serverArgs }: O
   const reaction = kinds.find((kind) => kind.reaction)?.reaction;
   const rooms = kinds.find((kind) => kind.rooms)?.rooms;
   return { connections, compression, reaction, rooms, isIndexed: kinds.some(isPersonal), serverArgs };
-}
-
-function canDo({ candidate }: Subject, { turn }: Row): boolean {
-  const { cannot = [] }: Candidate = CANDIDATES[candidate];
-  return !turn.some((kind) => cannot.includes(kind));
 }
 
 /** Warms up, and finds how many turns cost about as much CPU as a round should. */

@@ -124,7 +124,8 @@ const calls = {
     const controlServer = createServer({ noDelay: true }, (socket) => {
       control = socket.on('data', ({ length }) => onAcknowledged(length)).on('error', () => process.exit(1));
     });
-    return { port: server.port, controlPort: await listen(controlServer) };
+    const hasRooms = server.broadcastTo !== undefined;
+    return { port: server.port, controlPort: await listen(controlServer), hasRooms };
   },
   connected: () => server.connected(),
   run,

@@ -117,6 +117,21 @@ test('a connection that joins a room gets nothing from before, and one that leav
   ]);
 });
 
+test('a room that was broadcast to has its new members at the next broadcast, and no former ones', () => {
+  const { pool, of } = poolWith({ a: 'red', b: 'red', c: '' });
+  void pool.broadcastMessage('default', '1', { rooms: 'red' });
+  of.a.connection.leave('red');
+  void pool.broadcastMessage('default', '2', { rooms: 'red' });
+  of.c.connection.join('red');
+  void pool.broadcastMessage('default', '3', { rooms: 'red' });
+  pool.flush();
+  expect([textsIn(of.a.socket), textsIn(of.b.socket), textsIn(of.c.socket)]).toEqual([
+    ['1'],
+    ['1', '2', '3'],
+    ['3'],
+  ]);
+});
+
 test('a connection that leaves the pool gets what its rooms were sent before, and nothing after', async () => {
   const { pool, of } = poolWith({ a: 'red', b: 'red' });
   const before = pool.broadcastMessage('default', 'before', { rooms: 'red' });

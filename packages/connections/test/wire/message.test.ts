@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
-import { likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
+import { byteLengthOf, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -40,6 +40,49 @@ test('bytes that arrive are handed on unchanged', () => {
   const bytes = Uint8Array.of(1, 2);
   connection.handleMessage(bytes);
   expect(received[0]![0]).toBe(bytes);
+});
+
+test('bytes that a socket lends are copied, so that they stay what they were', () => {
+  const { connection, received } = connectRecorded();
+  const lent = Uint8Array.of(1, 2);
+  connection.handleMessage(lent.buffer);
+  lent.fill(0);
+  expect(received[0]![0]).toEqual(Buffer.of(1, 2));
+});
+
+test('text that was marked as binary arrives as its bytes', () => {
+  const { connection, received } = connectRecorded();
+  connection.handleMessage('ä', true);
+  expect(received).toEqual([[Buffer.from('ä'), true]]);
+});
+
+test.each<[what: string, data: unknown, bytes: number]>([
+  ['text, which is UTF-8', 'ä€', 5],
+  ['a Buffer', Buffer.alloc(3), 3],
+  ['an ArrayBuffer', new ArrayBuffer(7), 7],
+  ['a view of larger elements', new Uint16Array(4), 8],
+  ['a DataView', new DataView(new ArrayBuffer(8), 2, 5), 5],
+  ['a Blob', new Blob(['abc', 'ä']), 5],
+  ['fragments, which are added up', [Buffer.alloc(3), new ArrayBuffer(4), 'ä'], 9],
+  ['no fragments', [], 0],
+  ['what is no message', {}, 0],
+])('a rate limit counts the bytes of %s', (_, data, bytes) => {
+  expect(byteLengthOf(data)).toBe(bytes);
+});
+
+test('an error about a message says what was expected and what to do', async () => {
+  const { connection } = connectInMemory();
+  expect(() => connection.handleMessage(1)).toThrow(
+    new TypeError('Expected a message of text or bytes, got `1` (number)'),
+  );
+  await expect(connection.send(1 as never)).rejects.toThrow(
+    new TypeError(
+      'Expected a string, ArrayBuffer, typed array, Buffer or Blob, got `1` (number); use sendJson() to send a value as JSON',
+    ),
+  );
+  await expect(connection.sendJson(undefined)).rejects.toThrow(
+    new TypeError('Expected a value that JSON can express, got `undefined` (undefined)'),
+  );
 });
 
 test('a message that is neither text nor bytes is a TypeError, unless nobody will get it', () => {
