@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
@@ -32,8 +32,12 @@ test('What has arrived during a stall of the event loop is read before the next 
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [socket] = await once(server, 'connection');
-  onTestFinished(() => (client.destroy(), socket.destroy(), server.close()));
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  onTestFinished(() => {
+    client.destroy();
+    socket.destroy();
+    server.close();
+  });
   const controller = new AbortController();
   socket.on('data', () => controller.abort());
   const pool = new ConnectionsPool();

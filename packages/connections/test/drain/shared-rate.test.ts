@@ -14,7 +14,11 @@ const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: num
   closesOfAll(nodes).filter((atMs) => atMs >= fromMs && atMs < toMs).length;
 
 function endsWithTest(cluster: { leave(): Promise<void> }): void {
-  leavesAfterTest({ leave: async () => void (await Promise.all([cluster.leave(), pass(6_000)])) });
+  leavesAfterTest({
+    leave: async () => {
+      await Promise.all([cluster.leave(), pass(6_000)]);
+    },
+  });
 }
 
 describe('nodes that drain at the same time', () => {
