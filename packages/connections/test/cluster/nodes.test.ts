@@ -18,7 +18,7 @@ function presence(remaining: number): Presence {
   };
 }
 
-test('A node that has drained is forgotten with a later heartbeat, also by a node that never drains.', async () => {
+test('a node that has drained is forgotten with a later heartbeat, also by a node that never drains', async () => {
   // Only a drain of its own looked at them: a process that stays remembered all that were ever replaced beside it.
   const { pass } = slowClock();
   const nodes = new Nodes(10_000, { changed: () => undefined, forgotten: () => undefined });

@@ -26,7 +26,7 @@ test('a drain does not make up for a stall of the event loop', async () => {
   expect(Math.min(...windows)).toBeGreaterThanOrEqual(1_000);
 });
 
-test('What has arrived during a stall of the event loop is read before the next slice of a drain.', async () => {
+test('what has arrived during a stall of the event loop is read before the next slice of a drain', async () => {
   // A process that had been stopped closed a slice by what it knew: the word of another node, that it drains too, was
   // waiting in its socket.
   const server = createServer().listen(0, '127.0.0.1');
