@@ -42,7 +42,8 @@ test('what has arrived during a stall of the event loop is read before the next 
   socket.on('data', () => controller.abort());
   const pool = new ConnectionsPool();
   const sockets = Array.from({ length: 5 }, () => new MemorySocket());
-  for (const [id, one] of sockets.entries()) await pool.newConnection(new Connection(id, 'default', one));
+  for (const [id, one] of sockets.entries())
+    await pool.newConnection(new Connection(String(id), 'default', one));
   const drained = pool.drainConnections({ maxPerSecond: 20, interval: 50, signal: controller.signal });
   await nextTurn();
   client.write('wait');
