@@ -55,9 +55,13 @@ app.post(
   },
 );
 app.post('/logout', (request, response) => {
-  // The cookie is asked for once, at the upgrade. Without this line, those who log out stay connected.
-  void pool.closeAll('lobby', { rooms: [`session:${request.sessionID}`], code: 4401, reason: 'Logged out' });
-  request.session.destroy((error) => void response.sendStatus(error ? 500 : 204));
+  const rooms = [`session:${request.sessionID}`];
+  // First, or a tab that is being looked up at this moment would stay connected.
+  request.session.destroy((error) => {
+    // The cookie is looked at once, at the upgrade. Without this line, those who log out stay connected.
+    void pool.closeAll('lobby', { rooms, code: 4401, reason: 'Logged out' });
+    response.sendStatus(error ? 500 : 204);
+  });
 });
 
 acceptConnections({
