@@ -112,7 +112,7 @@ const checks = {
       world.pool.broadcastMessage('room', new Uint8Array([3])),
       world.pool.broadcastMessage('elsewhere', 'lost'),
     ];
-    const counts = (recipients) => ({ recipients, sent: recipients, dropped: 0, failed: 0 });
+    const counts = (recipients) => ({ recipients, sent: recipients, dropped: 0, failed: 0, conflated: 0 });
     assert.deepEqual(await Promise.all(results), [counts(3), true, counts(2), counts(3), counts(0)]);
     await world.got(a.peer, ['one', [3]]);
     await world.got(b.peer, ['one', 'private', '{"two":2}', [3]]);
