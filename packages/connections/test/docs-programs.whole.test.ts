@@ -85,13 +85,13 @@ async function expectSafe(running: Running, url: string, clients: readonly Clien
 }
 
 describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
-  test('the quick start of the README is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the README is a chat, refuses pages of other sites and drains', async () => {
     const running = await start('readme.mjs', blockWith('README.md', 'server.listen(8080)'));
     const url = `ws://127.0.0.1:${running.port}`;
     await expectSafe(running, url, await chatOf(running, url));
   });
 
-  test('the quick start of the docs serves its page, is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the docs serves its page, is a chat, refuses pages of other sites and drains', async () => {
     const page = blockWith('quick-start.md', '<script>');
     await writeFile(path.join(folder, 'index.html'), page);
     const running = await start('server.mjs', blockWith('quick-start.md', 'server.listen(8080'));
