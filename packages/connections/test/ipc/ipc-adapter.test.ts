@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
 import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
@@ -172,8 +172,13 @@ test('an adapter is down when the primary does not relay, and up as soon as it d
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
   const [adapter, link] = [new IpcAdapter(process, 'soketi'), new RecordedLink()];
-  adapter.start(link);
-  await link.untilDown();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    adapter.start(link);
+    await vi.advanceTimersByTimeAsync(1_000);
+  } finally {
+    vi.useRealTimers();
+  }
   expect(link.downs[0]!.message).toMatch(/relayWorkers/);
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   await link.untilUp();
