@@ -5,12 +5,18 @@ export const MAX_MESSAGE_BYTES = 16 * 1024;
 const MAX_NAME_LENGTH = 32;
 const MAX_TEXT_LENGTH = 2_000;
 
-/** Nothing that hides, or that changes how the text around it reads: controls, lone surrogates, bidi marks. */
-const VISIBLE = /^[^\p{Cc}\p{Cs}\p{Bidi_Control}]*$/u;
+/**
+ * Nothing that hides, or that changes how the text around it reads: controls, lone surrogates, line separators, and what
+ * is not drawn, such as a zero-width space or a bidi mark. Names that look the same would be taken for the same user.
+ * Emoji alone may be joined, and drawn in colour.
+ */
+const VISIBLE =
+  /^(?:[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])[\u200d\ufe0f])*$/u;
 
 const text = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(MAX_TEXT_LENGTH));
 const name = v.pipe(
   v.string(),
+  v.normalize('NFC'),
   v.trim(),
   v.minLength(1),
   v.maxLength(MAX_NAME_LENGTH),
