@@ -132,6 +132,25 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     expect(outcome).toEqual({ ok: false, problem: expect.stringContaining(problem) as unknown });
   });
 
+  test('a node that stood still and counted as lost is heard again, and its users are members again', async () => {
+    await demo.until(({ nodes }) => nodes.every(({ state }) => state === 'ready'));
+    const ada = await ChatClient.join(demo.url, 'Ada');
+    const bob = await demo.joinWhere('Bob', (node) => node !== ada.node);
+    await ada.sees('general', ({ Bob }) => Bob === 1);
+    const { pid } = await demo.node(Number(bob.node.at(-1)));
+    process.kill(pid!, 'SIGSTOP');
+    try {
+      // Its node does not answer: he may be there.
+      ada.send({ type: 'whisper', to: 'Bob', text: 'are you there?' });
+      expect(await ada.next()).toMatchObject({ type: 'whispered' });
+      await ada.sees('general', ({ Bob }) => Bob === undefined);
+    } finally {
+      process.kill(pid!, 'SIGCONT');
+    }
+    expect(await ada.sees('general', ({ Bob }) => Bob === 1)).toEqual({ Ada: 1, Bob: 1 });
+    expect(await bob.next()).toMatchObject({ type: 'whispered', text: 'are you there?' });
+  });
+
   test('the figures of a slow reader can be seen until the pool has closed it', async () => {
     await demo.order({ do: 'slow reader' });
     const slow = await demo.until(({ nodes }) => nodes.some(({ report }) => report?.pool.slowNow === 1));
