@@ -40,7 +40,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     const { pid, report } = await demo.node(node);
     expect(await demo.order({ do: 'restart', node, allAtOnce: false })).toEqual({ ok: true });
     const again = await demo.order({ do: 'restart', node, allAtOnce: true });
-    expect(again).toEqual({ ok: false, problem: `node ${node} restarts already; one at a time.` });
+    expect(again).toEqual({ ok: false, problem: `Node ${node} restarts already; one at a time.` });
     expect(await client.closed).toEqual({ code: 1012, reason: 'The server restarts' });
     // New connections go to the other nodes from the first instant.
     for (let attempt = 0; attempt < 3; attempt++)

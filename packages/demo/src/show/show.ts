@@ -110,10 +110,10 @@ export class Show {
     if (unknown !== undefined) return { ok: false, problem: `There is no node ${unknown}.` };
     // As in a rolling deploy: the others have to take its clients.
     if (this.#restarting !== undefined)
-      return { ok: false, problem: `${this.#restarting} restarts already; one at a time.` };
-    const [node = 1] = nodes;
-    if (nodes.length === 1 && this.#node(node).state !== 'ready')
-      return { ok: false, problem: `${this.nameOf(node)} is not ready yet.` };
+      return { ok: false, problem: `${capitalized(this.#restarting)} restarts already; one at a time.` };
+    const unready = this.#nodes.find(({ state }) => state !== 'ready');
+    if (unready !== undefined)
+      return { ok: false, problem: `${capitalized(unready.name)} is not ready yet.` };
     void this.#restartEach(fleet, nodes, allAtOnce);
     return { ok: true };
   }
@@ -121,6 +121,8 @@ export class Show {
   async #restartEach(fleet: Fleet, nodes: readonly number[], allAtOnce: boolean): Promise<void> {
     this.bots.comeBackAtOnce = allAtOnce;
     for (const node of nodes) {
+      // It died meanwhile, and starts anew as it is.
+      if (this.stateOf(node) !== 'ready') continue;
       this.#restarting = this.nameOf(node);
       await fleet.restart(node, allAtOnce);
     }
@@ -134,6 +136,8 @@ export class Show {
     return known;
   }
 }
+
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function viewOf({ name, state, pid, report }: Node, node: number): NodeView {
   if (report === undefined) return { node, name, state, pid, report };
