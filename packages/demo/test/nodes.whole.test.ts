@@ -154,11 +154,18 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
   test('the figures of a slow reader can be seen until the pool has closed it', async () => {
     await demo.order({ do: 'slow reader' });
     const slow = await demo.until(({ nodes }) => nodes.some(({ report }) => report?.pool.slowNow === 1));
-    expect(slow.bots.slowReaders).toBe(1);
+    expect(slow.bots).toMatchObject({ open: slow.bots.wanted, slowReaders: 1 });
     const { happenings } = await demo.until(({ happenings }) =>
       happenings.some(({ text }) => text.includes('its memory is free')),
     );
-    expect(happenings.map(({ text }) => text).join()).toMatch(/Slow reader \d+ does not read/);
+    expect(happenings.map(({ text }) => text).join()).toMatch(/Slow reader 1 does not read/);
+  });
+
+  test('there are five slow readers at most, however fast one clicks', async () => {
+    await Promise.all(Array.from({ length: 5 }, () => demo.order({ do: 'slow reader' })));
+    const problem = 'There are 5 slow readers already; each of them lives for 30 s.';
+    expect(await demo.order({ do: 'slow reader' })).toEqual({ ok: false, problem });
+    expect((await demo.until(({ bots }) => bots.slowReaders === 5)).bots.slowReaders).toBe(5);
   });
 });
 
@@ -168,11 +175,9 @@ describe('one process', { timeout: TIMEOUT_MS }, () => {
     onTestFinished(() => demo.kill());
     expect(await demo.order({ do: 'bots', count: 20 })).toEqual({ ok: true });
     expect(await demo.order({ do: 'slow reader' })).toEqual({ ok: true });
-    await demo.until(({ bots, nodes }) => bots.open >= 20 && nodes[0]!.report!.pool.slowNow === 1);
+    await demo.until(({ bots, nodes }) => bots.open === 20 && nodes[0]!.report!.pool.slowNow === 1);
     expect(await demo.order({ do: 'bots', count: 0 })).toEqual({ ok: true });
-    await demo.until(
-      ({ bots, nodes }) => bots.open - bots.slowReaders === 0 && nodes[0]!.report!.pool.connections <= 1,
-    );
+    await demo.until(({ bots, nodes }) => bots.open === 0 && nodes[0]!.report!.pool.connections <= 1);
     expect(await demo.order({ do: 'restart', node: 1, allAtOnce: false })).toEqual({
       ok: false,
       problem: 'There is one process, and no other node to go to. Start without NODES=1.',

@@ -1,6 +1,15 @@
 import { Bots } from './bots.js';
 import { Series } from './series.js';
-import type { Command, Happening, NodeState, NodeView, Outcome, Report, ShowState } from './state.js';
+import {
+  MAX_SLOW_READERS,
+  type Command,
+  type Happening,
+  type NodeState,
+  type NodeView,
+  type Outcome,
+  type Report,
+  type ShowState,
+} from './state.js';
 
 const MAX_HAPPENINGS = 50;
 
@@ -34,7 +43,7 @@ export class Show {
     this.#nodes = names.map((name) => ({ name, state: 'starting', pid: undefined, report: undefined }));
     this.#drainPerSecond = drainPerSecond;
     this.#series = new Series(names.length);
-    this.bots = new Bots(url, (text) => this.happened(text));
+    this.bots = new Bots(url, drainPerSecond, (text) => this.happened(text));
   }
 
   get state(): ShowState {
@@ -87,8 +96,11 @@ export class Show {
         this.bots.wanted = command.count;
         return { ok: true };
       case 'slow reader':
-        this.bots.addSlowReader();
-        return { ok: true };
+        if (this.bots.addSlowReader()) return { ok: true };
+        return {
+          ok: false,
+          problem: `There are ${MAX_SLOW_READERS} slow readers already; each of them lives for 30 s.`,
+        };
       case 'restart':
         return this.#restart([command.node], command.allAtOnce);
       case 'restart all':

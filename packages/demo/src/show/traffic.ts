@@ -5,10 +5,24 @@ import { isLoopback } from './loopback.js';
 export const BOTS = 'bots';
 export const SLOW_READERS = 'slow readers';
 
+export const STEP_INTERVAL_MS = 50;
+/** A low rate must not keep people waiting for their bots. */
+const MIN_BOTS_PER_STEP = 1;
+const MAX_BOTS_PER_STEP = 10;
+
 const PRICE_INTERVAL_MS = 1_000;
 const FLOOD_INTERVAL_MS = 50;
 /** 5 MB a second: the buffers of the kernel are full after a second or two, and then the bound of the pool counts. */
-const FLOOD_BYTES = 256 * 1024;
+const FLOOD = JSON.stringify({ type: 'flood', text: 'x'.repeat(256 * 1024) });
+
+/**
+ * How many bots come or go in a step. No more than the rate in a second, as far as one can wait for that: the chart is to
+ * pass its line in a storm, and not because bots are made.
+ */
+export function botsPerStep(ratePerSecond: number): number {
+  const bots = Math.floor((ratePerSecond * STEP_INTERVAL_MS) / 1_000);
+  return Math.min(MAX_BOTS_PER_STEP, Math.max(MIN_BOTS_PER_STEP, bots));
+}
 
 /**
  * Something to send: a price to the bots each second, and to slow readers far more than they read. Anybody may come to
@@ -30,10 +44,9 @@ export function makeTraffic(
   setInterval(() => {
     if (chat.hasNamespace(BOTS)) sendPrice(BOTS);
   }, PRICE_INTERVAL_MS).unref();
-  const flood = 'x'.repeat(FLOOD_BYTES);
   setInterval(() => {
     if (!chat.hasNamespace(SLOW_READERS)) return;
     sendPrice(SLOW_READERS);
-    void chat.broadcastMessage(SLOW_READERS, flood, { local: true });
+    void chat.broadcastMessage(SLOW_READERS, FLOOD, { local: true });
   }, FLOOD_INTERVAL_MS).unref();
 }
