@@ -259,7 +259,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       await page.getByRole('button', { name: 'Set' }).click();
       await shows(page, '#bots-state', `${BOTS} of ${BOTS} bots are connected.`);
       const node = await nodeOf(page);
-      await shows(page, '.node', 'You are here');
+      await page.locator('.here:visible').waitFor();
       await page.getByRole('button', { name: `Restart ${node}` }).click();
       await shows(page, '.node .badge', 'draining');
       await shows(
@@ -326,7 +326,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       await page.emulateMedia({ colorScheme });
       for (const view of ['chat', 'deploy', 'pool']) {
         await page.locator(`#tab-${view}`).click();
-        if (view === 'deploy') await shows(page, '.node', 'You are here');
+        if (view === 'deploy') await page.locator('.here:visible').waitFor();
         for (const width of [360, 400, 800, 1400, 1600]) {
           await page.setViewportSize({ width, height: 900 });
           expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
