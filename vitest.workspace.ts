@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { configDefaults, defineConfig, type TestUserConfig } from 'vitest/config';
+import { configDefaults, defineConfig, type Plugin, type TestUserConfig } from 'vitest/config';
 
 // Vitest 4 does not look for a file of this name: every script passes it with `--config`.
 const TESTS = '**/test/**/*.test.ts';
@@ -20,12 +21,24 @@ const project = (name: string, include: string, options: TestUserConfig = {}) =>
 const REST: TestUserConfig = { sequence: { groupOrder: 1 } };
 
 // .ci/run counts the tests from this report.
-const { VITEST_JSON_FILE } = process.env;
+const { CI, VITEST_JSON_FILE } = process.env;
+
+/** The cache of compiled modules is keyed by their sources. They are compiled as this file says. */
+const compilerOptions = readFileSync(new URL('tsconfig.base.json', import.meta.url), 'utf8');
+const keyedByCompilerOptions: Plugin = {
+  name: 'keyed-by-compiler-options',
+  configureVitest({ experimental_defineCacheKeyGenerator: addToKey }) {
+    addToKey(() => compilerOptions);
+  },
+};
 
 // Files of `unit` and of `loopback` share their modules: to import the sources again for each file takes longer than the
 // tests.
 export default defineConfig({
+  plugins: [keyedByCompilerOptions],
   test: {
+    // Compiling takes a third of the time of `unit`: after an edit only the edited files are compiled again.
+    experimental: { fsModuleCache: !CI },
     projects: [
       // Sockets in memory and a fake clock. `each-unit-test.ts` sees to it that no test leaves anything to the next one.
       project('unit', TESTS, {
@@ -48,7 +61,7 @@ export default defineConfig({
     // Coverage, and whatever else runs on the machine, may slow them down; none is meant to take a second.
     testTimeout: 20_000,
     // The same goes for what they poll.
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 10_000, interval: 10 } },
     reporters: VITEST_JSON_FILE ? ['default', ['json', { outputFile: VITEST_JSON_FILE }]] : ['default'],
     coverage: {
       provider: 'v8',

@@ -11,7 +11,7 @@ import type { Load, ServerSettings } from './calls.js';
 import type { Candidate } from './candidates/candidate.js';
 import { CANDIDATES, type Subject } from './candidates/index.js';
 import type { ClientCalls } from './clients.js';
-import { deliveries } from './kinds.js';
+import { deliveries, kindOf, type KindName } from './kinds.js';
 import type { ServerCalls } from './server.js';
 
 /** How long the server may take to see the last client, in ms. */
@@ -23,7 +23,7 @@ export interface FleetSettings extends Omit<ServerSettings, 'module'> {
   readonly serverArgs: readonly string[];
 }
 
-/** What a round has cost, or a server weighs: values by what they measure. */
+/** What a round has cost, or how much memory a server takes: values by metric. */
 export type Sample = Readonly<Partial<Record<Measure, readonly number[]>>>;
 export type Measure =
   | 'cpuNanosPerMessage'
@@ -44,6 +44,7 @@ export class Fleet {
   readonly #server: Remote<ServerCalls>;
   readonly #clients: Remote<ClientCalls>;
   #empty: Memory = { heapBytes: 0, rssBytes: 0 };
+  #hasRooms = false;
   #position = 0;
 
   constructor(subject: Subject, settings: FleetSettings, started: Started) {
@@ -51,7 +52,7 @@ export class Fleet {
     this.settings = settings;
     const nodeArgs = ['--expose-gc', ...settings.serverArgs];
     const server = { args: [subject.candidate], core: SERVER_CORE, nodeArgs };
-    // The clients are the first to be ended: those of a server that has gone would say that they fell off.
+    // The clients end first: if the server ended first, they would report that they were disconnected.
     this.#clients = started(new Remote(new URL('clients.js', import.meta.url), { core: CLIENT_CORE }));
     this.#server = started(new Remote(new URL('server.js', import.meta.url), server));
   }
@@ -64,17 +65,25 @@ export class Fleet {
     const { name, candidate, module } = this.subject;
     const { isSocketIo = false }: Candidate = CANDIDATES[candidate];
     console.error(`  ${name}: connecting ${connections} clients`);
-    const address = await this.#server.call('listen', { module, compression, isIndexed, reaction, rooms });
+    const settings = { module, compression, isIndexed, reaction, rooms };
+    const { hasRooms, ...address } = await this.#server.call('listen', settings);
+    this.#hasRooms = hasRooms;
     this.#empty = await this.#server.call('memory');
     await this.#clients.call('connect', { ...address, connections, compression, isSocketIo });
-    // The last of them may still be on their way through the server's hooks.
+    // The last connections may still be on their way through the hooks of the server.
     const connected = await settled(() => this.#server.call('connected'), connections, CONNECTED_MS);
     if (connected !== connections) throw new Error(`${name} sees ${connected} of ${connections} connections`);
     return this;
   }
 
+  /** Whether its library has a call for each of the messages. */
+  canSend(turn: readonly KindName[]): boolean {
+    const { cannot = [] }: Candidate = CANDIDATES[this.subject.candidate];
+    return turn.every((name) => !cannot.includes(name) && (this.#hasRooms || !kindOf(name).rooms));
+  }
+
   async run(load: Omit<Load, 'base'>): Promise<Sample> {
-    // Positions of messages go on from round to round.
+    // Positions of messages continue from round to round.
     const positioned = { ...load, base: this.#position };
     this.#position += load.turns * load.turn.length;
     await this.#clients.call('arm', positioned);

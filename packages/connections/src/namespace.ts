@@ -13,6 +13,22 @@ const NO_OUTBOXES: ReadonlySet<Outbox> = new Set<Outbox>();
 class Room<C extends AnyConnection> extends Map<C['id'], C> {
   /** Somebody has heard that a connection joined it, and is to hear when it is empty. */
   isKnown = false;
+  #outboxes: readonly Outbox[] | undefined;
+
+  /** Those of its members. Kept until a member joins or leaves: most calls are to a room that is as it was. */
+  get outboxes(): readonly Outbox[] {
+    return (this.#outboxes ??= Array.from(this.values(), (connection) => coreOf(connection).outbox));
+  }
+
+  override set(id: C['id'], connection: C): this {
+    this.#outboxes = undefined;
+    return super.set(id, connection);
+  }
+
+  override delete(id: C['id']): boolean {
+    this.#outboxes = undefined;
+    return super.delete(id);
+  }
 }
 
 /**
@@ -84,18 +100,14 @@ export class Namespace<C extends AnyConnection> extends Map<C['id'], C> {
     }
   }
 
-  /** Members of several of the rooms appear several times. An array: a generator costs more than the rest of it all. */
+  /** Members of several of the rooms appear several times. */
   #outboxesIn(rooms: readonly string[], excepted: ReadonlySet<Outbox>): readonly Outbox[] {
-    const outboxes: Outbox[] = [];
-    for (const room of rooms) {
-      const members = this.rooms.get(room);
-      if (members === undefined) continue;
-      for (const connection of members.values()) {
-        const { outbox } = coreOf(connection);
-        if (excepted.size === 0 || !excepted.has(outbox)) outboxes.push(outbox);
-      }
-    }
-    return outboxes;
+    const [only] = rooms;
+    const all =
+      only !== undefined && rooms.length === 1
+        ? (this.rooms.get(only)?.outboxes ?? [])
+        : rooms.flatMap((room) => this.rooms.get(room)?.outboxes ?? []);
+    return excepted.size === 0 ? all : all.filter((outbox) => !excepted.has(outbox));
   }
 
   *#excepted({ exceptions, exceptRooms }: Audience<C['id']>): Generator<C> {

@@ -3,7 +3,7 @@ import { botsPerStep, makeTraffic, STEP_INTERVAL_MS } from '../src/show/traffic.
 
 afterEach(() => void vi.useRealTimers());
 
-/** What is sent in ten seconds while bots and slow readers are there. */
+/** What is sent in ten seconds while there are bots and slow readers. */
 function sentOn(host: string) {
   vi.useFakeTimers();
   const chat = { hasNamespace: () => true, broadcastMessage: vi.fn(), broadcastJsonMessage: vi.fn() };

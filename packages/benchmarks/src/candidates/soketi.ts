@@ -12,14 +12,15 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
     module: '@soketi/connections',
     async start({ module, compression, accept, rooms }) {
       const { Connection, ConnectionsPool } = (await import(module)) as typeof Library;
+      // Those of an older checkout have none.
+      const hasRooms = 'join' in Connection.prototype;
       const pool = new ConnectionsPool<Library.WebSocketMessage, Member>(options);
       const { server, port } = await webSocketServer(compression);
       server.on('connection', (socket, { url }) => {
         const connection: Member = new Connection(idOf(url), NAMESPACE, socket);
         const onText = accept?.(connection);
         if (onText) connection.on('message', (text) => onText(text as string));
-        // An older checkout has no rooms.
-        if (rooms !== undefined) connection.join(roomsOf(rooms, connection.id));
+        if (hasRooms) connection.join(roomsOf(rooms, connection.id));
         void pool.newConnection(connection);
       });
       return {
@@ -27,7 +28,9 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
         connected: () => pool.namespace(NAMESPACE).size,
         broadcast: (text) => void pool.broadcastMessage(NAMESPACE, text),
         broadcastExcept: (text, ids) => void pool.broadcastMessage(NAMESPACE, text, ids),
-        broadcastTo: (room, text) => void pool.broadcastMessage(NAMESPACE, text, { rooms: room }),
+        ...(hasRooms && {
+          broadcastTo: (room, text) => void pool.broadcastMessage(NAMESPACE, text, { rooms: room }),
+        }),
         sendTo: (id, text) => void pool.getConnection(NAMESPACE, id)?.send(text),
       };
     },
@@ -37,5 +40,5 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
 /** This library. */
 export const soketi = candidate({});
 
-/** This library, with its shared compression history: another way where clients keep a compression context. */
+/** This library with its shared compression history: another method if clients keep a compression context. */
 export const soketiHistory = candidate({ compression: { history: true } });

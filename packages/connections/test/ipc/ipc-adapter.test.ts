@@ -57,7 +57,7 @@ test('workers of both serializations understand each other', async () => {
   }
 });
 
-test('two adapters of one worker with different prefixes do not hear each other', async () => {
+test('two adapters of one worker with different prefixes do not receive the messages of each other', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { process } = cluster.fork('json');
@@ -93,7 +93,7 @@ test('an adapter is down when the primary does not relay, and up as soon as it d
   await adapter.close();
 });
 
-test('an adapter is down as soon as its primary disconnects, and what waits rejects', async () => {
+test('an adapter is down as soon as its primary disconnects, and waiting calls reject', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, adapter, link } = await start(cluster);
@@ -104,7 +104,7 @@ test('an adapter is down as soon as its primary disconnects, and what waits reje
   await expect(adapter.publish('c', Buffer.from(''))).rejects.toThrow(Error);
 });
 
-test('messages of the program on the same channel are none of the business of the adapter', async () => {
+test('an adapter ignores other messages of the program on the same IPC channel', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, link } = await start(cluster);
@@ -112,19 +112,19 @@ test('messages of the program on the same channel are none of the business of th
   expect([link.ups, link.downs, link.warnings, link.total]).toEqual([1, [], [], 0]);
 });
 
-test('both sides say where they have to be called', () => {
+test('ipcAdapter and relayWorkers refuse a wrong process and wrong options', () => {
   expect(() => ipcAdapter()).toThrow(/worker/);
   expect(() => ipcAdapter({ prefix: 1 as never })).toThrow(TypeError);
   expect(() => relayWorkers({ maxUnsentBytes: 0 })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: NaN })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: '5' as never })).toThrow(TypeError);
-  // Taken for the default, it let two applications of a machine be one cluster.
+  // The misspelt prefix was ignored, and two applications on a machine became one cluster.
   expect(() => ipcAdapter({ prefx: 'chat' } as never)).toThrow(/prefx/);
   expect(() => relayWorkers({ maxUnsent: 1 } as never)).toThrow(/maxUnsent/);
 });
 
-test('a process relays once, until it stops to', () => {
-  // A second relay delivered everything twice.
+test('a process has at most one relay at a time', () => {
+  // With a second relay, everything was delivered twice.
   const relay = relayWorkers();
   expect(() => relayWorkers()).toThrow(/already/);
   relay.close();

@@ -15,7 +15,7 @@ async function start(cluster: FakeCluster) {
   return { worker, adapter, link };
 }
 
-test('a worker that does not read loses messages, the primary no memory, and the others nothing', async () => {
+test('a worker that does not read loses messages, while the primary keeps its memory bounded and other workers lose nothing', async () => {
   const cluster = new FakeCluster();
   const relay = new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, stuck, other] = [await start(cluster), await start(cluster), await start(cluster)];
@@ -26,7 +26,7 @@ test('a worker that does not read loses messages, the primary no memory, and the
   expect(relay.dropped).toBe(91);
 });
 
-test('a worker that is gone receives nothing more', async () => {
+test('a relay sends nothing more to a worker that is gone', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, gone] = [await start(cluster), await start(cluster)];
@@ -38,7 +38,7 @@ test('a worker that is gone receives nothing more', async () => {
   expect(gone.worker.unread).toEqual([]);
 });
 
-test('an adapter that is closed receives nothing more', async () => {
+test('a relay sends nothing more to an adapter that is closed', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, closed] = [await start(cluster), await start(cluster)];
@@ -50,7 +50,10 @@ test('an adapter that is closed receives nothing more', async () => {
   expect(closed.worker.unread).toEqual([]);
 });
 
-/** Objects that throw when they are made a string or a number, as they can come with `serialization: 'advanced'`. */
+/**
+ * Objects that throw when they are converted to a string or a number; `serialization: 'advanced'` can deliver such
+ * objects.
+ */
 const THROWING = { toString: 1, valueOf: 1 };
 
 const KIND = 'soketi:relay';
@@ -82,7 +85,7 @@ const strange: readonly unknown[] = [
   { [KIND]: '__proto__', prefix: '__proto__' },
 ];
 
-test('a worker can send to the primary what it likes, and the others go on', async () => {
+test('invalid messages of a worker affect neither the primary nor other workers', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [one, other] = [await start(cluster), await start(cluster)];

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
-import { likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
+import { byteLengthOf, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -42,7 +42,50 @@ test('bytes that arrive are handed on unchanged', () => {
   expect(received[0]![0]).toBe(bytes);
 });
 
-test('a message that is neither text nor bytes is a TypeError, unless nobody will get it', () => {
+test('bytes that a socket lends are copied, so that a later change does not affect them', () => {
+  const { connection, received } = connectRecorded();
+  const lent = Uint8Array.of(1, 2);
+  connection.handleMessage(lent.buffer);
+  lent.fill(0);
+  expect(received[0]![0]).toEqual(Buffer.of(1, 2));
+});
+
+test('text that was marked as binary arrives as its bytes', () => {
+  const { connection, received } = connectRecorded();
+  connection.handleMessage('ä', true);
+  expect(received).toEqual([[Buffer.from('ä'), true]]);
+});
+
+test.each<[what: string, data: unknown, bytes: number]>([
+  ['text, which is UTF-8', 'ä€', 5],
+  ['a Buffer', Buffer.alloc(3), 3],
+  ['an ArrayBuffer', new ArrayBuffer(7), 7],
+  ['a view of larger elements', new Uint16Array(4), 8],
+  ['a DataView', new DataView(new ArrayBuffer(8), 2, 5), 5],
+  ['a Blob', new Blob(['abc', 'ä']), 5],
+  ['fragments, which are added up', [Buffer.alloc(3), new ArrayBuffer(4), 'ä'], 9],
+  ['no fragments', [], 0],
+  ['a value that is not a message', {}, 0],
+])('a rate limit counts the bytes of %s', (_, data, bytes) => {
+  expect(byteLengthOf(data)).toBe(bytes);
+});
+
+test('an error about a message says what was expected and what to do', async () => {
+  const { connection } = connectInMemory();
+  expect(() => connection.handleMessage(1)).toThrow(
+    new TypeError('Expected a message of text or bytes, got `1` (number)'),
+  );
+  await expect(connection.send(1 as never)).rejects.toThrow(
+    new TypeError(
+      'Expected a string, ArrayBuffer, typed array, Buffer or Blob, got `1` (number); use sendJson() to send a value as JSON',
+    ),
+  );
+  await expect(connection.sendJson(undefined)).rejects.toThrow(
+    new TypeError('Expected a value that JSON can express, got `undefined` (undefined)'),
+  );
+});
+
+test('a message that is neither text nor bytes is a TypeError, unless the connection is closing', () => {
   const { connection } = connectInMemory();
   for (const unreadable of [{}, 1, null, Promise.resolve('x')])
     expect(() => connection.handleMessage(unreadable)).toThrow(TypeError);
@@ -142,21 +185,23 @@ test('a pool stays lenient when its last connection with handlers has left', asy
   expect(await pool.broadcastMessage('n', { any: 'thing' })).toEqual(ONE_SENT);
 });
 
-test.each<WebSocketMessage>([
-  Buffer.from([1, 2, 3, 4]),
-  Uint8Array.of(1, 2, 3, 4),
-  Uint16Array.of(1, 2),
-  Float32Array.of(1),
-  BigInt64Array.of(1n),
-  new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
-  Uint8Array.of(1, 2, 3, 4).buffer,
-])('a copy for handlers has the type of the message (%o)', (message) => {
+test.each<[string, WebSocketMessage]>(
+  [
+    Buffer.from([1, 2, 3, 4]),
+    Uint8Array.of(1, 2, 3, 4),
+    Uint16Array.of(1, 2),
+    Float32Array.of(1),
+    BigInt64Array.of(1n),
+    new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
+    Uint8Array.of(1, 2, 3, 4).buffer,
+  ].map((message) => [message.constructor.name, message]),
+)('a copy of a message for handlers is of the same type: %s', (_, message) => {
   const binary = message as ArrayBuffer | ArrayBufferView;
   const { byteLength } = binary;
   const bytes = ArrayBuffer.isView(binary)
     ? Buffer.from(binary.buffer, binary.byteOffset, byteLength)
     : Buffer.from(binary);
-  // At an odd offset, where most views could not begin.
+  // At an odd offset, at which most views could not begin.
   const copy = likeMessage(binary, Buffer.concat([Buffer.of(9), bytes]).subarray(1));
   expect(copy.constructor).toBe(binary.constructor);
   expect(copy).toEqual(binary);

@@ -6,7 +6,7 @@ import { MAX_SLOW_READERS, type FromBots, type ToBots } from './state.js';
 import { BOTS, botsPerStep, SLOW_READERS, STEP_INTERVAL_MS } from './traffic.js';
 
 const REPORT_INTERVAL_MS = 250;
-/** A slow reader that the server has cut off does not notice it: it does not read. */
+/** A slow reader does not notice that the server has closed it, because it does not read. */
 const SLOW_READER_LIFE_MS = 30_000;
 
 type StayConnected = (url: string, handlers: object) => () => void;
@@ -22,7 +22,7 @@ const [, , url = '', rate] = process.argv;
 const perStep = botsPerStep(Number(rate));
 const random = Math.random;
 
-/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+/** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
 class BotSocket extends WebSocket {
   constructor(url: string) {
     super(url, { perMessageDeflate: false });
@@ -61,7 +61,7 @@ setInterval(() => {
 process.on('message', (message: ToBots) => {
   if (message.bots === 'count') wanted = message.count;
   else if (message.bots === 'slow reader') readSlowly();
-  // What pages do that have no such function: they come back in the moment in which they are closed.
+  // What pages without such a function do: they reconnect at the moment in which they are closed.
   else Math.random = message.isOn ? () => 0 : random;
 });
 process.on('disconnect', () => process.exit());

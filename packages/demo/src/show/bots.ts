@@ -5,7 +5,7 @@ import { MAX_SLOW_READERS, type BotsView, type FromBots, type ToBots } from './s
 const PROGRAM = fileURLToPath(new URL('./bots-process.js', import.meta.url));
 const NONE: FromBots = { open: 0, failed: 0, slowReaders: 0 };
 
-/** The process of the bots, which starts when the first of them is wanted. */
+/** The process of the bots, which starts when the first bots are requested. */
 export class Bots {
   readonly #url: () => string;
   readonly #ratePerSecond: number;
@@ -44,7 +44,7 @@ export class Bots {
     return true;
   }
 
-  /** Whether bots come back in the moment in which they are closed. */
+  /** Whether bots reconnect at the moment in which they are closed. */
   set comeBackAtOnce(isOn: boolean) {
     if (this.#child !== undefined) this.#tell({ bots: 'at once', isOn });
   }
