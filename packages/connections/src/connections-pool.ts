@@ -16,7 +16,7 @@ import { PoolCluster } from './pool-cluster.js';
 import { Membership } from './membership.js';
 import { resolveOptions, type ConnectionsPoolOptions, type PoolSettings } from './options.js';
 import { linkTo } from './pool-link.js';
-import { PoolSends } from './pool-sends.js';
+import { PoolSends, subjectOf } from './pool-sends.js';
 import { SafeEmitter } from './safe-emitter.js';
 import { NOBODY, type BroadcastResult, type Delivery } from './sending/delivery.js';
 import { EndOfTurn } from './sending/end-of-turn.js';
@@ -39,7 +39,11 @@ export class ConnectionsPool<
   readonly #endOfTurn: EndOfTurn;
   readonly #settings: PoolSettings<ConnectionType>;
   readonly #counters = newCounters();
-  readonly #events = new SafeEmitter<PoolEvents<ConnectionType>, ConnectionType>(this, this.#counters);
+  readonly #events = new SafeEmitter<PoolEvents<ConnectionType>, ConnectionType>(
+    this,
+    this.#counters,
+    subjectOf,
+  );
   readonly #members: Membership<ConnectionType>;
   readonly #drains: Drains;
   readonly #cluster: PoolCluster<ConnectionType>;
@@ -50,7 +54,7 @@ export class ConnectionsPool<
    */
   constructor(options: ConnectionsPoolOptions<NoInfer<ConnectionType>> = {}) {
     super({
-      onRejection: (error, event) => this.#events.onRejection(error, event),
+      onRejection: (...args) => this.#events.onRejection(...args),
       assertMessage: (message) => this.#assertMessage(message),
       elsewhere: () => (this.#cluster.isOn ? this.#cluster : undefined),
     });
@@ -274,8 +278,8 @@ export class ConnectionsPool<
   }
 
   /**
-   * Broadcasts an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and every
-   * recipient is closed after it; the promise does not wait for that.
+   * Broadcasts an error: a message as it is, any other value as JSON, an `Error` as JSON of its `message` and own fields.
+   * With a `code` the error is fatal, and every recipient is closed after it; the promise does not wait for that.
    *
    * @throws {TypeError | RangeError} (rejects) as `broadcastMessage` and `close` do; nothing is sent then
    */

@@ -1,8 +1,8 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
-import { assertNamespace } from './arguments.js';
+import { assertId, assertNamespace } from './arguments.js';
 import { assertSendOptions, type SendOptions } from './audience.js';
 import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
-import type { AnyConnection, Connection } from './connection.js';
+import { Connection, type AnyConnection } from './connection.js';
 import type { PoolEvents } from './events.js';
 import { encodeError, encodeJson, type ImmediateMessage } from './wire/message.js';
 
@@ -128,8 +128,8 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
   }
 
   /** Called by Node for an async listener that rejects. */
-  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
-    this.#pool.onRejection(error, event);
+  override [captureRejectionSymbol](error: Error, event: unknown, ...args: unknown[]): void {
+    this.#pool.onRejection(error, event, args[0]);
   }
 
   /** @returns the connection that takes what is sent; one that is closing is not asked if another node may have the id */
@@ -139,6 +139,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
   ): Connection<unknown, Message> | undefined {
     assertNamespace(namespace);
+    assertId(id);
     const connection = this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
     return connection?.closed && this.#pool.elsewhere() !== undefined && !options?.local
       ? undefined
@@ -162,8 +163,8 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
 
 /** The part of a pool that its sends need. Passed in: users could override a method of the pool by accident. */
 export interface PoolCore {
-  /** An async listener has rejected. */
-  onRejection(error: Error, event: unknown): void;
+  /** An async listener has rejected. @param argument the first one of its event */
+  onRejection(error: Error, event: unknown, argument: unknown): void;
   /** @throws {TypeError} nobody in the pool can be sent the message */
   assertMessage(message: unknown): void;
   /** The other nodes of the cluster; `undefined` if the pool is alone. */
@@ -182,6 +183,11 @@ export interface Elsewhere {
   ): Promise<boolean>;
   /** Resolves when another node has begun to close it, or nobody answers. */
   close(namespace: string, id: unknown, close: Closing): Promise<void>;
+}
+
+/** What the error of a listener is about: most events of a pool have a connection as their first argument. */
+export function subjectOf<C extends AnyConnection>(argument: unknown): C | undefined {
+  return argument instanceof Connection ? (argument as unknown as C) : undefined;
 }
 
 /** The options that are passed to the connection. */

@@ -14,11 +14,18 @@ import { toError } from './errors.js';
 export class SafeEmitter<Events extends Record<keyof Events, unknown[]>, Subject> {
   readonly #emitter: EventEmitter<Events>;
   readonly #counters: Pick<Counters, 'errors'>;
+  readonly #subjectOf: (argument: unknown) => Subject | undefined;
   #hasWarned = false;
 
-  constructor(emitter: EventEmitter<Events>, counters: Pick<Counters, 'errors'>) {
+  /** @param subjectOf what the error of a listener is about, by the first argument of its event */
+  constructor(
+    emitter: EventEmitter<Events>,
+    counters: Pick<Counters, 'errors'>,
+    subjectOf: (argument: unknown) => Subject | undefined,
+  ) {
     this.#emitter = emitter;
     this.#counters = counters;
+    this.#subjectOf = subjectOf;
   }
 
   emit<E extends keyof Events & keyof DiagnosticsPayloads>(event: E, ...args: Events[E]): void {
@@ -26,7 +33,7 @@ export class SafeEmitter<Events extends Record<keyof Events, unknown[]>, Subject
     try {
       EventEmitter.prototype.emit.call(this.#emitter, event, ...args);
     } catch (error) {
-      this.report(toError(error), undefined);
+      this.report(toError(error), this.#subjectOf(args[0]));
     }
   }
 
@@ -50,10 +57,10 @@ export class SafeEmitter<Events extends Record<keyof Events, unknown[]>, Subject
     }
   }
 
-  /** An async listener has rejected. */
-  onRejection(error: Error, event: unknown): void {
+  /** An async listener has rejected. @param argument the first one of its event */
+  onRejection(error: Error, event: unknown, argument: unknown): void {
     if (event === 'error') this.#counters.errors++;
-    else this.report(toError(error), undefined);
+    else this.report(toError(error), this.#subjectOf(argument));
   }
 
   #warn({ message, stack }: Error): void {

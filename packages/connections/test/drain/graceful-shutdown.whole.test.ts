@@ -89,4 +89,14 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
     for (const client of clients) expect((await client.closed).code).toBe(1012);
     expect(await ended).toEqual({ status: 0, signal: null });
   });
+
+  test('a node:cluster worker ends when what is done after the shutdown is done', async () => {
+    // The worker disconnected as soon as `closed` had resolved. Node ends a worker then, in the middle of closing its
+    // database.
+    const program = new Program('worker-with-cleanup');
+    const { pid } = (await program.message()) as { pid: number };
+    const ended = program.message();
+    process.kill(pid, 'SIGTERM');
+    expect(await ended).toEqual({ status: 3, signal: null });
+  });
 });

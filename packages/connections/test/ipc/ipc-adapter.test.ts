@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
 import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
@@ -81,12 +81,104 @@ test('two adapters of one worker with different prefixes do not receive the mess
   await other.until(() => other.total === 2);
 });
 
+test('two adapters of one worker with the same prefix are a mistake, unless the first is closed', async () => {
+  // The primary knows a worker by its prefix: when one of them left, or subscribed again, the other one became deaf.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { worker, adapter } = await start(cluster);
+  const [second, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
+  expect(() => second.start(link)).toThrow(/prefix/);
+  const closed = adapter.close();
+  second.start(link);
+  await Promise.all([closed, link.untilUp()]);
+  await second.subscribe(['c']);
+  await second.publish('c', Buffer.from('1'));
+  await link.until(() => link.total === 1);
+});
+
+test('what is under way when an adapter subscribes again still arrives', async () => {
+  // A primary that stood still for 5 s had everybody subscribe again, and what they then read was thrown away.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  expect(other.link.total).toBe(0);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  expect(other.link.texts('c')).toEqual(['1']);
+});
+
+test('a message that is on its way to the primary when an adapter subscribes again is published', async () => {
+  // It was counted as dropped, and arrived.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { adapter, link } = await start(cluster);
+  await adapter.subscribe(['c']);
+  const published = adapter.publish('c', Buffer.from('1'));
+  adapter.resubscribe();
+  await expect(published).resolves.toBeUndefined();
+  await link.until(() => link.total === 1);
+});
+
+test('messages that come while an adapter subscribes again arrive once', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('2'));
+  await other.link.until(() => other.link.texts('c').includes('2'));
+  expect(other.link.texts('c')).toEqual(['1', '2']);
+});
+
+test('an adapter that is closed while it is down receives nothing more', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  // The one that was subscribed last is sent to last.
+  const [other, publisher] = [await start(cluster), await start(cluster)];
+  for (const { adapter } of [other, publisher]) await adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const heard: unknown[] = [];
+  other.worker.process.on('message', (message) => heard.push(message));
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await publisher.link.until(() => publisher.link.total === 1);
+  expect(heard).not.toContainEqual(expect.objectContaining({ channel: 'c' }));
+});
+
+test('the next adapter of a worker hears nothing of what the one before has left behind', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  // It is down when it is closed.
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const [next, link] = [new IpcAdapter(other.worker.process, 'soketi'), new RecordedLink()];
+  next.start(link);
+  await link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await next.subscribe(['d']);
+  await publisher.adapter.publish('d', Buffer.from('2'));
+  await link.until(() => link.total > 0);
+  expect([link.texts('c'), link.texts('d')]).toEqual([[], ['2']]);
+});
+
 test('an adapter is down when the primary does not relay, and up as soon as it does', async () => {
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
   const [adapter, link] = [new IpcAdapter(process, 'soketi'), new RecordedLink()];
-  adapter.start(link);
-  await link.untilDown();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    adapter.start(link);
+    await vi.advanceTimersByTimeAsync(1_000);
+  } finally {
+    vi.useRealTimers();
+  }
   expect(link.downs[0]!.message).toMatch(/relayWorkers/);
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   await link.untilUp();

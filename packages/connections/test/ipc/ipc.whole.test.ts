@@ -65,6 +65,21 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
     }
   });
 
+  test.skipIf(!hasSignals).each(['disconnect', 'close'] as const)(
+    `a worker ends that disconnects while a message arrives (%s): ${serialization}`,
+    async (verb) => {
+      // Node waits for the rest of the message, drops it, and goes on waiting: such a worker never ended.
+      const workers = new Workers(serialization, 2);
+      const pids = await workers.up(2);
+      process.kill(pids[0]!, 'SIGSTOP');
+      workers.order({ worker: 1, verb });
+      workers.order({ worker: 2, verb: 'publish', lengths: [1024 * 1024] });
+      await workers.told(2, 'received');
+      process.kill(pids[0]!, 'SIGCONT');
+      await workers.told(1, 'gone');
+    },
+  );
+
   test.skipIf(!hasSignals)(
     `a flood to a suspended worker is dropped for that worker alone: ${serialization}`,
     async () => {

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
 import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
-import { FakeCluster } from '../support/ipc-channels.js';
+import { FakeCluster, type Serialization } from '../support/ipc-channels.js';
 import { RecordedLink } from '../support/recorded-link.js';
 
 const MAX_UNSENT_BYTES = 100_000;
 
-async function start(cluster: FakeCluster) {
-  const worker = cluster.fork('advanced');
+async function start(cluster: FakeCluster, serialization: Serialization = 'advanced') {
+  const worker = cluster.fork(serialization);
   const [adapter, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
   adapter.start(link);
   await link.untilUp();
@@ -25,6 +25,24 @@ test('a worker that does not read loses messages, while the primary keeps its me
   expect(stuck.worker.unread.length).toBe(9);
   expect(relay.dropped).toBe(91);
 });
+
+test.each([0, 31, 97, 255])(
+  'bytes of the value %i take no more of the primary than maxUnsentBytes as JSON',
+  async (value) => {
+    // JSON writes a control character with six bytes, and one above 0x7f takes two: a limit of 32 MiB was 350 MB.
+    const cluster = new FakeCluster();
+    new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+    const [publisher, stuck] = [await start(cluster), await start(cluster, 'json')];
+    stuck.worker.isStuck = true;
+    for (let index = 1; index <= 20; index++) {
+      await publisher.adapter.publish('c', Buffer.alloc(10_000, value));
+      await publisher.link.until(() => publisher.link.total === index);
+    }
+    const taken = stuck.worker.unread.map((message) => Buffer.byteLength(JSON.stringify(message)));
+    expect(taken.length).toBeGreaterThan(0);
+    expect(taken.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(MAX_UNSENT_BYTES);
+  },
+);
 
 test('a relay sends nothing more to a worker that is gone', async () => {
   const cluster = new FakeCluster();

@@ -10,7 +10,7 @@ import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
 /** An order of the parent to a worker. */
 export interface Order {
   readonly worker: number;
-  readonly verb: 'publish' | 'disconnect' | 'send what cannot be cloned' | 'report';
+  readonly verb: 'publish' | 'disconnect' | 'close' | 'send what cannot be cloned' | 'report';
   /** For `publish`: one message of each length. */
   readonly lengths?: readonly number[];
 }
@@ -62,7 +62,11 @@ function runWorker(): void {
     },
   });
   process.on('message', ({ verb, lengths = [] }: Partial<Order>) => {
-    if (verb === 'disconnect') process.disconnect();
+    if (verb === 'disconnect') {
+      process.disconnect();
+      // As the next heartbeat of a pool does.
+      adapter.publish('c', messageOf(0)).catch(() => undefined);
+    } else if (verb === 'close') void adapter.close().then(() => process.disconnect());
     else if (verb === 'publish') {
       const sent = lengths.map((length) => adapter.publish('c', messageOf(length)));
       void Promise.all(sent).then(() => tell({ fact: 'sent' }));
