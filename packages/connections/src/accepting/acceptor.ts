@@ -86,10 +86,16 @@ export class UpgradeAcceptor implements UpgradeTaker {
     releaseOnClose(upgrade.socket, seat);
     const answer = await this.#decide(upgrade, seat);
     if (upgrade.isGone) return;
-    if (isIdentity(answer)) this.#open(upgrade, (socket) => void this.#admit(answer, socket, upgrade));
-    else {
-      seat.release();
-      this.#refuse(upgrade, answer);
+    try {
+      if (isIdentity(answer)) this.#open(upgrade, (socket) => void this.#admit(answer, socket, upgrade));
+      else {
+        seat.release();
+        this.#refuse(upgrade, answer);
+      }
+    } catch (error) {
+      // `verifyClient` or a header has thrown, or somebody else has answered as well: no second answer.
+      this.#report(error);
+      upgrade.socket.destroy();
     }
   }
 
@@ -157,16 +163,10 @@ export class UpgradeAcceptor implements UpgradeTaker {
   /** Lets `ws` answer with 101. It answers an invalid handshake with 400, and does not call `onOpen`. */
   #open(upgrade: PendingUpgrade, onOpen: (socket: object) => void): void {
     const { request, socket, head } = upgrade;
-    try {
-      this.#options.webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        upgrade.handOver();
-        onOpen(webSocket);
-      });
-    } catch (error) {
-      // `verifyClient`, or somebody else has answered the request as well: the client gets no second answer.
-      this.#report(error);
-      socket.destroy();
-    }
+    this.#options.webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
+      upgrade.handOver();
+      onOpen(webSocket);
+    });
   }
 
   /** Never rejects. Up to its first `await` it runs at once: the pool tells of the connection right after the 101. */

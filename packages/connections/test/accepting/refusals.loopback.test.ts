@@ -26,6 +26,8 @@ const broken = (): never => {
 const refusals: readonly (readonly [why: string, accept: Accept, status: number, closeCode: number])[] = [
   ['nobody', { authenticate: () => undefined }, 401, 4401],
   ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 403, 4403],
+  // `null` passed the check of the headers, and the refusal that failed later ended the process.
+  ['null as headers', { authenticate: () => ({ status: 403, headers: null as never }) }, 403, 4403],
   ['a status of its own', { authenticate: () => ({ status: 451 }) }, 451, 4451],
   ['a close code of its own', { authenticate: () => ({ status: 401, closeCode: 4999 }) }, 401, 4999],
   ['a redirection', { authenticate: () => ({ status: 307, headers: { Location: '/' } }) }, 307, 1011],
@@ -135,6 +137,21 @@ test('a client is cut off, and the error emitted, when the WebSocketServer hands
   client.write(upgradeRequest());
   expect(await answerTo(client)).toBe('');
   expect(errors).toMatchObject([{ message: expect.stringContaining('Expected a socket') as unknown }]);
+  await expect.poll(() => acceptor.clients).toBe(0);
+});
+
+test('a client is cut off, and the error emitted, when its refusal cannot be written', async () => {
+  let reads = 0;
+  const value = {
+    toString: () => (reads++ === 0 ? 'valid when it is checked' : broken()),
+  };
+  const { port, errors, acceptor } = await startAccepting({
+    accept: { authenticate: () => ({ status: 403, headers: { 'X-A': value as never } }) },
+  });
+  const client = await openTcp(port);
+  client.write(upgradeRequest());
+  expect(await answerTo(client)).toBe('');
+  expect(errors).toMatchObject([{ message: 'broken' }]);
   await expect.poll(() => acceptor.clients).toBe(0);
 });
 
