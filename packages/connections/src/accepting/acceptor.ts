@@ -24,6 +24,8 @@ type Options = AcceptOptions<object, AnyConnection, unknown>;
 
 /** How long a refused client may take to answer our close frame, in ms. */
 const REFUSED_CLOSE_MS = 2_000;
+/** Refused clients count for no limit, so this is how many of them may have a WebSocket at a time. */
+const MAX_REFUSED_OPEN = 100;
 const FORBIDDEN: Refusal = { status: 403 };
 const TIMED_OUT: Refusal = { status: 408 };
 const FAILED: Refusal = { status: 500 };
@@ -34,6 +36,8 @@ export class UpgradeAcceptor implements UpgradeTaker {
   readonly #settings: AcceptSettings;
   readonly #limits: Limits;
   readonly #gate: UpgradeGate;
+  /** Refused clients that have a WebSocket until they are closed. */
+  #refusedOpen = 0;
 
   constructor(options: Options) {
     this.#options = options;
@@ -156,8 +160,13 @@ export class UpgradeAcceptor implements UpgradeTaker {
 
   #refuse(upgrade: PendingUpgrade, refusal: Refusal): void {
     const { status, headers, closeCode = closeCodeOf(status), reason = STATUS_CODES[status] } = refusal;
-    if (this.#settings.refuseWith === 'http') refuseUpgrade(upgrade.socket, status, headers);
-    else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
+    if (this.#settings.refuseWith === 'http' || this.#refusedOpen >= MAX_REFUSED_OPEN) {
+      refuseUpgrade(upgrade.socket, status, headers);
+      return;
+    }
+    this.#refusedOpen++;
+    upgrade.socket.once('close', () => this.#refusedOpen--);
+    this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
   }
 
   /** Lets `ws` answer with 101. It answers an invalid handshake with 400, and does not call `onOpen`. */

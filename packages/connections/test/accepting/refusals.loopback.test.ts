@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -79,6 +80,25 @@ test(
     await expect.poll(() => webSocketServer.clients.size, { timeout: 5_000 }).toBe(0);
   },
 );
+
+// Refused clients count for no limit, so a flood of silent ones could open any number of WebSockets.
+test("with refuseWith: 'close', at most 100 refused clients are open, and more get the HTTP status", async () => {
+  const { port, url, webSocketServer } = await startAccepting({
+    accept: { authenticate: () => false, refuseWith: 'close' },
+  });
+  // Connected before, as each is open for two seconds only.
+  const clients = await Promise.all(Array.from({ length: 100 }, () => openTcp(port)));
+  for (const client of clients) client.write(upgradeRequest());
+  await Promise.all(clients.map((client) => once(client, 'readable')));
+  expect(webSocketServer.clients.size).toBe(100);
+  expect((await refusalOf(url)).status).toBe(401);
+
+  // One of them goes.
+  const { size } = webSocketServer.clients;
+  clients[0]!.resetAndDestroy();
+  await expect.poll(() => webSocketServer.clients.size).toBeLessThan(size);
+  expect((await (await openClient(url)).closed).code).toBe(4401);
+});
 
 test('the reason of a refusing close is that of the status by default', async () => {
   const { url } = await startAccepting({ accept: { authenticate: () => false, refuseWith: 'close' } });
