@@ -85,12 +85,16 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   #receiveEarly(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
-    if (this.#held === undefined && !isLimited && !this.#mayHold) this.#ignore(1);
-    else this.#keep(message, isBinary, byteLength, isLimited);
+    if (this.#mayKeep(isLimited)) this.#keep(message, isBinary, byteLength, isLimited);
+    else this.#ignore(1);
+  }
+
+  #mayKeep(isLimited: boolean): boolean {
+    return this.#held !== undefined || isLimited || this.wantsMessages || this.#mayHold;
   }
 
   #keepBlob(blob: Blob, isLimited: boolean): void {
-    if (!this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
+    if (!this.#mayKeep(isLimited) || !this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
   }
 
   #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
