@@ -21,7 +21,7 @@ const sessions = session({
   saveUninitialized: false,
   // `secure: 'auto'` needs `app.set('trust proxy', 1)` if a proxy ends TLS.
   cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', maxAge: 8 * 60 * 60 * 1000 },
-  // The default store forgets everybody when the process ends. Set `store` to that of your database.
+  // The default store loses all sessions when the process ends. Set `store` to that of your database.
 });
 
 const app = express();
@@ -46,7 +46,7 @@ app.post(
     const { user } = request.body ?? {};
     // Check a password here.
     if (typeof user !== 'string' || user === '') return void response.sendStatus(400);
-    // A new session id: one that somebody has planted before the login is worth nothing.
+    // A new session id: an attacker may have planted the old one before the login.
     request.session.regenerate((error) => {
       if (error) return void response.sendStatus(500);
       request.session.user = user;
@@ -55,7 +55,7 @@ app.post(
   },
 );
 app.post('/logout', (request, response) => {
-  // The cookie is asked for once, at the upgrade. Without this line, those who log out stay connected.
+  // The cookie is checked once, at the upgrade. Without this line, users who log out stay connected.
   void pool.closeAll('lobby', { rooms: [`session:${request.sessionID}`], code: 4401, reason: 'Logged out' });
   request.session.destroy((error) => void response.sendStatus(error ? 500 : 204));
 });
@@ -75,7 +75,7 @@ acceptConnections({
       // All tabs of a user: pool.broadcastMessage('lobby', message, { rooms: [`user:${user}`] })
       rooms: [`user:${user}`, `session:${sessionID}`],
       data: { user },
-      // The connection ends with the session. `maxAge` is what is left of it.
+      // The connection ends with the session. `maxAge` is the time that remains.
       expiresAt: Date.now() + (cookie.maxAge ?? Infinity),
     };
   },

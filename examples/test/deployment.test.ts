@@ -31,7 +31,7 @@ const { command, env, readinessProbe, livenessProbe } = containers[0]!;
 const variables = new Map(env.map(({ name, value }) => [name, Number(value)]));
 const program = read('src/node-http.ts');
 
-/** The pool's `closeTimeout`, and how long gracefulShutdown waits for requests, by their defaults. */
+/** The default of the pool's `closeTimeout`, and how long gracefulShutdown waits for requests by default. */
 const CLOSE_TIMEOUT_S = 10;
 const REQUEST_GRACE_S = 5;
 
@@ -46,7 +46,7 @@ test('the manifest probes readiness where the example answers, and liveness else
   expect(JSON.stringify(livenessProbe)).not.toContain(readinessProbe.httpGet.path);
 });
 
-test('the readiness delay of the manifest lasts until the probes have noticed', () => {
+test('the readiness delay of the manifest lasts until the probes have failed', () => {
   const noticedS = readinessProbe.periodSeconds * readinessProbe.failureThreshold;
   expect(variables.get('READINESS_DELAY_MS')).toBe(noticedS * 1000);
 });

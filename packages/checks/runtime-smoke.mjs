@@ -1,7 +1,8 @@
 /*
- * What the library promises, tried on every kind of socket that this runtime has. Prints one line of JSON for each:
- * `{ runtime, version, socket, capabilities, direct, results: { [what]: 'ok' | 'n/a: …' | 'failed: …' } }`, and ends
- * by itself. Run by runtimes.mjs, with the packed library and `ws` installed beside it.
+ * The promises of the library, checked on every kind of socket of this runtime.
+ *
+ * Prints one line of JSON for each: `{ runtime, version, socket, capabilities, direct, results: { [check]: 'ok' | 'n/a:
+ * …' | 'failed: …' } }`, and ends by itself. Run by runtimes.mjs, with the packed library and `ws` installed beside it.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -11,7 +12,7 @@ import { hosts, runtime, version } from './runtime-hosts.mjs';
 const CHECK_TIMEOUT_MS = 15_000;
 const LARGE_BYTES = 1024 * 1024;
 
-/** Thrown by a check of what this kind of socket cannot do. */
+/** Thrown by a check of something that this kind of socket cannot do. */
 class NotApplicable extends Error {}
 
 function need(condition, why) {
@@ -43,7 +44,7 @@ class World {
     return this;
   }
 
-  /** @param keep takes the connection before it joins, for those that feed it */
+  /** @param keep takes the connection before it joins, for hosts that forward events to it */
   #accept(socket, keep) {
     const counted = this.host.countSends?.(socket);
     const connection = new Connection(`c${this.#joined.length}`, 'room', socket);
@@ -71,12 +72,12 @@ class World {
     return joined;
   }
 
-  /** With a peer that neither reads nor answers. */
+  /** One more connection, whose peer neither reads nor answers. */
   joinMute() {
     return this.join(this.#server.mute);
   }
 
-  /** Fails for a message too many as well. */
+  /** Fails for a surplus message as well. */
   async got(peer, expected) {
     await until(() => peer.messages.length >= expected.length, `message ${expected.length}`);
     assert.deepEqual(peer.messages.map(readable), expected);
@@ -227,7 +228,7 @@ const checks = {
   },
 };
 
-/** @param sends filled by checks with how often the socket's own `send` was called */
+/** @param sends the checks record here how often the socket's own `send` was called */
 async function runCheck(host, check, sends) {
   const { options, run } = typeof check === 'function' ? { run: check } : check;
   const world = await new World(host, options).start();
@@ -250,7 +251,7 @@ async function runCheck(host, check, sends) {
   }
 }
 
-/** What the probe of the library says of a socket of this host. */
+/** What the library's probe finds out about a socket of this host. */
 async function capabilitiesOf(host) {
   const world = await new World(host, {}).start();
   const { connection } = await world.join();
@@ -258,7 +259,7 @@ async function capabilitiesOf(host) {
   return connection.capabilities;
 }
 
-/** The library wrote the frames itself where the socket's own `send` was never called. */
+/** The library wrote the frames itself if the socket's own `send` was never called. */
 function directPath(host, { broadcast, compressed }) {
   if (!host.countSends) return 'no';
   if (broadcast === 0) return 'yes';

@@ -3,7 +3,7 @@ import { assertSendOptions, toArgument, toAudience, toClosingAudience, toRooms }
 
 const EVERYBODY = { rooms: undefined, exceptRooms: [], exceptions: [], conflate: undefined, isLocal: false };
 
-test('no argument means the whole namespace', () => {
+test('an audience without an argument is the whole namespace', () => {
   expect(toAudience(undefined)).toEqual(EVERYBODY);
   expect(toAudience({})).toEqual(EVERYBODY);
 });
@@ -17,7 +17,7 @@ test.each([
   expect(toAudience({ exceptions: ['a', 'b'] })).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
 });
 
-test('a string names one room, an iterable several, and an empty one nobody', () => {
+test('the room of an audience is a string, several are an iterable, and an empty iterable means nobody', () => {
   expect(toAudience({ rooms: 'red', exceptRooms: '' })).toMatchObject({ rooms: ['red'], exceptRooms: [''] });
   expect(toAudience({ rooms: new Set(['red', 'blue']) })).toMatchObject({ rooms: ['red', 'blue'] });
   expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
@@ -28,7 +28,7 @@ test('options may be an object without a prototype', () => {
   expect(toAudience(options)).toEqual({ ...EVERYBODY, rooms: ['red'] });
 });
 
-test('conflate and local are passed on', () => {
+test('an audience passes the options conflate and local on', () => {
   expect(toAudience({ conflate: '', local: true })).toMatchObject({ conflate: '', isLocal: true });
 });
 
@@ -64,7 +64,7 @@ test('an audience that was read once can be passed on', () => {
   }
 });
 
-test('exceptions without other options are passed on as ids, which a method overridden as in the original expects', () => {
+test('exceptions without other options are passed on as ids, which an override that was written for the original expects', () => {
   expect(toArgument(toAudience(new Set(['a'])))).toEqual(['a']);
 });
 
@@ -87,7 +87,7 @@ test('send checks its options', () => {
   expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
-  // `send` may be a listener of `message`, or a callback of `forEach`.
+  // `send` may be passed as a listener of `message`, or as a callback of `forEach`.
   for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 

@@ -12,10 +12,10 @@ import { describeWith, findProgram, hasSignals } from './support/requires.js';
 import { ROOT } from './support/workspace-copy.js';
 
 /*
- * The programs that newcomers copy first, as they stand in the documentation, but for their port.
+ * The programs that newcomers copy first, exactly as in the documentation except for their port.
  */
 
-/** Programs and a browser start. */
+/** Programs and a browser have to start. */
 const TIMEOUT_MS = 120_000;
 
 let folder: string;
@@ -32,7 +32,7 @@ interface Running {
   readonly port: number;
 }
 
-/** The program in a process of its own, on any free port unless one is given. */
+/** Starts the program in its own process, on a free port unless one is given. */
 async function start(name: string, code: string, on = 0): Promise<Running> {
   const listening = /server\.listen\(8080.*\);$/m;
   expect(code).toMatch(listening);
@@ -60,7 +60,7 @@ async function chatOf({ port }: Running, url: string): Promise<[Client, Client]>
   return [...clients];
 }
 
-/** A foreign page is refused, and a signal sends everybody away with "come back". */
+/** A foreign page is refused, and a signal closes all clients with 1012. */
 async function expectSafe(running: Running, url: string, clients: readonly Client[]): Promise<void> {
   const foreign = new WebSocket(url, { headers: { origin: 'https://evil.example' } });
   const [error] = (await once(foreign, 'error')) as [Error];
@@ -106,7 +106,7 @@ test(
 
 describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   test(
-    'asks for a login, delivers to a room, and comes back into it after a network failure',
+    'the chat asks for a login, delivers to a room, and rejoins it after a network failure',
     { timeout: TIMEOUT_MS },
     async () => {
       const page = blockWith('chat.md', '<script>');
@@ -118,7 +118,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
       });
       onTestFinished(() => browser.close());
       const logIn = async (user: string): Promise<Page> => {
-        // A context has cookies of its own.
+        // Each context has its own cookies.
         const tab = await (await browser.newContext()).newPage();
         await tab.goto(`http://127.0.0.1:${running.port}/`);
         await tab.fill('[name=user]', user);
@@ -135,13 +135,13 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
       };
       await say(ada, '<b>hello</b>');
       for (const tab of [ada, bob]) await tab.getByText('ada: <b>hello</b>').waitFor();
-      // It comes back by itself, and joins its room again.
+      // It reconnects by itself, and joins its room again.
       await bob.evaluate('socket.close()');
       await bob.waitForFunction('socket.readyState > 1');
       await bob.waitForFunction('socket.readyState === 1');
       await say(bob, 'back');
       await ada.getByText('bob: back').waitFor();
-      // What was said in the other room has not arrived there.
+      // Messages of the other room have not arrived here.
       await say(eve, 'alone');
       await eve.getByText('eve: alone').waitFor();
       expect(await eve.locator('li').allTextContents()).toEqual(['eve: alone']);
@@ -149,7 +149,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   );
 
   test(
-    'refuses a stranger with 4401, survives invalid messages, and closes with 1012',
+    'the chat refuses a stranger with 4401, survives invalid messages, and closes with 1012',
     { timeout: TIMEOUT_MS },
     async () => {
       await writeFile(path.join(folder, 'index.html'), 'page');
@@ -186,7 +186,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
 
 describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
   test(
-    'two tabs see what one of them says, and are back after a restart',
+    'two tabs see what one of them says, and reconnect after a restart',
     { timeout: TIMEOUT_MS },
     async () => {
       const [code, page] = [
@@ -207,7 +207,7 @@ describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
       };
       const tabs = [await open(), await open()];
       const say = async (text: string): Promise<void> => {
-        // A tab that is not connected keeps the text and says nothing.
+        // A tab that is not connected keeps the text and shows nothing.
         await tabs[0]!.waitForFunction('socket.readyState === 1');
         await tabs[1]!.waitForFunction('socket.readyState === 1');
         await tabs[0]!.fill('input', text);

@@ -70,7 +70,7 @@ describe('coming', () => {
 });
 
 describe('talking', () => {
-  test('what is said in a room reaches everybody in it, the sender too, and nobody else', async () => {
+  test('a message in a room reaches everybody in it, including the sender, and nobody else', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
@@ -93,7 +93,7 @@ describe('talking', () => {
     expect(await ada.rest()).toEqual([]);
   });
 
-  test('the rooms of users are none that a client can enter', async () => {
+  test('a client cannot enter the room of a user', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
@@ -183,7 +183,7 @@ describe('kicks', () => {
   });
 });
 
-test('nothing of one namespace reaches another, not even by name', async () => {
+test('no message of one namespace reaches another, not even a private one by name', async () => {
   const { url } = await start();
   const ada = await ChatClient.join(url, 'Ada', 'red');
   const bob = await ChatClient.join(url, 'Bob', 'blue');
@@ -247,7 +247,7 @@ describe('bad messages', () => {
     ['a mark that reverses text', { namespace: 'lobby', name: 'A\u202eda' }, 'name: '],
     ['an id of its own', { namespace: 'lobby', name: 'Ada', id: 'root' }, 'id: '],
     ['a field of a long name', { namespace: 'lobby', name: 'Ada', ['é'.repeat(200)]: '' }, 'éééé'],
-  ])('a client that comes with %s is closed with 1008 and the reason', async (_, query, problem) => {
+  ])('a client that connects with %s is closed with 1008 and the reason', async (_, query, problem) => {
     const { url, chat } = await start();
     const client = await ChatClient.connect(url, query);
     expect(await client.closed).toEqual({ code: 1008, reason: expect.stringContaining(problem) as unknown });

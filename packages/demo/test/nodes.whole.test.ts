@@ -48,7 +48,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     const { series, bots } = await demo.until(
       (state) =>
         !state.isRestarting &&
-        // The nodes hear of it twice a second.
+        // The nodes report twice a second.
         state.nodes[node - 1]!.pid !== pid &&
         state.bots.open === BOTS &&
         state.nodes.every(({ state }) => state === 'ready'),
@@ -60,7 +60,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
     expect(closes.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(connections);
   });
 
-  test('a restart all at once does not wait for a rate', async () => {
+  test('a restart of all nodes at once does not wait for a rate', async () => {
     await demo.order({ do: 'bots', count: BOTS });
     await demo.until(({ bots }) => bots.open === BOTS);
     const client = await ChatClient.join(demo.url, 'Ada');
@@ -102,7 +102,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
       ({ bots, nodes }) =>
         bots.open === BOTS && nodes.every(({ state, report }) => state === 'ready' && report !== undefined),
     );
-    // It has clients for more than a second.
+    // Its clients take more than a second to close.
     const [{ node, pid }] = nodes.toSorted(
       (a, b) => b.report!.pool.connections - a.report!.pool.connections,
     ) as [NodeView];
@@ -144,7 +144,7 @@ describe.skipIf(!hasSignals)('three nodes', { timeout: TIMEOUT_MS }, () => {
 });
 
 describe('one process', { timeout: TIMEOUT_MS }, () => {
-  test('has bots and slow readers, and says why it cannot restart', async () => {
+  test('a demo of one process has bots and slow readers, and says why it cannot restart', async () => {
     const demo = await Demo.start({ NODES: '1' });
     onTestFinished(() => demo.kill());
     expect(await demo.order({ do: 'bots', count: 20 })).toEqual({ ok: true });

@@ -9,7 +9,7 @@ import { Demo, TIMEOUT_MS } from './support/demo.js';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const BOTS = 200;
 const STEP_TIMEOUT_MS = 20_000;
-/** What Chromium itself says about a server that is away. */
+/** The messages of Chromium itself about a server that is away. */
 const NETWORK = /net::ERR_|WebSocket connection to/;
 
 describeWith(['chromium'], 'the page in Chromium', () => {
@@ -17,7 +17,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
   let demo: Demo;
   let context: BrowserContext;
   let port: number;
-  /** Errors and warnings of the console: a violation of the policy is one, too. */
+  /** Errors and warnings of the console, which include a violation of the policy. */
   let complaints: string[] = [];
 
   const startDemo = (): Promise<Demo> => Demo.start({ PORT: `${port}`, DRAIN_PER_SECOND: '50' });
@@ -44,7 +44,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  /** A tab of a user, as soon as it is connected. */
+  /** A tab of a user, once it is connected. */
   async function open(name: string, view = 'chat'): Promise<Page> {
     const page = await context.newPage();
     page.on('console', (message) => {
@@ -74,7 +74,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     await page.press('#text', 'Enter');
   }
 
-  /** A tab on another node than that one. */
+  /** A tab on a node other than that one. */
   async function openElsewhere(name: string, node: string): Promise<Page> {
     for (;;) {
       const page = await open(name);
@@ -189,7 +189,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       expect(await page.textContent('#peaks')).toMatch(
         /: [1-9]\d* closed, [1-9]\d* connected. The rate is 50 per second./,
       );
-      // Everybody who was closed is somewhere: the bots and this page.
+      // Everybody who was closed is connected again: the bots and this page.
       const { nodes } = await demo.until(
         ({ nodes }) =>
           nodes.reduce((sum, { report }) => sum + (report?.pool.connections ?? 0), 0) === BOTS + 1,

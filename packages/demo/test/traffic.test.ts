@@ -3,7 +3,7 @@ import { makeTraffic } from '../src/show/traffic.js';
 
 afterEach(() => void vi.useRealTimers());
 
-/** What is sent in ten seconds while bots and slow readers are there. */
+/** What is sent in ten seconds while there are bots and slow readers. */
 function sentOn(host: string) {
   vi.useFakeTimers();
   const chat = { hasNamespace: () => true, broadcastMessage: vi.fn(), broadcastJsonMessage: vi.fn() };

@@ -8,7 +8,7 @@ interface User {
   readonly name: string;
 }
 
-/** Never called: what matters is what the compiler says of it. */
+/** Never called: only the verdict of the compiler counts. */
 const unused = (_: () => Acceptor): void => undefined;
 
 const server = createServer();
@@ -84,7 +84,7 @@ describe('the types of acceptConnections', () => {
     const pool = new ConnectionsPool<string, Member>();
     const options = { server, webSocketServer, pool };
     unused(() =>
-      // @ts-expect-error a plain Connection is no Member
+      // @ts-expect-error a plain Connection is not a Member
       acceptConnections({
         ...options,
         authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }),
@@ -94,7 +94,7 @@ describe('the types of acceptConnections', () => {
       acceptConnections({
         ...options,
         authenticate: () => ({ id: 'a', namespace: 'n' }),
-        // @ts-expect-error a plain Connection is no Member
+        // @ts-expect-error a plain Connection is not a Member
         // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- that is the mistake
         createConnection: ({ id, namespace }, socket) => new Connection(id, namespace, socket),
       }),

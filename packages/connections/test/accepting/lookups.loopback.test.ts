@@ -35,12 +35,12 @@ async function startLookups(
   return { ...accepting, lookups, signals };
 }
 
-/** Nothing of anybody is counted any more. */
+/** No client is counted any more. */
 async function isEmpty({ acceptor, pool }: Accepting): Promise<void> {
   await expect.poll(() => [acceptor.clients, acceptor.pending, pool.stats().connections]).toEqual([0, 0, 0]);
 }
 
-describe('a client that goes while it is looked up', () => {
+describe('a client that leaves while it is looked up', () => {
   test.each([
     ['resets', (client: Awaited<ReturnType<typeof openTcp>>) => void client.resetAndDestroy()],
     ['ends politely', (client: Awaited<ReturnType<typeof openTcp>>) => void client.end()],
@@ -81,7 +81,7 @@ describe('a client that goes while it is looked up', () => {
     expect(errors).toEqual([]);
   });
 
-  test('a client may go at any moment of its lookup', async () => {
+  test('a client may leave at any moment of its lookup', async () => {
     const random = new Random(1);
     const authenticate = async (): Promise<unknown> => {
       await delay(random.below(8));
@@ -202,7 +202,7 @@ describe('authenticate', () => {
     await isEmpty(accepting);
   });
 
-  test('the signal of authenticate does not abort when the accepted client goes', async () => {
+  test('the signal of authenticate does not abort when the accepted client leaves', async () => {
     const accepting = await startLookups();
     const opened = openClient(accepting.url);
     await expect.poll(() => accepting.lookups.length).toBe(1);
@@ -274,7 +274,7 @@ describe('a lookup that takes too long', () => {
 });
 
 describe('maxPending', () => {
-  test('maxPending refuses with 503 while that many lookups run', async () => {
+  test('maxPending refuses with 503 while the maximum number of lookups is running', async () => {
     const accepting = await startLookups({ accept: { maxPending: 2, retryAfter: 7 } });
     const opened = [openClient(accepting.url), openClient(accepting.url)];
     await expect.poll(() => accepting.acceptor.pending).toBe(2);
@@ -289,7 +289,7 @@ describe('maxPending', () => {
   });
 
   test('maxPending counts a lookup whose client has gone until the lookup ends or times out', async () => {
-    // A client that resets and comes again could otherwise start as many lookups as it liked.
+    // A client that resets and reconnects could otherwise start any number of lookups.
     const accepting = await startLookups({ accept: { maxPending: 1, timeout: 1_500 } });
     const client = await openTcp(accepting.port);
     client.write(upgradeRequest());

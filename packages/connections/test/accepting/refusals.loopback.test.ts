@@ -23,7 +23,7 @@ const broken = (): never => {
   throw new Error('broken');
 };
 
-/** What a client is refused for, and how it hears of it. */
+/** The cause of a refusal, and how the client learns of it. */
 const refusals: readonly (readonly [why: string, accept: Accept, status: number, closeCode: number])[] = [
   ['nobody', { authenticate: () => undefined }, 401, 4401],
   ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 403, 4403],
@@ -45,17 +45,17 @@ const refusals: readonly (readonly [why: string, accept: Accept, status: number,
   ['a foreign origin', { origins: ['https://app.example'] }, 403, 4403],
 ];
 
-describe.each(refusals)('a client that is refused for %s', (_, accept, status, closeCode) => {
+describe.each(refusals)('a client that is refused for %s', (why, accept, status, closeCode) => {
   const headers = { origin: 'https://evil.example' };
   const options: Accept = { origins: ['*'], ...accept };
 
-  test('a refused client gets the status, and is not counted', async () => {
+  test(`a client that is refused for ${why} gets the status, and is not counted`, async () => {
     const { url, acceptor } = await startAccepting({ accept: options });
     expect((await refusalOf(url, { headers })).status).toBe(status);
     expect(acceptor.clients).toBe(0);
   });
 
-  test("a refused client gets the close code with refuseWith: 'close', and is not counted", async () => {
+  test(`a client that is refused for ${why} gets the close code with refuseWith: 'close', and is not counted`, async () => {
     const { url, acceptor, pool } = await startAccepting({ accept: { ...options, refuseWith: 'close' } });
     const client = await openClient(url, { headers });
     client.socket.send('nobody hears this');
@@ -120,7 +120,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     ['createConnection is async', { createConnection: reject as never }, 'createConnection'],
     [
       'the connection cannot join its rooms',
-      // It can be read only once, so that it is not checked before.
+      // The iterable can be read only once, so it is not checked before.
       { authenticate: () => ({ ...anybody(), rooms: [5].values() as never }) },
       'each of rooms',
     ],
@@ -131,7 +131,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('the pool emits an error and the client is closed with 1011 when the pool does not take it', async () => {
+  test('the pool emits an error and the client is closed with 1011 when the pool refuses the client', async () => {
     const other = await startAccepting();
     const { url, errors } = await startAccepting({
       accept: {
@@ -211,7 +211,7 @@ describe('refuseUpgrade', () => {
   });
 
   test('refuseUpgrade ignores headers that contradict the length of its response', async () => {
-    // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
+    // Two proxies read two Content-Length headers, or one and Transfer-Encoding, in two ways (RFC 9112 §6.3).
     const headers = {
       'content-length': 500,
       'Transfer-Encoding': 'chunked',

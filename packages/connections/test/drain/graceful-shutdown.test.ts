@@ -32,7 +32,7 @@ test.each<[string, object, ErrorConstructor]>([
   expect(() => gracefulShutdown(options)).toThrow(new RegExp(`^Expected ${name} to .*, got `));
 });
 
-/** Has both signals start a shutdown that does not end. Returns the spy on what would end the process. */
+/** Makes both signals start a shutdown that does not end. Returns the spy on what would end the process. */
 function listenToBoth() {
   const drainConnections = () => new Promise<never>(() => undefined);
   gracefulShutdown({

@@ -37,7 +37,7 @@ export class DrainingNode {
     return this.#sockets.flatMap(({ closedAtMs }) => closedAtMs ?? []);
   }
 
-  /** Closes begun in these last ms. */
+  /** How many closes began in these last ms. */
   closesWithin(ms: number): number {
     return this.closesMs.filter((atMs) => atMs > performance.now() - ms).length;
   }
@@ -57,7 +57,7 @@ export async function drainingNodes(
   const pools = await poolsOn({ ...bus, adapter }, counts.length);
   const nodes = pools.map((pool, index) => new DrainingNode(pool, adapters[index]!));
   for (const [index, node] of nodes.entries()) node.fill(counts[index]!);
-  // Until everybody knows that the others may have connections, and is settled.
+  // Until every node knows that the others may have connections, and nothing is pending.
   await pass(5_000);
   return { bus, nodes };
 }

@@ -57,7 +57,7 @@ export const notNamespaces: readonly [title: string, value: unknown, received: s
 ];
 
 export const notIterables: readonly [title: string, value: unknown, received: string][] = [
-  // Iterated, it would be characters: nobody would be excepted, and nobody would know.
+  // Iterated, it would yield characters: nobody would be excepted, and nobody would notice.
   ['a string', 'first', 'got `first` (string)'],
   ['null', null, 'got `null` (null)'],
   ['a number', 5, 'got `5` (number)'],

@@ -1,7 +1,7 @@
 import type { ClusterAdapter } from '@soketi/connections';
 import type { Settings } from './settings.js';
 
-/** What joins this process to the other nodes. */
+/** Connects this process to the other nodes. */
 export interface Broker {
   /** A new one for each pool. Pools with the same prefix find each other. */
   readonly adapter: (prefix: string) => ClusterAdapter;
@@ -9,9 +9,9 @@ export interface Broker {
 }
 
 /**
- * The broker that the environment names, if it names one.
+ * The broker that the environment names, if any.
  *
- * @throws (rejects) NATS cannot be reached. Redis is waited for: nodes go on alone until it is there.
+ * @throws (rejects) NATS cannot be reached. If Redis is missing, each node works alone until it is there.
  */
 export async function connectBroker({ redisUrl, natsUrl }: Settings): Promise<Broker | undefined> {
   if (redisUrl !== undefined) return connectRedis(redisUrl);

@@ -22,7 +22,7 @@ const file = (name: string, type: string, folder = PUBLIC) => ({
 });
 const script = (name: string) => [`/${name}`, file(name, 'javascript')] as const;
 
-/** Everything that is served, by path: no path of a request ever meets the file system. */
+/** Everything that is served, by path: no path of a request is ever used in the file system. */
 const FILES = new Map([
   ['/', file('index.html', 'html')],
   ['/style.css', file('style.css', 'css')],
@@ -51,10 +51,10 @@ interface Metrics {
 
 export type Respond = (status: number, body: string | Buffer, headers?: OutgoingHttpHeaders) => void;
 
-/** Answers a request, or returns `false`: it is another's. */
+/** Answers a request, or returns `false` if it is for another handler. */
 export type Route = (request: IncomingMessage, respond: Respond) => boolean;
 
-/** The page, `/healthz` (the process lives), `/readyz` (it takes clients) and `/metrics` (for Prometheus). */
+/** The page, `/healthz` (the process is alive), `/readyz` (it accepts clients) and `/metrics` (for Prometheus). */
 export function createListener(
   isReady: () => boolean,
   metrics: Metrics,

@@ -5,11 +5,11 @@ import { WebSocket } from 'ws';
 import { BOTS, SLOW_READERS } from './traffic.js';
 import type { FromBots, ToBots } from './state.js';
 
-/** 200 more in a second: the chart is to show restarts, and not how fast bots can be made. */
+/** At most 200 more per second: the chart is to show restarts, not how fast bots can connect. */
 const RAMP_INTERVAL_MS = 50;
 const RAMP_STEP = 10;
 const REPORT_INTERVAL_MS = 250;
-/** A slow reader that the server has cut off does not notice it: it does not read. */
+/** A slow reader does not notice that the server has closed it, because it does not read. */
 const SLOW_READER_LIFE_MS = 30_000;
 
 type StayConnected = (url: string, handlers: object) => () => void;
@@ -23,7 +23,7 @@ const stops: (() => void)[] = [];
 const url = process.argv[2] ?? '';
 const random = Math.random;
 
-/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+/** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
 class BotSocket extends WebSocket {
   constructor(url: string) {
     super(url, { perMessageDeflate: false });
@@ -55,7 +55,7 @@ setInterval(() => {
 process.on('message', (message: ToBots) => {
   if (message.bots === 'count') wanted = message.count;
   else if (message.bots === 'slow reader') readSlowly();
-  // What pages do that have no such function: they come back in the moment in which they are closed.
+  // What pages without such a function do: they reconnect at the moment in which they are closed.
   else Math.random = message.isOn ? () => 0 : random;
 });
 process.on('disconnect', () => process.exit());

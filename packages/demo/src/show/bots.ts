@@ -5,7 +5,7 @@ import type { BotsView, FromBots, ToBots } from './state.js';
 const PROGRAM = fileURLToPath(new URL('./bots-process.js', import.meta.url));
 const NONE: FromBots = { open: 0, failed: 0, slowReaders: 0 };
 
-/** The process of the bots, which starts when the first of them is wanted. */
+/** The process of the bots, which starts when the first bots are requested. */
 export class Bots {
   readonly #url: () => string;
   readonly #happened: (text: string) => void;
@@ -33,7 +33,7 @@ export class Bots {
     this.#tell({ bots: 'slow reader' });
   }
 
-  /** Whether bots come back in the moment in which they are closed. */
+  /** Whether bots reconnect at the moment in which they are closed. */
   set comeBackAtOnce(isOn: boolean) {
     if (this.#child !== undefined) this.#tell({ bots: 'at once', isOn });
   }

@@ -17,7 +17,7 @@ interface Node {
   report: Report | undefined;
 }
 
-/** Everything that the page shows, and what its buttons do. There is one, in the primary. */
+/** Everything that the page shows, and the actions of its buttons. There is one, in the primary. */
 export class Show {
   readonly bots: Bots;
   /** @default none: there is one process */
@@ -80,7 +80,7 @@ export class Show {
     return this.#node(node).state;
   }
 
-  /** Answers at once: what a restart does can be seen. */
+  /** Returns at once: the page shows what a restart does. */
   obey(command: Command): Outcome {
     switch (command.do) {
       case 'bots':
@@ -108,7 +108,7 @@ export class Show {
       };
     const unknown = nodes.find((node) => this.#nodes[node - 1] === undefined);
     if (unknown !== undefined) return { ok: false, problem: `There is no node ${unknown}.` };
-    // As in a rolling deploy: the others have to take its clients.
+    // As in a rolling deploy: the other nodes have to take its clients.
     if (this.#restarting !== undefined)
       return { ok: false, problem: `${this.#restarting} restarts already; one at a time.` };
     const [node = 1] = nodes;

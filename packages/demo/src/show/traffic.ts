@@ -1,18 +1,20 @@
 import type { Chat } from '../server/chat.js';
 import { isLoopback } from './loopback.js';
 
-/** The namespaces of the clients that the demo makes itself. */
+/** The namespaces of the clients that the demo creates. */
 export const BOTS = 'bots';
 export const SLOW_READERS = 'slow readers';
 
 const PRICE_INTERVAL_MS = 1_000;
 const FLOOD_INTERVAL_MS = 50;
-/** 5 MB a second: the buffers of the kernel are full after a second or two, and then the bound of the pool counts. */
+/**
+ * 5 MB per second: the buffers of the kernel are full after a second or two, and then the bound of the pool applies.
+ */
 const FLOOD_BYTES = 256 * 1024;
 
 /**
- * Something to send: a price to the bots each second, and to slow readers far more than they read. Anybody may come to
- * their namespaces, so that nothing is sent where the server can be reached from other machines.
+ * Sends a price to the bots each second, and to slow readers far more than they read. Anybody may join their
+ * namespaces, so nothing is sent if other machines can reach the server.
  *
  * @param host that the server listens on
  */
