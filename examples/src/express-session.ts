@@ -1,7 +1,13 @@
 // Express 5 with sessions: users who have logged in may connect, for as long as their session lasts.
 import { randomUUID } from 'node:crypto';
 import { createServer, ServerResponse, type IncomingMessage } from 'node:http';
-import { acceptConnections, ConnectionsPool, gracefulShutdown } from '@soketi/connections';
+import {
+  acceptConnections,
+  ConnectionsPool,
+  gracefulShutdown,
+  type ConnectionOf,
+  type WebSocketMessage,
+} from '@soketi/connections';
 import express, { type Request, type Response } from 'express';
 import session from 'express-session';
 import { WebSocketServer } from 'ws';
@@ -27,7 +33,7 @@ const sessions = session({
 const app = express();
 const server = createServer(app);
 const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
-const pool = new ConnectionsPool({ heartbeat: true });
+const pool = new ConnectionsPool<WebSocketMessage, ConnectionOf<{ user: string }>>({ heartbeat: true });
 const lifecycle = gracefulShutdown({
   server,
   webSocketServer,
@@ -82,7 +88,7 @@ acceptConnections({
 });
 
 pool.on('connection', (connection) => {
-  const { user } = connection.data as { user: string };
+  const { user } = connection.data;
   connection.on('message', (text) => void pool.broadcastJsonMessage('lobby', { user, text: String(text) }));
 });
 pool.on('error', (error) => console.error(error));

@@ -43,6 +43,10 @@ test.each([
   ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
   ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
   ['rooms with a number', { rooms: ['red', 5] }, 'each of rooms to be a string'],
+  // One unset variable made a message to a room one to everybody: it counted as an option that is not there.
+  ['rooms of undefined', { rooms: undefined }, 'rooms to be a room or an iterable of rooms'],
+  ['exceptRooms of undefined', { exceptRooms: undefined }, 'exceptRooms to be a room or an iterable'],
+  ['exceptions of undefined', { exceptions: undefined }, 'exceptions to be an iterable of ids'],
   ['exceptRooms of null', { exceptRooms: null }, 'exceptRooms to be a room or an iterable of rooms'],
   ['exceptions of null', { exceptions: null }, 'exceptions to be an iterable of ids'],
   ['exceptions that are a string', { exceptions: 'first' }, 'exceptions to be an iterable of ids'],
@@ -77,6 +81,7 @@ test('closeAll takes a code and a reason among the options, but no conflate key'
   expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow(
     'Unknown option `conflate` in the options of closeAll',
   );
+  expect(() => toClosingAudience({ rooms: undefined } as never, [])).toThrow('rooms to be a room');
   for (const given of ['red', 5, null])
     expect(() => toClosingAudience(given as never, [])).toThrow(TypeError);
 });

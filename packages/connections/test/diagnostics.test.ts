@@ -109,15 +109,19 @@ test('the diagnostics channels report errors, with the connection if there is on
   const published = subscribeTo('error');
   const pool = new ConnectionsPool();
   const { connection, socket } = await join(pool, '1');
-  const [ofSocket, ofListener] = [new Error('socket'), new Error('listener')];
+  const [ofSocket, ofListener, ofNone] = [new Error('socket'), new Error('listener'), new Error('none')];
   socket.emit('error', ofSocket);
   pool.on('disconnection', () => {
     throw ofListener;
   });
+  pool.on('emptyNamespace', () => {
+    throw ofNone;
+  });
   await pool.removeConnection(connection);
   expect(published).toEqual([
     { name: 'error', payload: { pool, error: ofSocket, connection } },
-    { name: 'error', payload: { pool, error: ofListener, connection: undefined } },
+    { name: 'error', payload: { pool, error: ofListener, connection } },
+    { name: 'error', payload: { pool, error: ofNone, connection: undefined } },
   ]);
 });
 

@@ -30,6 +30,54 @@ describe.each(failures)('a pool listener that %s', (how, fail) => {
     },
   );
 
+  // A client whose `connection` listener failed stayed open with nobody listening, and nobody was told which one it was.
+  const ofConnection: readonly [
+    keyof PoolEvents<Connection>,
+    (pool: ConnectionsPool, connection: Connection) => unknown,
+  ][] = [
+    ['connection', (pool, connection) => pool.newConnection(connection)],
+    ['refused', (pool, connection) => [pool.drainConnections(1), pool.newConnection(connection)]],
+    ['join', (pool, connection) => [pool.newConnection(connection), connection.join('red')]],
+    [
+      'leave',
+      (pool, connection) => {
+        void pool.newConnection(connection);
+        connection.join('red');
+        connection.leave('red');
+      },
+    ],
+    [
+      'disconnection',
+      (pool, connection) => [pool.newConnection(connection), pool.removeConnection(connection)],
+    ],
+  ];
+
+  test.each(ofConnection)(
+    `the error event for a listener of %s that ${how} names the connection`,
+    async (event, cause) => {
+      const pool = new ConnectionsPool();
+      const { connection } = connectInMemory();
+      const told: unknown[] = [];
+      pool.on('error', (error, about) => told.push([error.message, about]));
+      pool.on(event, fail);
+      cause(pool, connection);
+      await nextTurn();
+      expect(told).toEqual([['listener failed', connection]]);
+    },
+  );
+
+  test(`the error event for a listener of emptyNamespace that ${how} names no connection`, async () => {
+    const pool = new ConnectionsPool();
+    const { connection } = connectInMemory();
+    await pool.newConnection(connection);
+    const told: unknown[] = [];
+    pool.on('error', (_error, about) => told.push(about));
+    pool.on('emptyNamespace', fail);
+    await pool.removeConnection(connection);
+    await nextTurn();
+    expect(told).toEqual([undefined]);
+  });
+
   test(`a listener of drain that ${how} does not affect the drain`, async () => {
     const { reasons, settle } = watchUnhandled();
     const pool = new ConnectionsPool();

@@ -84,7 +84,9 @@ export class Outgoing {
   /** The others, as a drain of this node sees them. */
   companyAt(nowMs: number): Company {
     const { identity, link, nodes } = this.#owner;
-    return { id: identity.id, isPossible: link.isConnected && nodes.mayHold, ...nodes.drainers.at(nowMs) };
+    const isPossible = link.isConnected && nodes.mayHold;
+    const { settlesInMs } = nodes;
+    return { id: identity.id, isPossible, settlesInMs, drainers: nodes.drainers.at(nowMs) };
   }
 
   count(namespace: string, rooms: readonly string[] | undefined): Promise<ClusterCount> {

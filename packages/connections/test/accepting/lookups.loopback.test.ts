@@ -135,6 +135,8 @@ describe('authenticate', () => {
     ['null', null],
     ['false', false],
     ['an identity that has expired', { ...anybody(), expiresAt: Date.now() }],
+    ['an identity that expired at the epoch', { ...anybody(), expiresAt: 0 }],
+    ['an identity that was never valid', { ...anybody(), expiresAt: -Infinity }],
   ])('authenticate refuses with 401 when it answers %s', async (_, answer) => {
     const accepting = await startAccepting({ accept: { authenticate: () => answer } });
     expect((await refusalOf(accepting.url)).status).toBe(401);
@@ -153,6 +155,13 @@ describe('authenticate', () => {
     ['an id of another type', { id: {}, namespace: 'n' }, 'id'],
     ['an expiry that is no number', { ...anybody(), expiresAt: new Date() }, 'expiresAt'],
     ['NaN as expiry', { ...anybody(), expiresAt: NaN }, 'expiresAt'],
+    // The `exp` of a JWT is in seconds: every login was refused with 401, and nothing said why.
+    [
+      'an expiry in seconds',
+      { ...anybody(), expiresAt: Math.ceil(Date.now() / 1000) + 900 },
+      'not in seconds',
+    ],
+    ['an expiry in ms from now', { ...anybody(), expiresAt: 900_000 }, 'ms since the epoch'],
     ['a status that is no refusal', { status: 200 }, 'status'],
     ['an identity and a refusal in one', { ...anybody(), status: 403 }, 'both'],
     ['rooms that are a number', { ...anybody(), rooms: 5 }, 'rooms to be a room'],

@@ -49,19 +49,43 @@ describe.each(refusals)('a client that is refused for %s', (why, accept, status,
   const headers = { origin: 'https://evil.example' };
   const options: Accept = { origins: ['*'], ...accept };
 
-  test(`a client that is refused for ${why} gets the status, and is not counted`, async () => {
+  test(`a client that is refused for ${why} gets the status, and counts as a refusal but not as a client`, async () => {
     const { url, acceptor } = await startAccepting({ accept: options });
     expect((await refusalOf(url, { headers })).status).toBe(status);
     expect(acceptor.clients).toBe(0);
+    expect([...acceptor.refusals]).toEqual([[status, 1]]);
   });
 
-  test(`a client that is refused for ${why} gets the close code with refuseWith: 'close', and is not counted`, async () => {
+  test(`a client that is refused for ${why} gets the close code with refuseWith: 'close', and counts as a refusal of its status`, async () => {
     const { url, acceptor, pool } = await startAccepting({ accept: { ...options, refuseWith: 'close' } });
     const client = await openClient(url, { headers });
     client.socket.send('nobody hears this');
     expect((await client.closed).code).toBe(closeCode);
     expect([acceptor.clients, pool.stats().connections, pool.stats().refused]).toEqual([0, 0, 0]);
+    expect([...acceptor.refusals]).toEqual([[status, 1]]);
   });
+});
+
+// 401, 403, 404, 429 and 503 were in no event and in no counter.
+test('an acceptor counts its refusals by status, and nobody else', async () => {
+  let answer: unknown = { status: 403 };
+  const { url, acceptor } = await startAccepting({
+    accept: { authenticate: () => answer, path: (request) => request.url !== '/broken' || broken() },
+  });
+  expect(acceptor.refusals.size).toBe(0);
+  for (let n = 0; n < 3; n++) await refusalOf(url);
+  answer = false;
+  await refusalOf(url);
+  answer = anybody();
+  await openClient(url);
+  await refusalOf(`${url}/broken`);
+  expect(acceptor.refusals).toEqual(
+    new Map([
+      [403, 3],
+      [401, 1],
+      [500, 1],
+    ]),
+  );
 });
 
 test(

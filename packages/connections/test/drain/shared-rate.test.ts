@@ -1,16 +1,25 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ALONE, type Company } from '../../src/cluster/drainers.js';
-import type { DrainOptions } from '../../src/index.js';
+import { ConnectionsPool, type DrainOptions } from '../../src/index.js';
 import { SharedRate } from '../../src/drain/shared-rate.js';
 import type { MemoryBus } from '../../src/testing.js';
-import { pass, useFakeClusters } from '../support/cluster-nodes.js';
-import { closesOfAll, drainingNodes, untilDrained, type DrainingNode } from '../support/draining-nodes.js';
+import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
+import { closesOfAll, DrainingNode, drainingNodes, untilDrained } from '../support/draining-nodes.js';
 import { Random } from '../support/random.js';
-import { busiestSecond } from '../support/timed-pool.js';
+import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { busiestSecond, TimedSocket } from '../support/timed-pool.js';
 
 /** Closes that began between these two times, in ms from the start. */
 const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: number): number =>
   closesOfAll(nodes).filter((atMs) => atMs >= fromMs && atMs < toMs).length;
+
+function endsWithTest(cluster: { leave(): Promise<void> }): void {
+  leavesAfterTest({
+    leave: async () => {
+      await Promise.all([cluster.leave(), pass(6_000)]);
+    },
+  });
+}
 
 describe('nodes that drain at the same time', () => {
   useFakeClusters();
@@ -107,6 +116,23 @@ describe('nodes that drain at the same time', () => {
     expect(first.closesWithin(1_000)).toBeGreaterThanOrEqual(9);
   });
 
+  test.each([100, 500, 1_000])(
+    'a node that closes every %i ms goes on at the full rate when the other one is done',
+    async (interval) => {
+      // What its smaller slices had closed was still in the window when the next slice came, and cut that one as well:
+      // with whole batches, a node went on with its share until its end.
+      const { nodes } = await drainingNodes([400, 30]);
+      const [first, second] = nodes as [DrainingNode, DrainingNode];
+      for (const node of nodes) node.drain({ maxPerSecond: 10, interval });
+      await untilDrained([second], 20_000);
+      await pass(3_000);
+      const before = first.closesMs.length;
+      await pass(10_200);
+      expect(first.closesMs.length - before).toBeGreaterThanOrEqual(95);
+      expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+    },
+  );
+
   test('an aborted drain gives its share back, and a restarted one takes it again', async () => {
     const { nodes } = await drainingNodes([400, 400]);
     const [first, second] = nodes as [DrainingNode, DrainingNode];
@@ -127,11 +153,9 @@ describe('nodes that drain at the same time', () => {
     expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
   });
 
-  test('twenty nodes at 10 closes per second take turns, with one close each every two seconds', async () => {
+  test('of 20 nodes with a rate of 10 the first ones close one per second each, and the others follow', async () => {
     const { nodes } = await drainingNodes(new Array<number>(20).fill(6));
     for (const node of nodes) node.drain({ maxPerSecond: 10 });
-    await pass(1_250 + 1_250 + 2_100);
-    for (const { closesMs } of nodes) expect(closesMs.length).toBeGreaterThanOrEqual(1);
     await untilDrained(nodes, 60_000);
     for (const { report } of nodes) expect(report?.closed).toBe(6);
     expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
@@ -140,13 +164,38 @@ describe('nodes that drain at the same time', () => {
     expect(Math.max(...all) - Math.min(...all)).toBeLessThan(18_000);
   });
 
-  test('two nodes with a rate of one take turns', async () => {
-    const { nodes } = await drainingNodes([5, 5]);
-    for (const node of nodes) node.drain({ maxPerSecond: 1 });
-    await untilDrained(nodes, 60_000);
-    expect(nodes.map(({ report }) => report?.closed)).toEqual([5, 5]);
-    expect(busiestSecond(closesOfAll(nodes))).toBe(1);
+  test('a node with a share of one per second closes its first one as soon as it may', async () => {
+    // It saved its share up for a second before.
+    const { nodes } = await drainingNodes([2, 2, 2]);
+    for (const node of nodes) node.drain({ maxPerSecond: 3 });
+    await pass(1_250 + 50);
+    expect(nodes.map(({ closesMs }) => closesMs.length)).toEqual([1, 1, 1]);
   });
+
+  test.each([
+    [1, 2, { jitter: 0 }],
+    [2, 3, { jitter: 0 }],
+    [2, 3, { jitter: 1, interval: 1_000 }],
+    [9, 10, { jitter: 1, interval: 1_000 }],
+  ])(
+    'no second sees more than a rate of %i for %i nodes, whenever each of them hears that the last one has begun',
+    async (maxPerSecond, count, options) => {
+      // They took turns, counted from that moment, and met in the same one until the end of the drain.
+      const cluster = { heartbeat: 600 };
+      const { nodes, bus } = await drainingNodes(new Array<number>(count).fill(6), {}, cluster);
+      for (const node of nodes.slice(0, -1)) node.drain({ maxPerSecond, ...options });
+      await pass(300);
+      const [late, last] = [nodes[0]!, nodes.at(-1)!];
+      bus.cut(late.adapter);
+      last.drain({ maxPerSecond, ...options });
+      await pass(50);
+      // The answer to its hello comes within a twelfth of a heartbeat, and a slot of the timing wheel.
+      bus.mend(late.adapter);
+      await untilDrained(nodes, 120_000);
+      expect(nodes.map(({ report }) => report?.closed)).toEqual(new Array(count).fill(6));
+      expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(maxPerSecond);
+    },
+  );
 
   test('draining nodes keep their shares for nodeTimeout while the broker is away, and then use their local rate', async () => {
     const { nodes, bus } = await drainingNodes([400, 400]);
@@ -182,6 +231,80 @@ describe('nodes that drain at the same time', () => {
     await pass(0);
     expect(alone[0]!.closesMs).toHaveLength(1);
   });
+
+  test('a process that was stopped begins anew: it says that it drains, and waits until the others have made room', async () => {
+    // They had declared it lost and closed a whole rate. It closed its share at once, and told them up to 3.6 s later.
+    const { nodes, bus } = await drainingNodes([400]);
+    const [stopped] = nodes as [DrainingNode];
+    const other = new FakeNode(bus.adapter());
+    endsWithTest(other.node);
+    void other.join('x', 'of the other');
+    await pass(500);
+    const sayThatItDrains = (): void => {
+      other.draining = { remaining: 1_000, maxPerSecond: 10 };
+      other.node.outgoing.announceDrain();
+    };
+    sayThatItDrains();
+    stopped.drain({ maxPerSecond: 10, interval: 1_000 });
+    await pass(5_000);
+    expect(stopped.closesWithin(1_000)).toBe(5);
+
+    const clock = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => clock() + 15_000);
+    const wokeAtMs = performance.now();
+    const knownToOther = () => other.node.outgoing.companyAt(performance.now()).drainers.length;
+    expect(knownToOther()).toBe(0);
+    sayThatItDrains();
+    await pass(1_030);
+    expect(knownToOther()).toBe(1);
+    await pass(3_000);
+    expect(closesBetween([stopped], wokeAtMs, wokeAtMs + 1_250)).toBe(0);
+    expect(closesBetween([stopped], wokeAtMs + 1_250, Infinity)).toBeGreaterThan(0);
+    for (const atMs of [2_000, 3_000]) {
+      expect(closesBetween([stopped], wokeAtMs + atMs, wokeAtMs + atMs + 1_000)).toBeLessThanOrEqual(5);
+    }
+  });
+
+  test('a node that had nobody left to close waits before it closes sockets that come later', async () => {
+    // A second server of its pool was shut down while it awaited the last answer: its clients came on top of the rate.
+    const { nodes } = await drainingNodes([0, 400]);
+    const [first, second] = nodes as [DrainingNode, DrainingNode];
+    const { connection, socket: silent } = connectInMemory('silent', 'x', new MemorySocket(false));
+    void first.pool.newConnection(connection);
+    for (const node of nodes) node.drain({ maxPerSecond: 20, interval: 1_000 });
+    await pass(6_000);
+    expect(silent.closes).toHaveLength(1);
+    expect(second.closesWithin(1_000)).toBe(20);
+    const sockets = Array.from({ length: 30 }, () => new TimedSocket());
+    void first.pool.drainConnections({ sockets });
+    await pass(4_000);
+    const closesMs = sockets.flatMap(({ closedAtMs }) => closedAtMs ?? []);
+    expect(closesMs.length).toBeGreaterThan(10);
+    expect(busiestSecond([...closesMs, ...second.closesMs])).toBeLessThanOrEqual(20);
+    silent.end();
+    await untilDrained([first], 10_000);
+    expect(first.report).toMatchObject({ closed: 1, left: 0, beyondShare: 0 });
+  });
+
+  test.each([{}, { heartbeat: 10_000, nodeTimeout: 30_000 }])(
+    'a node that drains as soon as it has joined waits until the others have answered its hello (%o)',
+    async (cluster) => {
+      // They answer within a twelfth of a heartbeat. It closed a whole rate before it knew that they drain.
+      const { nodes, bus } = await drainingNodes([200], {}, cluster);
+      nodes[0]!.drain({ maxPerSecond: 20, interval: 1_000 });
+      await pass(3_000);
+      vi.spyOn(Math, 'random').mockReturnValue(0.99);
+      const adapter = bus.adapter();
+      const newcomer = new DrainingNode(new ConnectionsPool({ adapter, cluster }), adapter);
+      endsWithTest(newcomer.pool.cluster);
+      while (newcomer.pool.cluster.state !== 'up') await pass(1);
+      newcomer.fill(40);
+      newcomer.drain({ maxPerSecond: 20, interval: 1_000 });
+      await untilDrained([newcomer], 20_000);
+      expect(newcomer.report).toMatchObject({ closed: 40 });
+      expect(busiestSecond(closesOfAll([...nodes, newcomer]))).toBeLessThanOrEqual(20);
+    },
+  );
 
   test('nodes whose drain messages are lost share the rate after the next heartbeat', async () => {
     let isLossy = false;
@@ -317,11 +440,11 @@ describe('the shared rate', () => {
     const rate = new SharedRate(5, company({ drainers }));
     // The other node, whose id is lower, has three of five.
     const slices = [];
-    for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 102) {
+    for (let nowMs = performance.now() + 2_000; slices.length < 11; nowMs += 110) {
       slices.push(rate.sliceAt(1, nowMs));
       rate.record(nowMs, slices.at(-1)!);
     }
-    expect(slices.reduce((sum, slice) => sum + slice)).toBe(2);
+    expect(slices).toEqual([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
   });
 
   test('a shared rate that follows another one counts what was closed under that one', () => {

@@ -1,5 +1,6 @@
 import { vi } from 'vitest';
 import { Connection, type ConnectionsPool, type DrainOptions, type DrainReport } from '../../src/index.js';
+import type { ClusterOptions } from '../../src/cluster/cluster-options.js';
 import { memoryBus, type MemoryBus, type MemoryBusOptions } from '../../src/testing.js';
 import type { ClusterAdapter } from '../../src/index.js';
 import { pass, poolsOn } from './cluster-nodes.js';
@@ -47,6 +48,7 @@ export class DrainingNode {
 export async function drainingNodes(
   counts: readonly number[],
   busOptions: MemoryBusOptions = {},
+  cluster: ClusterOptions = {},
 ): Promise<{ bus: MemoryBus; nodes: DrainingNode[] }> {
   const bus = memoryBus(busOptions);
   const adapters: ClusterAdapter[] = [];
@@ -54,7 +56,7 @@ export async function drainingNodes(
     adapters.push(bus.adapter());
     return adapters.at(-1)!;
   };
-  const pools = await poolsOn({ ...bus, adapter }, counts.length);
+  const pools = await poolsOn({ ...bus, adapter }, counts.length, { cluster });
   const nodes = pools.map((pool, index) => new DrainingNode(pool, adapters[index]!));
   for (const [index, node] of nodes.entries()) node.fill(counts[index]!);
   // Until every node knows that the others may have connections, and nothing is pending.

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
-import { byteLengthOf, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
+import { byteLengthOf, encodeError, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -205,4 +205,18 @@ test.each<[string, WebSocketMessage]>(
   const copy = likeMessage(binary, Buffer.concat([Buffer.of(9), bytes]).subarray(1));
   expect(copy.constructor).toBe(binary.constructor);
   expect(copy).toEqual(binary);
+});
+
+// An Error was sent as `{}`, because its message is not enumerable.
+test.each([
+  ['its message', new Error('no such room'), '{"message":"no such room"}'],
+  [
+    'its own fields',
+    Object.assign(new Error('full'), { code: 'E_FULL' }),
+    '{"message":"full","code":"E_FULL"}',
+  ],
+  ['neither its stack nor its cause', new TypeError('bad', { cause: 'secret' }), '{"message":"bad"}'],
+  ['what its toJSON says', Object.assign(new Error('x'), { toJSON: () => ({ code: 5 }) }), '{"code":5}'],
+])('an Error is encoded with %s', (_, error, text) => {
+  expect(encodeError(error)).toBe(text);
 });
