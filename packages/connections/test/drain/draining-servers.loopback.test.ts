@@ -15,7 +15,7 @@ test('an abort while other pools of the server are drained opens a pool again th
   const drain = { maxPerSecond: 1, signal: abort.signal };
   const shutdowns = [empty, full].map((pool) => gracefulShutdown({ server, pool, drain }));
   const drained = once(empty, 'drain');
-  const outcomes = shutdowns.map(({ shutdown }) => shutdown().catch((error: unknown) => error));
+  const outcomes = shutdowns.map((one) => one.shutdown().catch((error: unknown) => error));
   await drained;
   expect([empty.draining, full.draining]).toEqual([true, true]);
 
