@@ -61,9 +61,13 @@ app.post(
   },
 );
 app.post('/logout', (request, response) => {
-  // The cookie is checked once, at the upgrade. Without this line, users who log out stay connected.
-  void pool.closeAll('lobby', { rooms: [`session:${request.sessionID}`], code: 4401, reason: 'Logged out' });
-  request.session.destroy((error) => void response.sendStatus(error ? 500 : 204));
+  const rooms = [`session:${request.sessionID}`];
+  // First, or a tab that connects meanwhile would stay connected.
+  request.session.destroy((error) => {
+    // The cookie is checked once, at the upgrade. Without this line, users who log out stay connected.
+    void pool.closeAll('lobby', { rooms, code: 4401, reason: 'Logged out' });
+    response.sendStatus(error ? 500 : 204);
+  });
 });
 
 acceptConnections({

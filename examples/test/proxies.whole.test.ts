@@ -203,3 +203,34 @@ for (const proxy of [nginx, haproxy]) {
     );
   });
 }
+
+/*
+ * A node that drained answered 503 to requests that were not upgrades, and HAProxy sent each of them to the others as well:
+ * an order was placed several times.
+ */
+describeWith(['haproxy'], 'HAProxy in front of a node that answers 503', () => {
+  test.concurrent.each([
+    ['sends a POST to no other node', 'POST', 1],
+    ['sends a GET to the next node', 'GET', 2],
+  ] as const)('%s', async (_title, method, times) => {
+    const seen: string[] = [];
+    const startBusy = async (): Promise<number> => {
+      const server = createHttpServer((request, response) => {
+        const isProbe = request.url === '/readyz';
+        if (!isProbe) seen.push(request.method!);
+        response.writeHead(isProbe || seen.length > 1 ? 200 : 503).end();
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      onTestFinished(() => {
+        server.close();
+        server.closeAllConnections();
+      });
+      return (server.address() as AddressInfo).port;
+    };
+    const port = await startProxy(haproxy, [await startBusy(), await startBusy()]);
+    const response = await fetch(`http://127.0.0.1:${port}/order`, { method });
+    expect(seen).toEqual(Array(times).fill(method));
+    expect(response.status).toBe(times === 1 ? 503 : 200);
+  });
+});

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { createClient } from 'graphql-ws';
 import { expect, test, vi } from 'vitest';
@@ -125,6 +126,35 @@ test.concurrent('express-session closes the connections of a session that logs o
   expect(await refusalOf(example.port, asking)).toBe(401);
   await stays.roundTrip();
 });
+
+/*
+ * The connections were closed before the session was destroyed: a tab that was looked up meanwhile was let in, and stayed.
+ */
+test.concurrent(
+  'express-session closes a tab that connects while its session is being destroyed',
+  { skip: !hasSignals },
+  async () => {
+    const code = `import session from 'express-session';
+      const { prototype } = session.MemoryStore;
+      const { destroy } = prototype;
+      prototype.destroy = function (id, callback) {
+        // A login destroys a session that was never stored.
+        if (this.sessions[id] === undefined) return destroy.call(this, id, callback);
+        process.once('SIGUSR2', () => destroy.call(this, id, callback));
+        console.error('destroying');
+      };
+      await import('./express-session.js');`;
+    const example = await Example.start('express-session', {}, code);
+    const headers = await logIn(example.port);
+    const destroying = once(example.process.stderr!, 'data');
+    const answer = fetch(`http://127.0.0.1:${example.port}/logout`, { method: 'POST', headers });
+    await destroying;
+    const late = await connect(example.port, { path: '/ws', headers });
+    example.process.kill('SIGUSR2');
+    expect(await late.closed).toEqual({ code: 4401, reason: 'Logged out' });
+    expect((await answer).status).toBe(204);
+  },
+);
 
 test.concurrent.each(['express-session', 'express-jwt'])(
   '%s answers a login without a body with 400',

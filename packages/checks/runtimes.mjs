@@ -74,7 +74,7 @@ async function smoke(folder, { file, args }) {
   return rows;
 }
 
-const CAPABILITIES = ['terminate', 'ping', 'bufferedAmount', 'readyState', 'cork'];
+const CAPABILITIES = ['terminate', 'ping', 'pause', 'bufferedAmount', 'readyState', 'cork'];
 
 function describe({ capabilities = {}, direct = '', results }) {
   const exceptions = Object.entries(results)

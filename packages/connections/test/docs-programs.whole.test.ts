@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { chromium, type Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -41,14 +42,24 @@ async function start(name: string, code: string, on = 0): Promise<Running> {
     `server.listen(${on}, '127.0.0.1', () => console.log(server.address().port));`,
   );
   await writeFile(path.join(folder, name), program);
-  const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  // A group of its own, so that it can be signalled as by a terminal.
+  const child = spawn(process.execPath, [name], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: hasSignals,
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const [port] = (await once(child.stdout, 'data')) as [Buffer];
-  return { process: child, port: Number(port) };
+  // Workers all print the port that they share.
+  const [ports] = (await once(child.stdout, 'data')) as [Buffer];
+  return { process: child, port: parseInt(String(ports), 10) };
 }
 
-async function connect(url: string, headers: Record<string, string> = {}): Promise<Client> {
-  const client = new Client(new WebSocket(url, { headers }));
+async function connect(
+  url: string,
+  headers: Record<string, string> = {},
+  handshakeTimeout?: number,
+): Promise<Client> {
+  const client = new Client(new WebSocket(url, { headers, handshakeTimeout }));
   await once(client.socket, 'open');
   return client;
 }
@@ -74,13 +85,13 @@ async function expectSafe(running: Running, url: string, clients: readonly Clien
 }
 
 describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
-  test('the quick start of the README is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the README is a chat, refuses pages of other sites and drains', async () => {
     const running = await start('readme.mjs', blockWith('README.md', 'server.listen(8080)'));
     const url = `ws://127.0.0.1:${running.port}`;
     await expectSafe(running, url, await chatOf(running, url));
   });
 
-  test('the quick start of the docs serves its page, is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the docs serves its page, is a chat, refuses pages of other sites and drains', async () => {
     const page = blockWith('quick-start.md', '<script>');
     await writeFile(path.join(folder, 'index.html'), page);
     const running = await start('server.mjs', blockWith('quick-start.md', 'server.listen(8080'));
@@ -88,6 +99,56 @@ describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
     expect(await response.text()).toBe(page);
     const url = `ws://127.0.0.1:${running.port}/chat`;
     await expectSafe(running, url, await chatOf(running, url));
+  });
+});
+
+describe.skipIf(!hasSignals)('the recipe for node:cluster', { timeout: TIMEOUT_MS }, () => {
+  /*
+   * Kubernetes stopped a program of this recipe: the primary ended at once, its workers ended with it, and every client
+   * saw 1006.
+   */
+  test.each([
+    ['SIGTERM', 'the primary alone'],
+    ['SIGTERM', 'the primary and its workers'],
+    ['SIGINT', 'the primary and its workers'],
+  ] as const)('closes its clients with 1012 after %s to %s, and ends', async (signal, target) => {
+    const running = await start('cluster.mjs', blockWith('cluster.md', 'relayWorkers()'));
+    const url = `ws://127.0.0.1:${running.port}`;
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connect(url)));
+    const exited = once(running.process, 'exit');
+    const { pid } = running.process;
+    process.kill(target === 'the primary alone' ? pid! : -pid!, signal);
+    const closes = await Promise.all(clients.map(({ closed }) => closed));
+    expect(closes.map(({ code }) => code)).toEqual(clients.map(() => 1012));
+    expect(await exited).toEqual([0, null]);
+  });
+
+  test('replaces a worker that has died', async () => {
+    const recipe = blockWith('cluster.md', 'relayWorkers()');
+    const naming = recipe
+      .replace('worker < 4', 'worker < 2')
+      .replace(/^.*connection\.on\('message'.*$/m, '    connection.send(String(process.pid));');
+    expect(naming).toContain('process.pid');
+    const running = await start('cluster.mjs', naming);
+    /** Connects until a worker has answered that is not among these. */
+    const another = async (...known: readonly number[]): Promise<number> => {
+      for (;;) {
+        // Node forgets a client that it was handing to a worker which has just died.
+        const client = await connect(`ws://127.0.0.1:${running.port}`, {}, 2_000).catch(() => undefined);
+        const pid = Number(await client?.next());
+        client?.socket.terminate();
+        if (client !== undefined && !known.includes(pid)) return pid;
+        await delay(20);
+      }
+    };
+    const first = await another();
+    const second = await another(first);
+    process.kill(first, 'SIGKILL');
+    const third = await another(first, second);
+    expect(new Set([first, second, third]).size).toBe(3);
+    const exited = once(running.process, 'exit');
+    running.process.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
   });
 });
 

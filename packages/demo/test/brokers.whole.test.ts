@@ -67,6 +67,17 @@ describeWith(['nats-server'], 'demos in two terminals on one NATS', () => {
     const demo = new Demo({ NATS_URL: `127.0.0.1:${await freePort()}` });
     onTestFinished(() => demo.kill());
     expect(await demo.ended).toBe(1);
-    expect(demo.stderr).toMatch(/^NATS: connection refused$/m);
+    expect(demo.stderr).toMatch(/^NATS_URL: connection refused$/m);
   });
+});
+
+test.each([
+  [{ REDIS_URL: 'nonsense' }, 'REDIS_URL: Invalid URL'],
+  [{ REDIS_URL: 'http://127.0.0.1' }, 'REDIS_URL: Protocol - http:'],
+  [{ NATS_URL: '127.0.0.1:99999' }, 'NATS_URL: Invalid URL'],
+])('the address %j ends the demo with the reason', { timeout: TIMEOUT_MS }, async (env, reason) => {
+  const demo = new Demo(env);
+  onTestFinished(() => demo.kill());
+  expect(await demo.ended).toBe(1);
+  expect(demo.stderr).toMatch(new RegExp(`^${reason}`));
 });

@@ -34,6 +34,18 @@ describe('coming', () => {
     expect(await bob.rest()).toEqual([]);
   });
 
+  test.each(['👩🏽‍🚀', '❤️‍🔥', 'אדה', 'علی', 'Łódź', '愛'])('%s is a name', async (name) => {
+    const { url } = await start();
+    expect((await ChatClient.join(url, name)).members('general')).toEqual({ [name]: 1 });
+  });
+
+  test('two spellings of a name that look the same are one user', async () => {
+    const { url } = await start();
+    const first = await ChatClient.join(url, 'Zo\u00eb');
+    await ChatClient.join(url, 'Zoe\u0308');
+    expect(await first.sees('general', ({ Zoë }) => Zoë === 2)).toEqual({ 'Zo\u00eb': 2 });
+  });
+
   test('a client that vanishes without a close frame has left as well', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
@@ -245,6 +257,11 @@ describe('bad messages', () => {
     ['a long namespace', { namespace: 'x'.repeat(33), name: 'Ada' }, 'namespace: '],
     ['a control character', { namespace: 'lobby', name: 'A\u0000da' }, 'name: Expected visible'],
     ['a mark that reverses text', { namespace: 'lobby', name: 'A\u202eda' }, 'name: '],
+    ['a name that nobody sees', { namespace: 'lobby', name: '\u200b' }, 'name: Expected visible'],
+    ['a filler instead of a name', { namespace: 'lobby', name: '\u3164' }, 'name: Expected visible'],
+    ['a name that looks like another', { namespace: 'lobby', name: 'A\u00adda' }, 'name: Expected visible'],
+    ['a joiner that joins nothing', { namespace: 'lobby', name: 'Ada\u200d' }, 'name: Expected visible'],
+    ['a second line', { namespace: 'lobby', name: 'A\u2028da' }, 'name: Expected visible'],
     ['an id of its own', { namespace: 'lobby', name: 'Ada', id: 'root' }, 'id: '],
     ['a field of a long name', { namespace: 'lobby', name: 'Ada', ['é'.repeat(200)]: '' }, 'éééé'],
   ])('a client that connects with %s is closed with 1008 and the reason', async (_, query, problem) => {

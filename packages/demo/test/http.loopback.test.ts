@@ -1,6 +1,9 @@
 import { readdirSync } from 'node:fs';
-import { request } from 'node:http';
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createListener } from '../src/server/http.js';
 import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
 const PUBLIC = new URL('../public/', import.meta.url);
@@ -18,6 +21,15 @@ function statusOf(url: string, path: string): Promise<number | undefined> {
 }
 
 describe('HTTP', () => {
+  test('figures that cannot be read are a 500, and not the end of the process', async () => {
+    const metrics = { contentType: 'text/plain', metrics: () => Promise.reject(new Error('Not a number')) };
+    const server = createServer(createListener(() => true, metrics)).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`);
+    expect([response.status, await response.text()]).toEqual([500, 'The figures cannot be read\n']);
+  });
+
   test('the page, its style and its script come with their types and a strict policy', async () => {
     const { url } = await start();
     for (const [path, type] of [

@@ -306,9 +306,12 @@ function listenTo(options: GracefulShutdownOptions, shutdown: () => Promise<unkn
   for (const signal of options.signals ?? []) process.on(signal, onSignal);
 }
 
+/** They end or stop a process without its knowing. */
+const UNSEEN_SIGNALS: ReadonlySet<string> = new Set(['SIGKILL', 'SIGSTOP']);
+
 function assertSignals(signals: unknown): void {
   const isKnown = (name: unknown): boolean =>
-    typeof name === 'string' && Object.hasOwn(constants.signals, name);
+    typeof name === 'string' && Object.hasOwn(constants.signals, name) && !UNSEEN_SIGNALS.has(name);
   if (Array.isArray(signals) && signals.every(isKnown)) return;
   throw new TypeError(expected("signals to be names such as 'SIGTERM'", signals));
 }

@@ -46,8 +46,13 @@ const WELCOME_TIMEOUT_MS = 1_000;
  *   cluster.setupPrimary({ serialization: 'advanced' }); // bytes as they are; without it they travel as strings
  *   relayWorkers();
  *   for (let worker = 0; worker < availableParallelism(); worker++) cluster.fork();
+ *   // Otherwise the primary ends at once, and its workers with it.
+ *   process.once('SIGTERM', (signal) => {
+ *     for (const worker of Object.values(cluster.workers)) worker.process.kill(signal);
+ *   });
  * } else {
  *   const pool = new ConnectionsPool({ adapter: ipcAdapter() });
+ *   gracefulShutdown({ server, webSocketServer, pool, signals: ['SIGTERM'] });
  * }
  * ```
  *

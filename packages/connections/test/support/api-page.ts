@@ -134,8 +134,13 @@ function listOf(declaration: Documented, isType: boolean): string {
 function membersOf(declaration: Documented): readonly (Member | TypeScript.TypeNode)[] {
   if (ts.isInterfaceDeclaration(declaration)) return [...inheritedBy(declaration), ...declaration.members];
   if (ts.isClassDeclaration(declaration)) return publicMembers(declaration);
-  if (ts.isTypeAliasDeclaration(declaration) && ts.isUnionTypeNode(declaration.type))
-    return declaration.type.types.filter((type) => jsDocOf(type) !== '');
+  if (ts.isTypeAliasDeclaration(declaration) && ts.isUnionTypeNode(declaration.type)) {
+    const { types } = declaration.type;
+    const documented = types.filter((type) => jsDocOf(type) !== '');
+    if (documented.length !== 0 && documented.length !== types.length)
+      throw new Error(`Expected a docstring for each part of ${declaration.name.text}, or for none`);
+    return documented;
+  }
   if (!ts.isVariableDeclaration(declaration)) return [];
   const { initializer } = declaration;
   const object = initializer && ts.isAsExpression(initializer) ? initializer.expression : initializer;

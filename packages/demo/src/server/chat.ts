@@ -141,11 +141,12 @@ async function kick(chat: Chat, member: Member, user: string): Promise<void> {
   });
 }
 
-/** On any node. */
+/** On any node; on one that does not answer they may be. */
 async function isHere(chat: Chat, member: Member, user: string): Promise<boolean> {
-  const { total } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
-  if (total === 0) refuse(member, 'NOT_HERE', 'Nobody here has this name');
-  return total > 0;
+  const { total, missing } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
+  const mayBe = total > 0 || missing.length > 0;
+  if (!mayBe) refuse(member, 'NOT_HERE', 'Nobody here has this name');
+  return mayBe;
 }
 
 // Sends never reject because of the network: nothing here has to be awaited or caught.

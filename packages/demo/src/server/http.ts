@@ -33,7 +33,9 @@ const FILES = new Map([
     'connection.js',
     'deploy.js',
     'dom.js',
+    'lists.js',
     'pool.js',
+    'room.js',
     'show.js',
     'stay-connected.js',
     'tabs.js',
@@ -70,7 +72,10 @@ export function createListener(
     } else if (file) respond(200, file.body, { 'Content-Type': file.type });
     else if (path === '/healthz') respond(200, 'alive\n');
     else if (path === '/metrics') {
-      void metrics.metrics().then((text) => respond(200, text, { 'Content-Type': metrics.contentType }));
+      metrics.metrics().then(
+        (text) => respond(200, text, { 'Content-Type': metrics.contentType }),
+        () => respond(500, 'The figures cannot be read\n'),
+      );
     } else if (path !== '/readyz') respond(404, 'Not found\n');
     else if (isReady()) respond(200, 'ready\n');
     else respond(503, 'draining\n');

@@ -15,7 +15,7 @@ type Users = readonly (readonly [name: string, tabs: number])[];
 
 /** The messages that nodes exchange. */
 type NodeMessage =
-  | { readonly from: string; readonly say: 'hello' }
+  | { readonly from: string; readonly say: 'hello'; readonly to?: string }
   | { readonly from: string; readonly say: 'here'; readonly rooms: readonly (readonly [Place, Users])[] };
 
 export interface PresenceOptions {
@@ -46,7 +46,11 @@ export class Presence {
     this.#self = this.#nodes.cluster.nodeId;
     chat.on('join', ({ namespace }, room) => this.#onRoom(namespace, room));
     chat.on('leave', ({ namespace }, room) => this.#onRoom(namespace, room));
-    this.#nodes.on('node', ({ id }, change) => change !== 'joined' && this.#forget(id));
+    this.#nodes.on('node', ({ id }, change) => {
+      if (change !== 'joined') this.#forget(id);
+      // One that stood still for a while does not know that we have forgotten who is there.
+      else this.#say({ from: this.#self, say: 'hello', to: id });
+    });
     this.#nodes.on('recovered', () => this.#introduce());
     this.#nodes.on('error', (error) => console.warn(`presence: ${error.message}`));
     const inbox = { send: (message: string) => this.#hear(message), close: () => undefined };
@@ -143,7 +147,7 @@ export class Presence {
   #hear(text: string): void {
     const message = JSON.parse(text) as NodeMessage;
     if (message.say === 'hello') {
-      this.#sayAll();
+      if (message.to === undefined || message.to === this.#self) this.#sayAll();
       return;
     }
     const known = this.#elsewhere.get(message.from) ?? new Map<Place, Users>();

@@ -6,14 +6,17 @@ const MAX_NAME_LENGTH = 32;
 const MAX_TEXT_LENGTH = 2_000;
 
 /**
- * No characters that are invisible, or that change how the text around them reads: controls, lone surrogates, bidi
- * marks.
+ * No characters that are invisible, or that change how the text around them reads: controls, lone surrogates, line
+ * separators, zero-width spaces, bidi marks. Two names that look the same would be taken for the same user. Only emoji
+ * may be joined or drawn in colour.
  */
-const VISIBLE = /^[^\p{Cc}\p{Cs}\p{Bidi_Control}]*$/u;
+const VISIBLE =
+  /^(?:[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])[\u200d\ufe0f])*$/u;
 
 const text = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(MAX_TEXT_LENGTH));
 const name = v.pipe(
   v.string(),
+  v.normalize('NFC'),
   v.trim(),
   v.minLength(1),
   v.maxLength(MAX_NAME_LENGTH),

@@ -2,12 +2,9 @@
  * The bots: clients in a process of their own, with the reconnect function that the documentation gives to pages.
  */
 import { WebSocket } from 'ws';
-import { BOTS, SLOW_READERS } from './traffic.js';
-import type { FromBots, ToBots } from './state.js';
+import { MAX_SLOW_READERS, type FromBots, type ToBots } from './state.js';
+import { BOTS, botsPerStep, SLOW_READERS, STEP_INTERVAL_MS } from './traffic.js';
 
-/** At most 200 more per second: the chart is to show restarts, not how fast bots can connect. */
-const RAMP_INTERVAL_MS = 50;
-const RAMP_STEP = 10;
 const REPORT_INTERVAL_MS = 250;
 /** A slow reader does not notice that the server has closed it, because it does not read. */
 const SLOW_READER_LIFE_MS = 30_000;
@@ -17,10 +14,12 @@ type StayConnected = (url: string, handlers: object) => () => void;
 let open = 0;
 let failed = 0;
 let wanted = 0;
-let names = 0;
+let botNames = 0;
+let slowReaderNames = 0;
 let slowReaders = 0;
 const stops: (() => void)[] = [];
-const url = process.argv[2] ?? '';
+const [, , url = '', rate] = process.argv;
+const perStep = botsPerStep(Number(rate));
 const random = Math.random;
 
 /** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
@@ -28,6 +27,13 @@ class BotSocket extends WebSocket {
   constructor(url: string) {
     super(url, { perMessageDeflate: false });
     this.on('error', () => failed++);
+  }
+}
+
+/** As `stayConnected` makes it. */
+class CountedSocket extends BotSocket {
+  constructor(url: string) {
+    super(url);
     this.on('open', () => {
       open++;
       this.on('close', () => open--);
@@ -35,7 +41,7 @@ class BotSocket extends WebSocket {
   }
 }
 
-Object.assign(globalThis, { WebSocket: BotSocket });
+Object.assign(globalThis, { WebSocket: CountedSocket });
 const { href } = new URL('../../public/stay-connected.js', import.meta.url);
 const { stayConnected } = (await import(href)) as { stayConnected: StayConnected };
 
@@ -43,10 +49,10 @@ const urlOf = (namespace: string, name: string): string =>
   `${url.replace(/^http/, 'ws')}/ws?${new URLSearchParams({ namespace, name }).toString()}`;
 
 setInterval(() => {
-  for (let step = 0; step < RAMP_STEP && stops.length < wanted; step++)
-    stops.push(stayConnected(urlOf(BOTS, `Bot ${++names}`), {}));
-  for (let step = 0; step < RAMP_STEP && stops.length > wanted; step++) stops.pop()?.();
-}, RAMP_INTERVAL_MS);
+  for (let step = 0; step < perStep && stops.length < wanted; step++)
+    stops.push(stayConnected(urlOf(BOTS, `Bot ${++botNames}`), {}));
+  for (let step = 0; step < perStep && stops.length > wanted; step++) stops.pop()?.();
+}, STEP_INTERVAL_MS);
 
 setInterval(() => {
   process.send?.({ open, failed, slowReaders } satisfies FromBots);
@@ -62,10 +68,11 @@ process.on('disconnect', () => process.exit());
 
 /** Connects, and never reads. */
 function readSlowly(): void {
-  const socket = new BotSocket(urlOf(SLOW_READERS, `Slow reader ${++names}`));
+  if (slowReaders === MAX_SLOW_READERS) return;
+  slowReaders++;
+  const socket = new BotSocket(urlOf(SLOW_READERS, `Slow reader ${++slowReaderNames}`));
   socket.once('open', () => {
     socket.pause();
-    slowReaders++;
     setTimeout(() => socket.terminate(), SLOW_READER_LIFE_MS);
   });
   socket.once('close', () => slowReaders--);

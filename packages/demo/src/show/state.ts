@@ -6,6 +6,8 @@ import * as v from 'valibot';
  */
 
 export const MAX_BOTS = 2_000;
+/** Each of them is sent 5 MB a second. */
+export const MAX_SLOW_READERS = 5;
 
 /** A command of the page's buttons. */
 export const Command = v.variant('do', [
