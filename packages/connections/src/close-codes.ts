@@ -26,7 +26,7 @@ export const CloseCode = {
   Unauthorized: 4401,
   /** The page comes from another origin (after HTTP 403; `acceptConnections`). */
   Forbidden: 4403,
-  /** Nothing was received for as long as the idle limit (after HTTP 408). */
+  /** Nothing was received for as long as the idle limit, or `authenticate` took too long (after HTTP 408). */
   IdleTimeout: 4408,
   /** A newer connection took this one's id (after HTTP 409; `onDuplicate: 'replace'`). */
   Replaced: 4409,

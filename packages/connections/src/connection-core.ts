@@ -271,6 +271,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   handlePing(): void {
     this.#liveness?.heard();
+    if (!this.isClosed) this.outbox.pinged();
   }
 
   handlePong(): void {

@@ -87,6 +87,9 @@ export interface ConnectionsPoolOptions<C = unknown> {
    * terminated after `closeTimeout`. `'drop'`: this message is not queued for it; later ones are, once there is room. A
    * function decides for each message: `'close'`, `'drop'`, or `'send'` to queue it all the same.
    *
+   * The answers to a client's pings wait too, and cannot be dropped: a client that pings and does not read is closed at
+   * twice `maxBufferedBytes`, unless the function answers `'send'`. It is then asked about 0 bytes.
+   *
    * @default 'close'
    */
   readonly onSlow?: 'close' | 'drop' | SlowPolicy<C> | undefined;

@@ -157,7 +157,8 @@ export interface AcceptOptions<
   readonly maxPer?: MaxPer<IdentityOf<Returned>> | undefined;
   /**
    * `'http'`: a refused client gets the HTTP status. `'close'`: its WebSocket is accepted and closed at once, with 4401,
-   * 4403, 4429 or 1013, because a page in a browser cannot see an HTTP status.
+   * 4403, 4429 or 1013, because a page in a browser cannot see an HTTP status. At most 100 of them are open at a time,
+   * each for two seconds at most; more get the HTTP status.
    *
    * @default 'http'
    */

@@ -24,6 +24,8 @@ type Options = AcceptOptions<object, AnyConnection, unknown>;
 
 /** How long a refused client may take to answer our close frame, in ms. */
 const REFUSED_CLOSE_MS = 2_000;
+/** Refused clients count for no limit, so this is how many of them may have a WebSocket at a time. */
+const MAX_REFUSED_OPEN = 100;
 const FORBIDDEN: Refusal = { status: 403 };
 const TIMED_OUT: Refusal = { status: 408 };
 const FAILED: Refusal = { status: 500 };
@@ -35,6 +37,8 @@ export class UpgradeAcceptor implements UpgradeTaker {
   readonly #limits: Limits;
   readonly #gate: UpgradeGate;
   readonly #refusals = new Map<number, number>();
+  /** Refused clients that have a WebSocket until they are closed. */
+  #refusedOpen = 0;
 
   constructor(options: Options) {
     this.#options = options;
@@ -93,10 +97,16 @@ export class UpgradeAcceptor implements UpgradeTaker {
     releaseOnClose(upgrade.socket, seat);
     const answer = await this.#decide(upgrade, seat);
     if (upgrade.isGone) return;
-    if (isIdentity(answer)) this.#open(upgrade, (socket) => void this.#admit(answer, socket, upgrade));
-    else {
-      seat.release();
-      this.#refuse(upgrade, answer);
+    try {
+      if (isIdentity(answer)) this.#open(upgrade, (socket) => void this.#admit(answer, socket, upgrade));
+      else {
+        seat.release();
+        this.#refuse(upgrade, answer);
+      }
+    } catch (error) {
+      // `verifyClient` or a header has thrown, or somebody else has answered as well: no second answer.
+      this.#report(error);
+      upgrade.socket.destroy();
     }
   }
 
@@ -158,8 +168,13 @@ export class UpgradeAcceptor implements UpgradeTaker {
   #refuse(upgrade: PendingUpgrade, refusal: Refusal): void {
     const { status, headers, closeCode = closeCodeOf(status), reason = STATUS_CODES[status] } = refusal;
     this.#countRefusal(status);
-    if (this.#settings.refuseWith === 'http') refuseUpgrade(upgrade.socket, status, headers);
-    else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
+    if (this.#settings.refuseWith === 'http' || this.#refusedOpen >= MAX_REFUSED_OPEN) {
+      refuseUpgrade(upgrade.socket, status, headers);
+      return;
+    }
+    this.#refusedOpen++;
+    upgrade.socket.once('close', () => this.#refusedOpen--);
+    this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
   }
 
   #countRefusal(status: number): void {
@@ -169,16 +184,10 @@ export class UpgradeAcceptor implements UpgradeTaker {
   /** Lets `ws` answer with 101. It answers an invalid handshake with 400, and does not call `onOpen`. */
   #open(upgrade: PendingUpgrade, onOpen: (socket: object) => void): void {
     const { request, socket, head } = upgrade;
-    try {
-      this.#options.webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        upgrade.handOver();
-        onOpen(webSocket);
-      });
-    } catch (error) {
-      // `verifyClient`, or somebody else has answered the request as well: the client gets no second answer.
-      this.#report(error);
-      socket.destroy();
-    }
+    this.#options.webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
+      upgrade.handOver();
+      onOpen(webSocket);
+    });
   }
 
   /** Never rejects. Up to its first `await` it runs at once: the pool tells of the connection right after the 101. */

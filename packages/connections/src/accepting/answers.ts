@@ -42,9 +42,10 @@ export function checked(answer: unknown): Identity | Refusal {
   if ((status as unknown) === undefined) {
     throw new TypeError(expected('authenticate to answer { id, namespace }, { status } or false', answer));
   }
-  assertRefusal(status, headers ?? {});
+  const lines = headers ?? {};
+  assertRefusal(status, lines);
   assertCloseArguments(closeCode, reason);
-  return given;
+  return { status, headers: lines, closeCode: given.closeCode, reason: given.reason };
 }
 
 function hasExpired(identity: Identity): boolean {

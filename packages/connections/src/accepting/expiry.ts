@@ -2,7 +2,7 @@ import { CloseCode } from '../close-codes.js';
 import { coreOf, type AnyConnection } from '../connection.js';
 import { wheel, type Timed } from '../liveness/timing-wheel.js';
 
-/** How often the clock is read, in ms: it may be set, and the wheel's own does not count suspensions. */
+/** How often the clock is read, in ms: it may be set, and the wheel's own hardly counts suspensions. */
 const LOOK_MS = 60_000;
 
 /** Closes a connection when the session of its client ends. */

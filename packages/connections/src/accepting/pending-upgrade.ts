@@ -1,6 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
+/**
+ * How much a client may send during its lookup before we stop reading, in bytes. It has to wait for the 101 response before
+ * it sends anything (RFC 6455 §4.1).
+ */
+const MAX_EARLY_BYTES = 64 * 1024;
+
 /** What became of a lookup. */
 export type LookupOutcome<Answer> =
   | { readonly kind: 'answered'; readonly answer: Answer }
@@ -16,14 +22,20 @@ export type LookupOutcome<Answer> =
 export class PendingUpgrade {
   readonly request: IncomingMessage;
   readonly socket: Duplex;
-  readonly head: Buffer;
+  /** What the client has sent after its request, as far as it was read. */
+  readonly #early: Buffer[];
   readonly #abort = new AbortController();
 
   constructor(request: IncomingMessage, socket: Duplex, head: Buffer) {
     this.request = request;
     this.socket = socket;
-    this.head = head;
+    this.#early = [head];
     socket.on('error', ignore);
+  }
+
+  /** What the client has sent already, for `ws`. More may wait in the socket. */
+  get head(): Buffer {
+    return Buffer.concat(this.#early);
   }
 
   /** Aborts when the client goes, or the lookup takes too long. */
@@ -83,12 +95,20 @@ export class PendingUpgrade {
   }
 
   /**
-   * Notices that the client ends its side politely, which a socket tells only to those who read. What the client sends
-   * already stays in the socket, for `ws`.
+   * Notices that the client ends its side politely. A socket tells that only after all that came before has been read, so
+   * what the client sends already is kept for `ws`.
    */
   #watchForEnd(): () => Promise<void> {
     const { socket } = this;
-    const onReadable = (): void => void socket.read(0);
+    let bytes = 0;
+    const onReadable = (): void => {
+      while (bytes < MAX_EARLY_BYTES) {
+        const chunk = socket.read() as Buffer | null;
+        if (chunk === null) return;
+        this.#early.push(chunk);
+        bytes += chunk.length;
+      }
+    };
     const onEnd = (): void => void socket.destroy();
     socket.on('readable', onReadable).once('end', onEnd);
     return () => {

@@ -15,6 +15,14 @@ export interface DrainsOwner extends DrainOwner {
   failed(error: Error): void;
 }
 
+/** How to undo a drain that is done, by its report. */
+const undos = new WeakMap<DrainReport, () => void>();
+
+/** The pool that was drained takes newcomers again: the shutdown that the drain was for is aborted. */
+export function undoDrain(report: DrainReport): void {
+  undos.get(report)?.();
+}
+
 /** The drains of a pool. One runs at a time; a call in the meantime joins it. */
 export class Drains {
   readonly #owner: DrainsOwner;
@@ -66,14 +74,21 @@ export class Drains {
     try {
       const report = await drain.run();
       this.#running = undefined;
+      undos.set(report, () => this.#undo());
       this.#owner.ended(report);
       return report;
     } catch (error) {
       this.#running = undefined;
-      this.#owner.aborted();
-      this.#owner.changed();
+      this.#undo();
       throw error;
     }
+  }
+
+  #undo(): void {
+    // Another drain has begun meanwhile.
+    if (this.#running !== undefined) return;
+    this.#owner.aborted();
+    this.#owner.changed();
   }
 
   /** A callback of the user that cannot break the drain. */

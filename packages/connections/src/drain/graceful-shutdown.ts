@@ -6,6 +6,7 @@ import { assertFunction, assertKeys, assertMethod, assertMs } from '../arguments
 import { expected } from '../errors.js';
 import { planDrain, type DrainOptions } from './drain-options.js';
 import { drainWithOthers } from './draining-servers.js';
+import { undoDrain } from './drains.js';
 import type { DrainReport } from '../drain-report.js';
 import { DEFAULT_CLOSE_TIMEOUT_MS } from '../options.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
@@ -192,17 +193,21 @@ async function run(
 ): Promise<DrainReport> {
   const { server, pool, webSocketServer } = options;
   let reopen: (() => void) | undefined;
+  let drained: DrainReport | undefined;
   const drainPool = async (): Promise<DrainReport> => {
     await readinessDelayOf(options, drain);
     reopen = refuseUpgrades(server, options.retryAfter ?? DEFAULT_RETRY_AFTER_SECONDS);
     const clients = [...socketsIn(drain), ...clientsOf(webSocketServer)];
-    return pool.drainConnections({ ...drain, sockets: clients });
+    return (drained = await pool.drainConnections({ ...drain, sockets: clients }));
   };
   let report: DrainReport;
   try {
     report = await drainWithOthers(server, drainPool, drain.signal);
   } catch (error) {
-    if (drain.signal?.aborted) reopen?.();
+    if (drain.signal?.aborted) {
+      reopen?.();
+      if (drained !== undefined) undoDrain(drained);
+    }
     throw error;
   }
   // Sockets that the drain did not know of, such as those of a handshake that ended meanwhile.

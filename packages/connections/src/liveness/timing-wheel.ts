@@ -2,7 +2,7 @@ import { inOwnContext } from '../own-context.js';
 
 /** Width of a slot in ms: how late a deadline may be noticed. */
 export const SLOT_MS = 100;
-/** A longer step of the clock is a stall or a suspension and counts as one slot: no deadline passes in it, in ms. */
+/** A longer step of the clock is a stall or a suspension and counts as this much, in ms. */
 const MAX_STEP_MS = 1_000;
 /** Entries handled in one turn of the event loop; the rest of a full slot follows in the next turns. */
 const ENTRIES_PER_TURN = 200;
@@ -30,7 +30,7 @@ export class TimingWheel {
   /** Entries whose slot has passed and whose turn is still to come. */
   #due: Timed[] = [];
 
-  /** The wheel's clock in ms: monotonic, exact to a slot while the wheel turns. Suspensions do not count. */
+  /** The wheel's clock in ms: monotonic, exact to a slot while the wheel turns. Of a suspension it counts a second. */
   get nowMs(): number {
     this.#advance();
     return this.#nowMs;
@@ -82,7 +82,7 @@ export class TimingWheel {
   #advance(): void {
     const readAtMs = performance.now();
     const stepMs = readAtMs - this.#readAtMs;
-    this.#nowMs += stepMs > MAX_STEP_MS ? SLOT_MS : Math.max(stepMs, 0);
+    this.#nowMs += Math.min(Math.max(stepMs, 0), MAX_STEP_MS);
     this.#readAtMs = readAtMs;
   }
 

@@ -42,7 +42,7 @@ interface Held {
  * limit does not allow them yet.
  *
  * The socket is paused when they exceed 64 KiB or 1,024 messages, and when one waits for the rate limit. If it cannot
- * be paused, further messages are lost.
+ * be paused, further messages are lost, unless they wait only for a `Blob`.
  */
 export class HeldMessages {
   /** When they are given up if nobody listens, on the wheel's clock. */
@@ -87,18 +87,23 @@ export class HeldMessages {
    * @returns `false` if there is no room for the message
    */
   add(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): boolean {
-    if (!this.#hasRoom(byteLength, isLimited)) return false;
+    if (!this.#mayWait(byteLength, isLimited)) return false;
     this.#push({ message, isBinary, byteLength, isLimited });
     return true;
   }
 
-  /** @returns `false` if it waits for the rate limit and there is no room for it */
+  /** The same for a message that is still to be read. */
   addBlob(blob: Blob, isLimited: boolean): boolean {
-    if (isLimited && !this.#hasRoom(blob.size, true)) return false;
+    if (!this.#mayWait(blob.size, isLimited)) return false;
     const held: Held = { message: undefined, isBinary: true, byteLength: blob.size, isLimited };
     this.#push(held);
     this.#read(blob, held);
     return true;
+  }
+
+  /** With a listener and without a limit it waits only until Blobs have been read, and is not lost. */
+  #mayWait(byteLength: number, isLimited: boolean): boolean {
+    return this.#hasRoom(byteLength, isLimited) || (!isLimited && this.#owner.wantsMessages);
   }
 
   #hasRoom(byteLength: number, isLimited: boolean): boolean {

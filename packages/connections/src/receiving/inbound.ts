@@ -34,6 +34,8 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #isFlooding = false;
   /** Nothing more is read from the socket in this turn of the event loop. */
   #hasHadItsTurn = false;
+  /** Its owner had paused the socket before we did, and will resume it. */
+  #wasPaused = false;
   /** No listener came in time: nothing is held any more. */
   #isUnwanted = false;
   #mode: 'open' | 'draining' | 'silent' = 'open';
@@ -85,12 +87,16 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   #receiveEarly(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
-    if (this.#held === undefined && !isLimited && !this.#mayHold) this.#ignore(1);
-    else this.#keep(message, isBinary, byteLength, isLimited);
+    if (this.#mayKeep(isLimited)) this.#keep(message, isBinary, byteLength, isLimited);
+    else this.#ignore(1);
+  }
+
+  #mayKeep(isLimited: boolean): boolean {
+    return this.#held !== undefined || isLimited || this.wantsMessages || this.#mayHold;
   }
 
   #keepBlob(blob: Blob, isLimited: boolean): void {
-    if (!this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
+    if (!this.#mayKeep(isLimited) || !this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
   }
 
   #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
@@ -263,6 +269,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   pause(): boolean {
     const socket = this.socket as Partial<Pausable>;
     if (typeof socket.pause !== 'function' || typeof socket.resume !== 'function') return false;
+    if (!this.#hasHadItsTurn) this.#wasPaused = socket.isPaused === true;
     try {
       socket.pause();
     } catch (error) {
@@ -274,6 +281,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   resume(): void {
+    if (this.#wasPaused) return;
     try {
       (this.socket as Pausable).resume();
     } catch (error) {

@@ -1,6 +1,8 @@
 import type { RateLimitSettings } from '../options.js';
 
 const SECOND_MS = 1_000;
+/** A message that waits may be looked at this much too late, in seconds: two slots of the timing wheel. */
+const LATE_SECONDS = 0.2;
 /** Longest wait that is asked for: what a timer can hold. */
 const MAX_WAIT_MS = 2_147_483_647;
 
@@ -31,18 +33,19 @@ export class TokenBucket {
 
   /** Takes the tokens of a message that has arrived. @returns `false` if they are not there; none are taken then */
   take(byteLength: number, nowMs: number): boolean {
-    this.#fill(nowMs);
-    this.#messages = Math.min(this.#messages, this.#limit.burst);
-    this.#bytes = Math.min(this.#bytes, this.#limit.bytesPerSecond);
+    const { burst, bytesPerSecond } = this.#limit;
+    this.#fill(nowMs, burst, bytesPerSecond);
     return this.#spend(byteLength);
   }
 
   /**
-   * The same for a message that has been waiting for its tokens. All of its waiting counts: it may be larger than the
-   * bucket, and it is looked at rarely.
+   * The same for a message that has been waiting for its tokens. It may be larger than the bucket, and it is looked at
+   * rarely: what came in between counts. No more than that is saved up, or the messages after it would be a flood.
    */
   takeWaiting(byteLength: number, nowMs: number): boolean {
-    this.#fill(nowMs);
+    const { messagesPerSecond, burst, bytesPerSecond } = this.#limit;
+    const maxBytes = Math.max(bytesPerSecond, byteLength) + bytesPerSecond * LATE_SECONDS;
+    this.#fill(nowMs, burst + messagesPerSecond * LATE_SECONDS, maxBytes);
     return this.#spend(byteLength);
   }
 
@@ -56,13 +59,16 @@ export class TokenBucket {
     return Math.min(seconds * SECOND_MS, MAX_WAIT_MS);
   }
 
-  #fill(nowMs: number): void {
+  #fill(nowMs: number, maxMessages: number, maxBytes: number): void {
     const seconds = (nowMs - this.#filledAtMs) / SECOND_MS;
     this.#filledAtMs = nowMs;
     // What is not limited is infinite, and `Infinity * 0` is NaN.
-    if (seconds <= 0) return;
-    this.#messages += seconds * this.#limit.messagesPerSecond;
-    this.#bytes += seconds * this.#limit.bytesPerSecond;
+    if (seconds > 0) {
+      this.#messages += seconds * this.#limit.messagesPerSecond;
+      this.#bytes += seconds * this.#limit.bytesPerSecond;
+    }
+    this.#messages = Math.min(this.#messages, maxMessages);
+    this.#bytes = Math.min(this.#bytes, maxBytes);
   }
 
   #spend(byteLength: number): boolean {

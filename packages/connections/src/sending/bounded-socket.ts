@@ -161,6 +161,16 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return false;
   }
 
+  /**
+   * The peer has pinged: the socket has answered by itself, and a peer that does not read has its answers wait. They may
+   * take as much room again as messages.
+   */
+  pinged(): void {
+    if (this.isEnded || this.#costOf(this.bytesInSocket) <= 2 * this.context.maxBufferedBytes) return;
+    this.#slowReader ??= new SlowReader(this);
+    this.#slowReader.exceeds(this.context.counters);
+  }
+
   /** Writes that wait in a `ws` socket; 0 for other sockets, which do not tell. */
   #waitingWrites(bufferedBytes: number): number {
     if (this.frames === undefined || this.#isDead) return 0;

@@ -62,6 +62,13 @@ export class SlowReader {
     return decision === 'send';
   }
 
+  /** More waits than the policy lets messages be: what else it is cannot be dropped. */
+  exceeds(counters: Counters): void {
+    if (this.#isDeciding || this.passes(0, counters) || this.#hasClosed) return;
+    this.#hasClosed = true;
+    this.#owner.closeSlow();
+  }
+
   #begin(counters: Counters): void {
     this.#isSlow = true;
     this.#hasClosed = false;

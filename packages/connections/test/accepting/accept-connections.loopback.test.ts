@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { Connection, type ReceivedMessage } from '../../src/index.js';
@@ -7,6 +9,7 @@ import {
   clientFrame,
   openClient,
   openTcp,
+  pending,
   refusalOf,
   startAccepting,
 } from '../support/accepting.js';
@@ -90,6 +93,22 @@ describe('frames in the packet of the handshake', () => {
       await expect.poll(() => received).toEqual(['one', 'two']);
     },
   );
+
+  test('frames that fill the buffers before the client is authenticated are delivered in order', async () => {
+    const lookup = pending<ReturnType<typeof anybody>>();
+    const { server, port, pool } = await startAccepting({ accept: { authenticate: () => lookup.promise } });
+    const received: ReceivedMessage[] = [];
+    pool.on('connection', (connection) => connection.on('message', (message) => received.push(message)));
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    const client = await openTcp(port);
+    const [socket] = await accepted;
+    const texts = Array.from({ length: 5_000 }, (_, index) => String(index).padStart(100, '0'));
+    client.write(Buffer.concat([Buffer.from(upgradeRequest()), ...texts.map(clientFrame)]));
+    await expect.poll(() => socket.bytesRead).toBeGreaterThan(64 * 1024);
+    lookup.resolve(anybody());
+    await expect.poll(() => received.length).toBe(texts.length);
+    expect(received).toEqual(texts);
+  });
 
   test('frames in the packet of the handshake do not keep a refusal from arriving whole', async () => {
     // Unread bytes make the server's end of the connection a reset, which overtakes the answer.

@@ -5,6 +5,7 @@ import type { Connection } from '../../src/index.js';
 import {
   answerTo,
   anybody,
+  clientFrame,
   openClient,
   openTcp,
   pending,
@@ -43,6 +44,11 @@ describe('a client that leaves while it is looked up', () => {
   test.each([
     ['resets', (client: Awaited<ReturnType<typeof openTcp>>) => void client.resetAndDestroy()],
     ['ends politely', (client: Awaited<ReturnType<typeof openTcp>>) => void client.end()],
+    // A stream does not tell of its end while bytes before the end wait unread.
+    [
+      'sends a frame early and ends politely',
+      (client: Awaited<ReturnType<typeof openTcp>>) => void client.end(clientFrame('early')),
+    ],
   ])('a client that %s during its lookup aborts the signal, and the answer is ignored', async (_, leave) => {
     const accepting = await startLookups();
     const { port, lookups, signals, acceptor, errors } = accepting;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -26,6 +27,8 @@ const broken = (): never => {
 const refusals: readonly (readonly [why: string, accept: Accept, status: number, closeCode: number])[] = [
   ['nobody', { authenticate: () => undefined }, 401, 4401],
   ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 403, 4403],
+  // `null` passed the check of the headers, and the refusal that failed later ended the process.
+  ['null as headers', { authenticate: () => ({ status: 403, headers: null as never }) }, 403, 4403],
   ['a status of its own', { authenticate: () => ({ status: 451 }) }, 451, 4451],
   ['a close code of its own', { authenticate: () => ({ status: 401, closeCode: 4999 }) }, 401, 4999],
   ['a redirection', { authenticate: () => ({ status: 307, headers: { Location: '/' } }) }, 307, 1011],
@@ -102,6 +105,25 @@ test(
   },
 );
 
+// Refused clients count for no limit, so a flood of silent ones could open any number of WebSockets.
+test("with refuseWith: 'close', at most 100 refused clients are open, and more get the HTTP status", async () => {
+  const { port, url, webSocketServer } = await startAccepting({
+    accept: { authenticate: () => false, refuseWith: 'close' },
+  });
+  // Connected before, as each is open for two seconds only.
+  const clients = await Promise.all(Array.from({ length: 100 }, () => openTcp(port)));
+  for (const client of clients) client.write(upgradeRequest());
+  await Promise.all(clients.map((client) => once(client, 'readable')));
+  expect(webSocketServer.clients.size).toBe(100);
+  expect((await refusalOf(url)).status).toBe(401);
+
+  // One of them goes.
+  const { size } = webSocketServer.clients;
+  clients[0]!.resetAndDestroy();
+  await expect.poll(() => webSocketServer.clients.size).toBeLessThan(size);
+  expect((await (await openClient(url)).closed).code).toBe(4401);
+});
+
 test('the reason of a refusing close is that of the status by default', async () => {
   const { url } = await startAccepting({ accept: { authenticate: () => false, refuseWith: 'close' } });
   expect((await (await openClient(url)).closed).reason).toBe('Unauthorized');
@@ -159,6 +181,21 @@ test('a client is cut off, and the error emitted, when the WebSocketServer hands
   client.write(upgradeRequest());
   expect(await answerTo(client)).toBe('');
   expect(errors).toMatchObject([{ message: expect.stringContaining('Expected a socket') as unknown }]);
+  await expect.poll(() => acceptor.clients).toBe(0);
+});
+
+test('a client is cut off, and the error emitted, when its refusal cannot be written', async () => {
+  let reads = 0;
+  const value = {
+    toString: () => (reads++ === 0 ? 'valid when it is checked' : broken()),
+  };
+  const { port, errors, acceptor } = await startAccepting({
+    accept: { authenticate: () => ({ status: 403, headers: { 'X-A': value as never } }) },
+  });
+  const client = await openTcp(port);
+  client.write(upgradeRequest());
+  expect(await answerTo(client)).toBe('');
+  expect(errors).toMatchObject([{ message: 'broken' }]);
   await expect.poll(() => acceptor.clients).toBe(0);
 });
 

@@ -59,6 +59,33 @@ test('a socket that cannot be paused loses messages above the bound, and all tha
   expect([held.length, held.isPaused]).toEqual([1, false]);
 });
 
+// Only Blobs that wait for the rate limit were counted against the bound: 300 of 1 MiB were held without a listener.
+test('Blobs without a listener count like other messages', () => {
+  const { told, held } = holding();
+  const blob = new Blob([new Uint8Array(KIB * KIB)]);
+  const isHeld = Array.from({ length: 6 }, () => held.addBlob(blob, false));
+  expect(isHeld).toEqual([true, true, true, true, false, false]);
+  expect([told, held.length]).toEqual([['pause'], 4]);
+  held.drop();
+});
+
+test('Blobs without a listener are lost beyond the bound if the socket cannot be paused', () => {
+  const { held } = holding(false);
+  const blob = new Blob([new Uint8Array(40 * KIB)]);
+  expect([held.addBlob(blob, false), held.addBlob(blob, false), held.length]).toEqual([true, false, 1]);
+  held.drop();
+});
+
+test('with a listener, neither a Blob nor what follows it is lost: they only wait until it has been read', async () => {
+  const { told, owner, held, add } = holding(false);
+  owner.wantsMessages = true;
+  owner.deliver = (message) => void told.push(`${(message as Uint8Array).length} bytes`);
+  const blob = new Blob([new Uint8Array(5 * KIB * KIB)]);
+  expect([held.addBlob(blob, false), add(1), held.addBlob(blob, false)]).toEqual([true, true, true]);
+  await vi.waitUntil(() => told.includes('emptied'));
+  expect(told.slice(3)).toEqual(['5242880 bytes', '1 bytes', '5242880 bytes', 'emptied']);
+});
+
 test('a Blob that cannot be read makes room for other messages', async () => {
   const { told, held, add } = holding();
   held.addBlob(brokenBlob(64 * KIB), false);

@@ -44,6 +44,15 @@ function messagesOf(connection: EventEmitter): string[] {
 describe('the deadline of held messages', () => {
   useFakeClock();
 
+  // A Blob was held again and again, although nobody had listened in time.
+  test('a Blob that comes after held messages were given up is ignored', async () => {
+    const { socket, pool } = await join(new BlobSocket(), { closeTimeout: 1_000 });
+    socket.text('early');
+    await vi.advanceTimersByTimeAsync(1_300);
+    socket.blob('nobody yet');
+    expect(pool.stats().messagesIgnored).toBe(2);
+  });
+
   test('held messages are given up after closeTimeout, and later ones are ignored', async () => {
     const { socket, connection, pool } = await join(new BlobSocket(), { closeTimeout: 1_000 });
     socket.text('early');

@@ -47,7 +47,8 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
 
   test(`a paused flood waits in the sockets, and arrives complete and in order: ${mode}`, async () => {
     const { client, socket, pool, messages } = await limited(
-      { messagesPerSecond: 2_000, burst: 100, onExceeded: 'pause' },
+      // Fewer at once than one read brings: also a client on a busy machine exceeds that.
+      { messagesPerSecond: 2_000, burst: 10, onExceeded: 'pause' },
       perMessageDeflate,
     );
     const texts = numbers(3_000).map((text) => text.padEnd(1_000, '.'));

@@ -61,6 +61,23 @@ describe('a client that exceeds its rate limit', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1 });
   });
 
+  // What had been read before the pause arrived after it. When that had been delivered, the socket was resumed.
+  test('a socket that its owner has paused before stays paused when what waits for the limit is delivered', async () => {
+    const { socket, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    socket.pause();
+    send(socket, 1, 2);
+    expect(messages).toEqual(['1']);
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect(messages).toEqual(['1', '2']);
+    expect(socket.isPaused).toBe(true);
+
+    socket.resume();
+    send(socket, 3, 4);
+    expect(socket.isPaused).toBe(true);
+    await vi.advanceTimersByTimeAsync(2_200);
+    expect([messages, socket.isPaused]).toEqual([['1', '2', '3', '4'], false]);
+  });
+
   test('drop ignores messages above the limit, and later messages are delivered', async () => {
     const { pool, socket, messages } = await join({ messagesPerSecond: 2, onExceeded: 'drop' });
     send(socket, 1, 2, 3, 4);

@@ -102,6 +102,28 @@ describe('a message that waits for a token bucket', () => {
     expect(takeAll(bucket, 100)).toBe(1);
   });
 
+  // A message of 10 MB waited nine seconds for its bytes, and a thousand small ones after it were taken at once.
+  test('messages after one that waits long for its bytes get one burst, and what a late look has missed', () => {
+    const bucket = new TokenBucket(
+      { ...NONE, messagesPerSecond: 100, burst: 100, bytesPerSecond: 1_000_000 },
+      0,
+    );
+    expect(bucket.take(10_000_000, 0)).toBe(false);
+    const dueAtMs = bucket.waitMs(10_000_000);
+    expect(bucket.takeWaiting(10_000_000, dueAtMs)).toBe(true);
+    let count = 0;
+    while (count < 10_000 && bucket.takeWaiting(0, dueAtMs)) count++;
+    expect(count).toBeLessThanOrEqual(100 + 20);
+    expect(count).toBeGreaterThanOrEqual(100 - 1);
+  });
+
+  test('bytes are not saved up either while messages wait for other tokens', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 1, burst: 1, bytesPerSecond: 1_000 }, 0);
+    for (let second = 0; second < 100; second++) expect(bucket.takeWaiting(0, second * 1_000)).toBe(true);
+    expect(bucket.takeWaiting(50_000, 100_000)).toBe(false);
+    expect(bucket.waitMs(50_000)).toBe(47_800);
+  });
+
   test('a wait is never longer than a timer can hold', () => {
     const bucket = new TokenBucket({ ...NONE, messagesPerSecond: Number.MIN_VALUE, burst: 1 }, 0);
     takeAll(bucket, 0);
