@@ -339,7 +339,7 @@ export class Outbox extends Writer {
         this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
         this.#ownBytes -= piece.byteLength;
-        this.sendOne(piece.envelope, piece, false, piece.conflate);
+        this.sendOne(piece.envelope, piece, true, piece.conflate);
       }
     }
   }

@@ -109,3 +109,20 @@ test('handlers and sockets get a broadcast typed array whose class has its own c
   expect(taken).toEqual([Uint8Array.of(7, 0), 'later']);
   expect(socket.sent).toEqual([Buffer.of(7, 0), 'later']);
 });
+
+// It got the caller's own buffer, with whatever the caller had written into it meanwhile.
+test('handlers get a private binary message that waited as it was when it was sent', async () => {
+  const taken: string[] = [];
+  const connection = new Connection('1', 'default', {}, {
+    send: (message: Buffer) => taken.push(message.toString()),
+    close: () => undefined,
+  } as never);
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  const buffer = Buffer.from('first');
+  void pool.broadcastMessage('default', buffer);
+  const sent = connection.send(buffer.fill('2'));
+  buffer.fill('3');
+  expect(await sent).toBe(true);
+  expect(taken).toEqual(['first', '22222']);
+});
