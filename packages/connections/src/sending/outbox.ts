@@ -333,6 +333,7 @@ export class Outbox extends Writer {
 
   #deliver(pieces: readonly Piece[]): void {
     for (const piece of pieces) {
+      this.sendHeldFirst();
       if (pieces.length > 1 && this.writeTogether([piece])) {
         this.#ownBytes -= piece.byteLength;
       } else if (piece instanceof Slice) {

@@ -239,12 +239,23 @@ export abstract class Writer extends BoundedSocket {
       else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.#drop(tally, key);
       // The policy may have closed the connection, or sent something.
       else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
-      else if (this.writeOne(envelope)) tally.count('sent');
-      else this.#record(this.#hand(envelope, isDeferred), byteLength, tally);
+      else this.#sendNow(envelope, tally, isDeferred);
     } catch (error) {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
     }
+  }
+
+  #sendNow(envelope: Envelope, tally: Tally, isDeferred: boolean): void {
+    this.sendHeldFirst();
+    if (this.writeOne(envelope)) tally.count('sent');
+    else this.#record(this.#hand(envelope, isDeferred), envelope.byteLength, tally);
+  }
+
+  /** User code may close the connection in the middle of a flush: what is held back is older than what is left of it. */
+  protected sendHeldFirst(): void {
+    if (!this.isLeaving || this.latest === undefined) return;
+    for (const message of this.takeHeld()) this.sendOne(message.envelope, message, true);
   }
 
   #drop(tally: Tally, key: string | undefined): void {
