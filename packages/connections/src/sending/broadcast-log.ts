@@ -115,8 +115,8 @@ export class BroadcastLog {
   }
 
   #select(cursor: number, picks: Picks | undefined): Entry[] {
-    const positions = this.#forAll.slice(this.#countBefore(cursor));
-    if (picks !== undefined) positions.push(...picks.positions());
+    const forAll = this.#forAll.slice(this.#countBefore(cursor));
+    const positions = picks === undefined ? forAll : forAll.concat(picks.positions());
     if (picks !== undefined && this.isForAll) positions.sort((one, other) => one - other);
     return positions.map((position) => this.#entries[position - this.start] as Entry);
   }
