@@ -216,7 +216,8 @@ export class Connection<
   /**
    * Lets go of the socket: hands over what is pending, leaves the pool (`disconnection` without a code), resumes
    * reading and removes all listeners from the socket. The connection counts as closed and emits no `close`; the
-   * socket stays open and belongs to the caller again.
+   * socket stays open and belongs to the caller again. If it was closing, end it yourself when the peer does not answer:
+   * `ws` does not do that any more.
    */
   release(): void {
     this.#core.release();
