@@ -174,8 +174,13 @@ export class Connection<
     assertCloseArguments(code, reason);
     if (this.handlers === undefined && !this.#core.isOverridden) assertWebSocketMessage(message);
     const sent = this.#core.callSend(message);
-    await Promise.allSettled([sent, this.close(code, reason)]);
+    await Promise.allSettled([sent, this.#closeSettling(code, reason)]);
     return sent;
+  }
+
+  /** An overridden `close` may throw at once: here it rejects. */
+  async #closeSettling(code: number, reason: string): Promise<void> {
+    await this.close(code, reason);
   }
 
   /** `sendJson`, then `close`. */
