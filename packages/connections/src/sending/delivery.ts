@@ -38,10 +38,6 @@ export class Delivery implements Tally {
   #open = 0;
   #resolve: ((result: BroadcastResult) => void) | undefined;
 
-  constructor(recipients = 0) {
-    this.expect(recipients);
-  }
-
   get recipients(): number {
     return this.#recipients;
   }
