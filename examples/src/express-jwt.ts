@@ -1,7 +1,13 @@
 // Express 5 with a JWT: in a cookie for browsers, which cannot set headers of a WebSocket; as a bearer token for others.
 import { createSecretKey, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
-import { acceptConnections, ConnectionsPool, gracefulShutdown } from '@soketi/connections';
+import {
+  acceptConnections,
+  ConnectionsPool,
+  gracefulShutdown,
+  type ConnectionOf,
+  type WebSocketMessage,
+} from '@soketi/connections';
 import express, { type Request } from 'express';
 import { jwtVerify, SignJWT } from 'jose';
 import { WebSocketServer } from 'ws';
@@ -14,7 +20,7 @@ const LIFETIME_S = 15 * 60;
 const app = express();
 const server = createServer(app);
 const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
-const pool = new ConnectionsPool({ heartbeat: true });
+const pool = new ConnectionsPool<WebSocketMessage, ConnectionOf<{ user: string }>>({ heartbeat: true });
 const lifecycle = gracefulShutdown({
   server,
   webSocketServer,
@@ -57,14 +63,15 @@ acceptConnections({
       namespace: 'lobby',
       rooms: [`user:${claims.sub}`],
       data: { user: claims.sub },
-      // Without this, a connection outlives its token for as long as it stays open. The client comes back with a new one.
+      // Without this, a connection outlives its token. It closes with 4401, and the client gets a new token before it
+      // connects again.
       expiresAt: claims.exp * 1000,
     };
   },
 });
 
 pool.on('connection', (connection) => {
-  const { user } = connection.data as { user: string };
+  const { user } = connection.data;
   connection.on('message', (text) => void pool.broadcastJsonMessage('lobby', { user, text: String(text) }));
 });
 pool.on('error', (error) => console.error(error));

@@ -1,7 +1,13 @@
 // Express 5 with sessions: users who have logged in may connect, for as long as their session lasts.
 import { randomUUID } from 'node:crypto';
 import { createServer, ServerResponse, type IncomingMessage } from 'node:http';
-import { acceptConnections, ConnectionsPool, gracefulShutdown } from '@soketi/connections';
+import {
+  acceptConnections,
+  ConnectionsPool,
+  gracefulShutdown,
+  type ConnectionOf,
+  type WebSocketMessage,
+} from '@soketi/connections';
 import express, { type Request, type Response } from 'express';
 import session from 'express-session';
 import { WebSocketServer } from 'ws';
@@ -21,13 +27,13 @@ const sessions = session({
   saveUninitialized: false,
   // `secure: 'auto'` needs `app.set('trust proxy', 1)` if a proxy ends TLS.
   cookie: { httpOnly: true, sameSite: 'lax', secure: 'auto', maxAge: 8 * 60 * 60 * 1000 },
-  // The default store forgets everybody when the process ends. Set `store` to that of your database.
+  // The default store loses all sessions when the process ends. Set `store` to that of your database.
 });
 
 const app = express();
 const server = createServer(app);
 const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
-const pool = new ConnectionsPool({ heartbeat: true });
+const pool = new ConnectionsPool<WebSocketMessage, ConnectionOf<{ user: string }>>({ heartbeat: true });
 const lifecycle = gracefulShutdown({
   server,
   webSocketServer,
@@ -46,7 +52,7 @@ app.post(
     const { user } = request.body ?? {};
     // Check a password here.
     if (typeof user !== 'string' || user === '') return void response.sendStatus(400);
-    // A new session id: one that somebody has planted before the login is worth nothing.
+    // A new session id: an attacker may have planted the old one before the login.
     request.session.regenerate((error) => {
       if (error) return void response.sendStatus(500);
       request.session.user = user;
@@ -55,9 +61,13 @@ app.post(
   },
 );
 app.post('/logout', (request, response) => {
-  // The cookie is asked for once, at the upgrade. Without this line, those who log out stay connected.
-  void pool.closeAll('lobby', { rooms: [`session:${request.sessionID}`], code: 4401, reason: 'Logged out' });
-  request.session.destroy((error) => void response.sendStatus(error ? 500 : 204));
+  const rooms = [`session:${request.sessionID}`];
+  // First, or a tab that connects meanwhile would stay connected.
+  request.session.destroy((error) => {
+    // The cookie is checked once, at the upgrade. Without this line, users who log out stay connected.
+    void pool.closeAll('lobby', { rooms, code: 4401, reason: 'Logged out' });
+    response.sendStatus(error ? 500 : 204);
+  });
 });
 
 acceptConnections({
@@ -75,14 +85,14 @@ acceptConnections({
       // All tabs of a user: pool.broadcastMessage('lobby', message, { rooms: [`user:${user}`] })
       rooms: [`user:${user}`, `session:${sessionID}`],
       data: { user },
-      // The connection ends with the session. `maxAge` is what is left of it.
+      // The connection ends with the session. `maxAge` is the time that remains.
       expiresAt: Date.now() + (cookie.maxAge ?? Infinity),
     };
   },
 });
 
 pool.on('connection', (connection) => {
-  const { user } = connection.data as { user: string };
+  const { user } = connection.data;
   connection.on('message', (text) => void pool.broadcastJsonMessage('lobby', { user, text: String(text) }));
 });
 pool.on('error', (error) => console.error(error));

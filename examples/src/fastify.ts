@@ -23,7 +23,7 @@ const lifecycle = gracefulShutdown({
   drain: { maxPerSecond: 100 },
   signals: ['SIGTERM', 'SIGINT'],
 });
-// A signal drains first, because Fastify refuses all requests from the first instant of `close()`. Its hooks follow.
+// A signal drains first, because Fastify refuses all requests as soon as `close()` is called. Its hooks follow.
 void lifecycle.closed.then(() => app.close());
 
 app.get('/readyz', (_request, reply) => reply.code(lifecycle.isReady ? 200 : 503).send());

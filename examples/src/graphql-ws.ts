@@ -1,4 +1,4 @@
-// graphql-ws: its handler stays, the pool adds who may connect, the heartbeat and the paced drain.
+// graphql-ws keeps its handler; the pool adds authentication, the heartbeat and the paced drain.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { acceptConnections, Connection, ConnectionsPool, gracefulShutdown } from '@soketi/connections';

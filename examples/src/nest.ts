@@ -15,7 +15,10 @@ import { acceptConnections, ConnectionsPool, gracefulShutdown, type Connection }
 import type { Observable } from 'rxjs';
 import { WebSocketServer } from 'ws';
 
-/** `@WebSocketServer()` of a gateway is the pool; its clients are connections. Messages are `{ event, data }`. */
+/**
+ * What `@WebSocketServer()` of a gateway gives you is the pool; its clients are connections. Messages are `{ event,
+ * data }`.
+ */
 class ConnectionsAdapter extends AbstractWsAdapter {
   readonly #server: Server;
   readonly #webSocketServer = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
@@ -37,7 +40,7 @@ class ConnectionsAdapter extends AbstractWsAdapter {
       webSocketServer: this.#webSocketServer,
       pool: this.#pool,
       path,
-      // Guards see messages, not the handshake. Look at cookies or tokens here: see the two Express examples.
+      // Guards see messages, not the handshake. Check cookies or tokens here: see the two Express examples.
       authenticate: () => ({ id: randomUUID(), namespace: 'lobby' }),
     });
     return this.#pool;
@@ -67,10 +70,10 @@ class ConnectionsAdapter extends AbstractWsAdapter {
 
 type Transform = (answer: unknown) => Observable<unknown>;
 
-/** An error here would be that of one client: it must not end the process. */
+/** An error here belongs to one client: it must not end the process. */
 function parse(message: string | Uint8Array): { event?: unknown; data?: unknown } {
   try {
-    // `null` is JSON as well.
+    // `null` is valid JSON too.
     return (JSON.parse(String(message)) ?? {}) as { event?: unknown; data?: unknown };
   } catch {
     return {};
@@ -101,7 +104,7 @@ class AppModule {}
 const app = await NestFactory.create(AppModule);
 const adapter = new ConnectionsAdapter(app);
 app.useWebSocketAdapter(adapter);
-// On SIGTERM Nest calls `app.close()`. Without the option it then ends by that signal, which looks like a crash.
+// On SIGTERM Nest calls `app.close()`. Without the option the signal then ends the process, which looks like a crash.
 app.enableShutdownHooks(['SIGTERM', 'SIGINT'], { useProcessExit: true });
 await app.listen(process.env['PORT'] ?? 8080);
 console.log('Listening on', (app.getHttpServer() as Server).address());

@@ -42,10 +42,10 @@ acceptConnections({
 });
 
 pool.on('connection', (connection) => {
-  // Listen here, without an `await` before it, and the first message cannot get lost.
+  // Listen here, without an `await` before it, so that the first message cannot get lost.
   connection.on('message', (message) => void pool.broadcastMessage('lobby', message));
 });
-// The heartbeat, the drain and your listeners report here. Nothing is logged otherwise.
+// Errors of the heartbeat, the drain and your listeners are reported here. Nothing is logged otherwise.
 pool.on('error', (error) => console.error(error));
 
 server.listen(Number(PORT), () => console.log('Listening on', server.address()));

@@ -9,6 +9,7 @@ interface Probe {
 
 interface Deployment {
   readonly spec: {
+    readonly minReadySeconds: number;
     readonly template: {
       readonly spec: {
         readonly terminationGracePeriodSeconds: number;
@@ -26,12 +27,13 @@ interface Deployment {
 const read = (file: string): string => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
 
 const text = read('kubernetes/deployment.yaml');
-const { terminationGracePeriodSeconds, containers } = (parse(text) as Deployment).spec.template.spec;
+const { minReadySeconds, template } = (parse(text) as Deployment).spec;
+const { terminationGracePeriodSeconds, containers } = template.spec;
 const { command, env, readinessProbe, livenessProbe } = containers[0]!;
 const variables = new Map(env.map(({ name, value }) => [name, Number(value)]));
 const program = read('src/node-http.ts');
 
-/** The pool's `closeTimeout`, and how long gracefulShutdown waits for requests, by their defaults. */
+/** The default of the pool's `closeTimeout`, and how long gracefulShutdown waits for requests by default. */
 const CLOSE_TIMEOUT_S = 10;
 const REQUEST_GRACE_S = 5;
 
@@ -46,7 +48,7 @@ test('the manifest probes readiness where the example answers, and liveness else
   expect(JSON.stringify(livenessProbe)).not.toContain(readinessProbe.httpGet.path);
 });
 
-test('the readiness delay of the manifest lasts until the probes have noticed', () => {
+test('the readiness delay of the manifest lasts until the probes have failed', () => {
   const noticedS = readinessProbe.periodSeconds * readinessProbe.failureThreshold;
   expect(variables.get('READINESS_DELAY_MS')).toBe(noticedS * 1000);
 });
@@ -64,4 +66,14 @@ test('the grace period of the manifest is the sum in its comment, and covers the
   expect(text).toContain(`# = ${sum} s.`);
   expect(text).toContain(`${periodSeconds} s (periodSeconds) x ${failureThreshold} (failureThreshold)`);
   expect(text).toContain(`${clients} clients / ${rate} per second`);
+});
+
+/*
+ * RollingUpdate does not wait for pods that terminate: with successors that were ready at once all old pods drained together,
+ * shared the rate, and were killed after the grace period.
+ */
+test('the manifest stops the next pod when the drain of the one before it is done', () => {
+  const drainS = variables.get('MAX_CONNECTIONS')! / variables.get('DRAIN_PER_SECOND')!;
+  expect(minReadySeconds).toBe(drainS + CLOSE_TIMEOUT_S);
+  expect(text).toContain(`${drainS} s + ${CLOSE_TIMEOUT_S} s of those below`);
 });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import { connect as connectTcp, createServer, type AddressInfo } from 'node:net';
+import { connect as connectTcp, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { acceptConnections, ConnectionsPool } from '@soketi/connections';
 import { expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { blockWith } from '../../packages/connections/test/support/docs.js';
+import { freePort } from '../../packages/connections/test/support/free-port.js';
 import { onTestFinished } from '../../packages/connections/test/support/on-test-finished.js';
 import { describeWith } from '../../packages/connections/test/support/requires.js';
 import { connect, Example, refusalOf } from './support/example.js';
@@ -17,7 +18,7 @@ import { connect, Example, refusalOf } from './support/example.js';
 vi.setConfig({ testTimeout: 60_000 });
 
 const CLIENTS = 200;
-/** What `heartbeat: true` means, in seconds: a quiet client is heard of at least this often. */
+/** Interval and timeout of `heartbeat: true`, in seconds: a quiet client sends something at least this often. */
 const HEARTBEAT_S = 30 + 10;
 /** The idle timeout that both configurations set. */
 const IDLE_S = 75;
@@ -26,9 +27,9 @@ const SCALE = 20;
 interface Proxy {
   readonly name: string;
   readonly config: string;
-  /** Pattern of the idle timeouts in it, with the seconds as its group. */
+  /** Pattern of the idle timeouts in the configuration, with the seconds as its group. */
   readonly idle: RegExp;
-  /** What must run in the folder, where the configuration is `config`. */
+  /** The arguments with which the program runs in the folder of the file `config`. */
   readonly start: (folder: string, config: string) => readonly string[];
 }
 
@@ -61,22 +62,12 @@ const haproxy: Proxy = {
   start: (_folder, config) => ['haproxy', '-db', '-f', config],
 };
 
-/** The location that the documentation shows, with what it leaves out. */
+/** The location block that the documentation shows, with the lines that it leaves out. */
 const documented: Proxy = {
   ...nginx,
   config: `upstream app { server 127.0.0.1:3001; }
     server { listen 8080; ${blockWith('liveness.md', 'proxy_pass http://app;')} }`,
 };
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function untilOpen(port: number): Promise<void> {
   for (;;) {
@@ -91,7 +82,7 @@ async function untilOpen(port: number): Promise<void> {
   }
 }
 
-/** The proxy in front of nodes on these ports, with its idle timeouts changed. @returns its port */
+/** Starts the proxy in front of nodes on these ports, with other idle timeouts. @returns its port */
 async function startProxy(
   proxy: Proxy,
   ports: readonly [number, number],
@@ -123,7 +114,7 @@ async function startProxy(
   return port;
 }
 
-/** A node of this process with that heartbeat, in ms. */
+/** A node in this process with that heartbeat, in ms. */
 async function startNode(heartbeat?: { interval: number; timeout: number }): Promise<number> {
   const server = createHttpServer((_request, response) => response.end());
   const webSocketServer = new WebSocketServer({ noServer: true });
@@ -142,64 +133,104 @@ async function startNode(heartbeat?: { interval: number; timeout: number }): Pro
 }
 
 describeWith(['nginx'], 'behind nginx with the location of the documentation', () => {
-  test.concurrent('clients connect, foreign pages are refused, and a deploy closes with 1012', async () => {
-    const node = await Example.start('node-http');
-    // The page is on /socket there, and on /ws in the example.
-    const config = documented.config.replaceAll(/location \/socket/g, 'location /ws');
-    const port = await startProxy({ ...documented, config }, [node.port, node.port]);
-    const client = await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
-    await client.roundTrip();
-    expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
-    node.process.kill('SIGTERM');
-    expect(await client.closed).toMatchObject({ code: 1012 });
-    expect(await node.ended).toEqual({ status: 0, errors: '' });
-  });
+  test.concurrent(
+    'the documented location of nginx lets clients connect, refuses foreign pages and closes with 1012 in a deploy',
+    async () => {
+      const node = await Example.start('node-http');
+      // The page connects to /socket in the documentation, and to /ws in the example.
+      const config = documented.config.replaceAll(/location \/socket/g, 'location /ws');
+      const port = await startProxy({ ...documented, config }, [node.port, node.port]);
+      const client = await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
+      await client.roundTrip();
+      expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
+      node.process.kill('SIGTERM');
+      expect(await client.closed).toMatchObject({ code: 1012 });
+      expect(await node.ended).toEqual({ status: 0, errors: '' });
+    },
+  );
 });
 
 for (const proxy of [nginx, haproxy]) {
   describeWith([proxy.name], `behind ${proxy.name}`, () => {
-    test.concurrent('the origin check sees the host that the page was loaded from', async () => {
+    test.concurrent(`the origin check sees the host of the page behind ${proxy.name}`, async () => {
       const node = await Example.start('node-http');
       const port = await startProxy(proxy, [node.port, node.port]);
       await connect(port, { path: '/ws', origin: `http://127.0.0.1:${port}` });
       expect(await refusalOf(port, { path: '/ws', origin: 'https://evil.example' })).toBe(403);
     });
 
-    test.concurrent('a deploy closes all clients with 1012, and newcomers get the next node', async () => {
-      const [old, next] = await Promise.all([Example.start('node-http'), Example.start('node-http')]);
-      // Everybody is on the old node, until it drains.
-      const port = await startProxy(proxy, [old.port, old.port]);
-      const other = await startProxy(proxy, [old.port, next.port]);
-      const clients = await Promise.all(
-        Array.from({ length: CLIENTS }, () => connect(port, { path: '/ws' })),
-      );
-      old.process.kill('SIGTERM');
-      // The first slice has been closed: upgrades of the old node are refused from now on.
-      await Promise.race(clients.map(({ closed }) => closed));
-      const newcomers = await Promise.all(Array.from({ length: 8 }, () => connect(other, { path: '/ws' })));
-      for (const newcomer of newcomers) await newcomer.roundTrip();
-      const codes = await Promise.all(clients.map(({ closed }) => closed.then(({ code }) => code)));
-      expect(codes).toEqual(clients.map(() => 1012));
-      expect(await old.ended).toEqual({ status: 0, errors: '' });
-      for (const newcomer of newcomers) await newcomer.roundTrip();
-    });
+    test.concurrent(
+      `a deploy behind ${proxy.name} closes all clients with 1012, and newcomers get the next node`,
+      async () => {
+        const [old, next] = await Promise.all([Example.start('node-http'), Example.start('node-http')]);
+        // All clients are on the old node until it drains.
+        const port = await startProxy(proxy, [old.port, old.port]);
+        const other = await startProxy(proxy, [old.port, next.port]);
+        const clients = await Promise.all(
+          Array.from({ length: CLIENTS }, () => connect(port, { path: '/ws' })),
+        );
+        old.process.kill('SIGTERM');
+        // The first slice has been closed: the old node refuses upgrades from now on.
+        await Promise.race(clients.map(({ closed }) => closed));
+        const newcomers = await Promise.all(Array.from({ length: 8 }, () => connect(other, { path: '/ws' })));
+        for (const newcomer of newcomers) await newcomer.roundTrip();
+        const codes = await Promise.all(clients.map(({ closed }) => closed.then(({ code }) => code)));
+        expect(codes).toEqual(clients.map(() => 1012));
+        expect(await old.ended).toEqual({ status: 0, errors: '' });
+        for (const newcomer of newcomers) await newcomer.roundTrip();
+      },
+    );
 
-    test.concurrent('its idle timeout is longer than the heartbeat, which keeps quiet clients', async () => {
-      const timeouts = [...proxy.config.matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
-      expect(new Set(timeouts)).toEqual(new Set([IDLE_S]));
-      expect(IDLE_S).toBeGreaterThan(HEARTBEAT_S);
-      // The same in a twentieth of the time, but for an answer that may come late on a busy machine.
-      const [interval, timeout] = [30_000 / SCALE, 30_000 / SCALE];
-      const ports = await Promise.all([startNode({ interval, timeout }), startNode()]);
-      const [beating, quiet] = await Promise.all(
-        ports.map((port) => startProxy(proxy, [port, port], `${(IDLE_S * 1000) / SCALE}ms`)),
-      );
-      const kept = await connect(beating!, { path: '/' });
-      const cut = await connect(quiet!, { path: '/' });
-      expect(await cut.closed).toMatchObject({ code: 1006 });
-      // It has been quiet for as long, and then some.
-      await delay(interval);
-      await kept.roundTrip();
-    });
+    test.concurrent(
+      `the idle timeout of ${proxy.name} is longer than the heartbeat, which keeps quiet clients`,
+      async () => {
+        const timeouts = [...proxy.config.matchAll(proxy.idle)].map(([, seconds]) => Number(seconds));
+        expect(new Set(timeouts)).toEqual(new Set([IDLE_S]));
+        expect(IDLE_S).toBeGreaterThan(HEARTBEAT_S);
+        // The same in a twentieth of the time, with a margin for answers that are late on a busy machine.
+        const [interval, timeout] = [30_000 / SCALE, 30_000 / SCALE];
+        const ports = await Promise.all([startNode({ interval, timeout }), startNode()]);
+        const [beating, quiet] = await Promise.all(
+          ports.map((port) => startProxy(proxy, [port, port], `${(IDLE_S * 1000) / SCALE}ms`)),
+        );
+        const kept = await connect(beating!, { path: '/' });
+        const cut = await connect(quiet!, { path: '/' });
+        expect(await cut.closed).toMatchObject({ code: 1006 });
+        // The connection has been quiet for longer than the idle timeout.
+        await delay(interval);
+        await kept.roundTrip();
+      },
+    );
   });
 }
+
+/*
+ * A node that drained answered 503 to requests that were not upgrades, and HAProxy sent each of them to the others as well:
+ * an order was placed several times.
+ */
+describeWith(['haproxy'], 'HAProxy in front of a node that answers 503', () => {
+  test.concurrent.each([
+    ['sends a POST to no other node', 'POST', 1],
+    ['sends a GET to the next node', 'GET', 2],
+  ] as const)('%s', async (_title, method, times) => {
+    const seen: string[] = [];
+    const startBusy = async (): Promise<number> => {
+      const server = createHttpServer((request, response) => {
+        const isProbe = request.url === '/readyz';
+        if (!isProbe) seen.push(request.method!);
+        response.writeHead(isProbe || seen.length > 1 ? 200 : 503).end();
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      onTestFinished(() => {
+        server.close();
+        server.closeAllConnections();
+      });
+      return (server.address() as AddressInfo).port;
+    };
+    const port = await startProxy(haproxy, [await startBusy(), await startBusy()]);
+    const response = await fetch(`http://127.0.0.1:${port}/order`, { method });
+    expect(seen).toEqual(Array(times).fill(method));
+    expect(response.status).toBe(times === 1 ? 503 : 200);
+  });
+});

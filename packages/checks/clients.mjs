@@ -32,7 +32,7 @@ const STEPS = Number(options.steps);
 const SOCKETS = 8;
 const NAMESPACES = ['one', 'two', 'three'];
 const HISTORY_BYTES = [512, 8_192, 32_768];
-/** Window bits that the server asks for, by path; none for what the client wants. */
+/** Window bits that the server asks for, by path; omitted if the client decides. */
 const PATHS = { '/': undefined, '/15': 15, '/12': 12, '/9': 9 };
 const CLIENT_TIMEOUT_MS = 120_000;
 const CHROMIUM_FLAGS = [
@@ -46,7 +46,7 @@ const CHROMIUM_FLAGS = [
   '--disable-sync',
 ];
 
-/** The same number for the same bytes, here and in every client. */
+/** The same hash for the same bytes, here and in every client. */
 function hash(bytes) {
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
   for (const byte of bytes) {
@@ -93,7 +93,7 @@ function randomFrom(seed) {
   return { next, below, chance: (p) => next() < p, pick: (items) => items[below(items.length)] };
 }
 
-/** Does the random things, and knows what every socket must receive. */
+/** Makes random calls, and knows what every socket must receive. */
 class Mix {
   constructor(sockets, random, historyBytes) {
     this.random = random;
@@ -199,7 +199,7 @@ class Mix {
     while (this.actors.some(isBusy)) await sleep(2);
   }
 
-  /** @returns how many messages were right. @throws where a client has received anything else */
+  /** @returns how many messages were right. @throws if a client has received anything else */
   async verify() {
     let count = 0;
     for (const { socket, expected, expectedRaw, name } of this.actors) {
@@ -207,7 +207,7 @@ class Mix {
       socket.send('what have you received?', { compress: false });
       const [answer] = await once(socket, 'message', { signal: AbortSignal.timeout(CLIENT_TIMEOUT_MS) });
       const received = JSON.parse(String(answer));
-      // The order of what the owner of a socket sends is not promised against that of the library.
+      // The order between messages of the socket's owner and those of the library is not promised.
       compare(
         name,
         received.filter((message) => !expectedRaw.has(message)),
@@ -231,7 +231,7 @@ function compare(name, received, expected) {
   }
 }
 
-/** A server of which each path agrees to another window; it collects the sockets that come. */
+/** A server that agrees to another window on each path; it collects the sockets that connect. */
 async function startServer() {
   const arrived = [];
   const servers = Object.fromEntries(
@@ -247,7 +247,7 @@ async function startServer() {
   server.on('upgrade', (request, tcp, head) => {
     const { [request.url]: path } = servers;
     let agreed = 'no compression';
-    // Not `socket.extensions`, which tells the names alone.
+    // Not `socket.extensions`, which has only the names.
     path.once('headers', (headers) => {
       const [, extensions] = /^Sec-WebSocket-Extensions: (.*)$/m.exec(headers.join('\n')) ?? [];
       agreed = extensions ?? agreed;
@@ -276,7 +276,7 @@ function connectWs(url) {
   });
 }
 
-/** Clients that are to be ended, each with a `close`. */
+/** Clients to close at the end, each with a `close`. */
 const running = new Set();
 
 async function endClients() {
@@ -286,7 +286,7 @@ async function endClients() {
   }
 }
 
-/** Each of these starts its client, and tells its version. */
+/** Each of these starts its client, and returns its version. */
 function runtime(folder, command, args) {
   return (url) => {
     const file = join(folder, 'client.mjs');

@@ -23,7 +23,7 @@ const STRYKER_CONFIG = fileURLToPath(new URL('stryker.config.json', import.meta.
 /** The last that runs on Node 20. */
 const STRYKER_VERSION = '9.6.1';
 
-/** Tests that take long by their nature, and those of types, which see no mutant: pieces of their paths. */
+/** Tests that are slow by nature, and those of types, which see no mutant: parts of their paths. */
 const LEFT_OUT = [
   'interfaces',
   'garbage',
@@ -91,7 +91,7 @@ function vitestConfig(added, tests) {
   `;
 }
 
-// Ctrl-C ends the programs that run here; what they leave is removed all the same.
+// Ctrl-C also ends the child programs; their files are removed all the same.
 process.on('SIGINT', () => (process.exitCode = 130));
 const folder = await mkdtemp(path.join(tmpdir(), 'connections-mutation-'));
 try {
@@ -102,7 +102,7 @@ try {
       tests: { type: 'string', multiple: true, default: [] },
     },
   });
-  // As the files are called from the root of the repository, too.
+  // The paths of the files may also start at the root of the repository.
   const files = positionals.join(',').replaceAll('packages/connections/', '');
   const args = ['stryker', 'run', ...(files === '' ? [] : ['--mutate', files])];
   process.exitCode = (await prepare(folder, values)) || (await run('npx', args, folder));

@@ -13,12 +13,12 @@ const HOST = '127.0.0.1';
 export const runtime = Bun ? 'Bun' : Deno ? 'Deno' : 'Node';
 export const version = Bun?.version ?? Deno?.version.deno ?? process.versions.node;
 
-/** Bun replaces the package `ws` by an implementation of its own. */
+/** Bun replaces the package `ws` with its own implementation. */
 const WS_NAME = Bun ? '`ws` (built-in)' : '`ws`';
 /** That of `ws` says 1006 where Deno's own says 0, and negotiates compression. */
 const Client = Bun ? WebSocket : WsClient;
 
-/** The other end: keeps what it receives. */
+/** The other end: records what it receives. */
 export class Peer {
   messages = [];
   #socket;
@@ -30,7 +30,7 @@ export class Peer {
     this.closed = new Promise((resolve) =>
       socket.addEventListener('close', ({ code, reason }) => resolve({ code, reason })),
     );
-    // A close follows, and tells all that there is to know.
+    // A close follows, and has all the information.
     socket.addEventListener('error', () => undefined);
   }
 
@@ -77,11 +77,13 @@ async function mutePeer(port) {
   return { destroy: () => socket.destroy() };
 }
 
-/** Whether the library writes frames by itself is seen by whether the socket's own `send` is called. */
+/** The library writes frames by itself if the socket's own `send` is never called. */
 function countSends(socket) {
   const counted = { sends: 0 };
-  const { send } = socket;
-  socket.send = function (...args) {
+  // What the `send` of `ws` ends in: if the socket had a `send` of somebody else, the library would use it.
+  const sender = socket._sender ?? socket;
+  const { send } = sender;
+  sender.send = function (...args) {
     counted.sends++;
     return send.apply(this, args);
   };
@@ -134,7 +136,9 @@ const globalClientHost = {
   },
 };
 
-/** Its events are callbacks of the server, which feeds the connection: `close` comes while `close()` is called. */
+/**
+ * Its events are callbacks of the server, which forwards them to the connection: `close` is called inside `close()`.
+ */
 const bunHost = {
   name: '`Bun.serve`',
   async listen(onSocket) {

@@ -20,7 +20,7 @@ const CHECKS = fileURLToPath(new URL('.', import.meta.url));
 const PROGRAM = 'runtime-smoke.mjs';
 const RUN_TIMEOUT_MS = 300_000;
 
-/** What the package `node` would fetch by an install script. */
+/** The package that `node` would install with a script. */
 const NODE_PACKAGE = `node-${process.platform}-${process.arch}`;
 const NODE_VERSIONS = ['20', '22', '24', 'latest'];
 
@@ -47,7 +47,7 @@ async function install(folder) {
         NODE_VERSIONS.map((version) => [`node-${version}`, `npm:${NODE_PACKAGE}@${version}`]),
       ),
     },
-    // They put their binaries in place.
+    // They install their binaries with a script.
     allowScripts: { bun: true, deno: true },
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
@@ -57,7 +57,7 @@ async function install(folder) {
   }
 }
 
-/** A program that crashes, or does not end, counts as a failure beside the lines that it has printed. */
+/** A program that crashes or does not end counts as a failure, in addition to the lines that it has printed. */
 async function smoke(folder, { file, args }) {
   const options = { cwd: folder, timeout: RUN_TIMEOUT_MS, killSignal: 'SIGKILL' };
   const ended = await run(path.join(folder, 'node_modules', file), [...args, PROGRAM], options).catch(
@@ -74,7 +74,7 @@ async function smoke(folder, { file, args }) {
   return rows;
 }
 
-const CAPABILITIES = ['terminate', 'ping', 'bufferedAmount', 'readyState', 'cork'];
+const CAPABILITIES = ['terminate', 'ping', 'pause', 'bufferedAmount', 'readyState', 'cork'];
 
 function describe({ capabilities = {}, direct = '', results }) {
   const exceptions = Object.entries(results)
@@ -111,7 +111,7 @@ function table(rows) {
   return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
-// Ctrl-C ends the programs that run here; what they leave is removed all the same.
+// Ctrl-C also ends the child programs; their files are removed all the same.
 process.on('SIGINT', () => (process.exitCode = 130));
 const folder = await mkdtemp(path.join(tmpdir(), 'connections-runtimes-'));
 try {

@@ -7,7 +7,7 @@ import { WebSocket, type ClientOptions } from 'ws';
 import { Client } from '../../../packages/connections/test/support/loopback.js';
 import { onTestFinished } from '../../../packages/connections/test/support/on-test-finished.js';
 
-/** A built example in a process of its own, which ends with the test. */
+/** A built example in its own process, which ends with the test. */
 export class Example {
   readonly process: ChildProcess;
   readonly port: number;
@@ -19,7 +19,7 @@ export class Example {
     this.#ended = ended;
   }
 
-  /** Its status, or the signal that ended it, and what it has written to stderr. */
+  /** The exit status, or the signal that ended the process, and what it has written to stderr. */
   get ended(): Promise<{ status: number | NodeJS.Signals | null; errors: string }> {
     return this.#ended;
   }
@@ -66,7 +66,7 @@ export async function connect(port: number, { path, protocols, ...options }: Ask
   return client;
 }
 
-/** The HTTP status with which a client is refused. */
+/** The HTTP status with which the server refuses a client. */
 export async function refusalOf(port: number, { path, protocols, ...options }: Asking): Promise<number> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols ?? [], options);
   socket.on('error', () => undefined);

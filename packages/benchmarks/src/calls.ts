@@ -8,10 +8,10 @@ export type Compression = 'none' | 'stateless' | 'takeover';
 export type Reaction = 'broadcast' | 'echo' | 'count';
 
 export interface ServerSettings {
-  /** From where its library is imported. */
+  /** The module from which its library is imported. */
   readonly module: string;
   readonly compression: Compression;
-  /** Connections are kept by their number, for private messages and exceptions. */
+  /** Connections are stored by number, for private messages and exceptions. */
   readonly isIndexed: boolean;
   readonly reaction: Reaction | undefined;
   /** Rooms that each connection joins. */
@@ -20,15 +20,15 @@ export interface ServerSettings {
 
 export interface ClientSettings {
   readonly port: number;
-  /** Of the server process: for acknowledgements, and for its word that clients may begin a turn. */
+  /** A port of the server process: for acknowledgements, and to tell clients that they may begin a turn. */
   readonly controlPort: number;
   readonly connections: number;
   readonly compression: Compression;
-  /** They speak the protocol of Socket.IO. */
+  /** The clients speak the protocol of Socket.IO. */
   readonly isSocketIo: boolean;
 }
 
-/** One round: what is sent, and what the clients therefore expect. */
+/** One round: what is sent, and so what the clients expect. */
 export interface Load {
   /** The messages of one turn. */
   readonly turn: readonly KindName[];
@@ -39,9 +39,9 @@ export interface Load {
   readonly turnsPerAck: number;
   /** Turns that the server may be ahead of the clients. */
   readonly window: number;
-  /** Pause before each turn, in ms. Where there is one, each turn is timed. */
+  /** Pause before each turn, in ms. With a pause, each turn is timed. */
   readonly gapMs: number;
-  /** Position of the first message: goes on from round to round, so that a late message is noticed. */
+  /** Position of the first message. Positions continue from round to round, so that a late message is noticed. */
   readonly base: number;
 }
 

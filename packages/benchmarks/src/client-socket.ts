@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import type { ClientSettings, Compression } from './calls.js';
 import { maskedTextFrame } from './frames.js';
 
-/** All sockets read into this one: what arrives is looked at before the next read. */
+/** All sockets read into this buffer: its content is processed before the next read. */
 const shared = Buffer.allocUnsafeSlow(256 * 1024);
 
 const OFFERS: Record<Compression, string> = {

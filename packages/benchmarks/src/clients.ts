@@ -10,13 +10,13 @@ import { Inflater, knownStreams, LearnedStream, type Stream, type Wrap } from '.
 
 /** Handshakes under way at a time: below any backlog. */
 const MAX_HANDSHAKES = 200;
-/** Without a byte or a complete turn for that long, a round is stuck, in ms. */
+/** A round is stuck if no byte or complete turn arrives for this long, in ms. */
 const STALL_MS = 15_000;
-/** Long enough for a message too many to arrive, in ms. */
+/** Long enough for a surplus message to arrive, in ms. */
 const LINGER_MS = 5;
 const ACKNOWLEDGEMENT = Buffer.of(1);
 
-/** A round under way. */
+/** The running round. */
 interface Round {
   readonly load: Load;
   readonly learned: LearnedStream | undefined;
@@ -41,7 +41,7 @@ interface Cost {
 
 /** The process of all clients of one candidate. Whatever goes wrong ends it, and with it the run. */
 const clients: Socket[] = [];
-/** To the server process, beside the connections that are measured. */
+/** The channel to the server process, beside the measured connections. */
 let control: Socket;
 let wrap: Wrap = (text) => text;
 let inflater: Inflater | undefined;
@@ -106,7 +106,7 @@ function stopClock(round: Round): void {
   round.end({ cpuMicros: user + system, wallMs: performance.now() - (round.start?.atMs ?? NaN) });
 }
 
-/** For each turn what the first client writes, the second one, and so on. */
+/** For each turn, what the first client writes, then the second one, and so on. */
 function prepareWrites(load: Load): Buffer[][] {
   const kinds = load.turn.map(kindOf);
   if (kinds.some(({ from }) => from === 'server')) return [];

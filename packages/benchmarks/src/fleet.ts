@@ -23,7 +23,7 @@ export interface FleetSettings extends Omit<ServerSettings, 'module'> {
   readonly serverArgs: readonly string[];
 }
 
-/** What a round has cost, or a server weighs: values by what they measure. */
+/** What a round has cost, or how much memory a server takes: values by metric. */
 export type Sample = Readonly<Partial<Record<Measure, readonly number[]>>>;
 export type Measure =
   | 'cpuNanosPerMessage'
@@ -52,7 +52,7 @@ export class Fleet {
     this.settings = settings;
     const nodeArgs = ['--expose-gc', ...settings.serverArgs];
     const server = { args: [subject.candidate], core: SERVER_CORE, nodeArgs };
-    // The clients are the first to be ended: those of a server that has gone would say that they fell off.
+    // The clients end first: if the server ended first, they would report that they were disconnected.
     this.#clients = started(new Remote(new URL('clients.js', import.meta.url), { core: CLIENT_CORE }));
     this.#server = started(new Remote(new URL('server.js', import.meta.url), server));
   }
@@ -70,7 +70,7 @@ export class Fleet {
     this.#hasRooms = hasRooms;
     this.#empty = await this.#server.call('memory');
     await this.#clients.call('connect', { ...address, connections, compression, isSocketIo });
-    // The last of them may still be on their way through the server's hooks.
+    // The last connections may still be on their way through the hooks of the server.
     const connected = await settled(() => this.#server.call('connected'), connections, CONNECTED_MS);
     if (connected !== connections) throw new Error(`${name} sees ${connected} of ${connections} connections`);
     return this;
@@ -83,7 +83,7 @@ export class Fleet {
   }
 
   async run(load: Omit<Load, 'base'>): Promise<Sample> {
-    // Positions of messages go on from round to round.
+    // Positions of messages continue from round to round.
     const positioned = { ...load, base: this.#position };
     this.#position += load.turns * load.turn.length;
     await this.#clients.call('arm', positioned);

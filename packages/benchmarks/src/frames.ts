@@ -16,7 +16,7 @@ export function binaryFrame(payload: Buffer): Buffer {
   return Buffer.concat([headerOf(FIN_BINARY, payload.length, 0), payload]);
 }
 
-/** A client's, masked with zeros: to unmask it costs the same. */
+/** A text message of a client, masked with zeros: unmasking it costs the same. */
 export function maskedTextFrame(text: string): Buffer {
   const payload = Buffer.from(text);
   return Buffer.concat([headerOf(FIN_TEXT, payload.length, MASKED), ZERO_MASK, payload]);
@@ -38,7 +38,7 @@ export interface MessageFrame {
 /**
  * The frame of a server that starts there, or `undefined` if its end has not arrived.
  *
- * @throws {Error} it is no whole text message of at most 65,535 bytes: nothing else is sent in a round
+ * @throws {Error} it is not an unfragmented text message of at most 65,535 bytes: nothing else is sent in a round
  */
 export function frameAt(buffer: Buffer, offset: number, limit: number): MessageFrame | undefined {
   if (limit - offset < 4) return undefined;

@@ -7,9 +7,9 @@ export interface Limit {
   readonly compare: (ours: number, theirs: number) => number;
   readonly isMet: (measured: number) => boolean;
   readonly show: (measured: number) => string;
-  /** The candidate of ours, if it is not plain `soketi`. */
+  /** Our candidate, if it is not plain `soketi`. */
   readonly ours?: string;
-  /** Row of the others, if it is not the same. */
+  /** The row of the other candidate, if it has another name. */
   readonly theirRow?: string;
 }
 
@@ -37,7 +37,7 @@ export const atMostMore = (limit: number, unit: string): Limit => {
 
 const HISTORY = { ours: 'soketi-history' };
 
-/** What was set out to be shown: by metric, row, and the candidate that it is against. */
+/** The goals: by metric, row, and the candidate to compare with. */
 const GOALS: Readonly<
   Partial<Record<MetricName, Readonly<Record<string, Readonly<Record<string, Limit>>>>>>
 > = {
@@ -66,7 +66,7 @@ const GOALS: Readonly<
   heap: { 'memory/idle': { 'ws-loop': atMostMore(1024, 'B') } },
 };
 
-/** The goals as far as these results tell. */
+/** The goals that these results can decide. */
 export function goalTable(results: readonly Result[]): Table[] {
   const figure = (metric: MetricName, row: string, candidate: string): number => {
     const samples = results.find(({ key }) => key === row)?.samples.get(candidate);

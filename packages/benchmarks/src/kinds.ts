@@ -3,7 +3,7 @@ import type { Server } from './candidates/candidate.js';
 import type { Texts } from './messages.js';
 import { roomPlan, type RoomPlanName } from './rooms.js';
 
-/** A kind of message: who sends it how, and which clients must receive it. A turn is a list of them. */
+/** A kind of message: how it is sent, by whom, and which clients must receive it. A turn is a list of them. */
 interface Kind {
   /** `client`: the first message of a turn comes from the first client, the second one from the second. */
   readonly from: 'server' | 'client' | 'every client';
@@ -11,11 +11,11 @@ interface Kind {
   readonly reaction?: Reaction;
   /** Rooms that the clients are in. */
   readonly rooms?: RoomPlanName;
-  /** The text names the client that it is for. */
+  /** The text names the client that it is addressed to. */
   readonly isAddressed?: boolean;
-  /** Whether a client receives it; all do if left out. */
+  /** Whether a client receives it; by default all do. */
   readonly reaches?: (id: number, position: number, connections: number) => boolean;
-  /** The call of the server, with all that it needs. */
+  /** Makes the call of the server. */
   readonly prepare?: (server: Server, texts: Texts, position: number) => () => void;
 }
 
@@ -79,7 +79,7 @@ function toRoom(rooms: RoomPlanName): Kind {
   };
 }
 
-/** A broadcast that leaves some out: a window of ids that moves on with each message. */
+/** A broadcast that leaves some clients out: a window of ids that moves on with each message. */
 function allBut(count: number): Kind {
   return {
     from: 'server',

@@ -2,13 +2,14 @@ import { describeRun, markdown, OtherLoad, PINNING } from '@soketi/load/harness'
 import { subjectsOf, type Subject } from './candidates/index.js';
 import { goalTable } from './goals.js';
 import { measure } from './measure.js';
-import { oneOf, readOptions, USAGE, type Options } from './options.js';
+import { readOptions, USAGE, type Options } from './options.js';
 import { tablesOf, writeReadme, type Result } from './report.js';
 import { relay } from './relay/main.js';
 import { RELAY_USAGE } from './relay/options.js';
 import { SCENARIOS } from './scenarios.js';
+import { oneOf } from './shared-options.js';
 
-/** Leaves out what cannot be imported here, and says so. */
+/** Removes candidates that cannot be imported here, and prints which. */
 async function importable(options: Options): Promise<{ subjects: Subject[]; notes: string[] }> {
   const subjects: Subject[] = [];
   const notes: string[] = [];
@@ -17,7 +18,7 @@ async function importable(options: Options): Promise<{ subjects: Subject[]; note
       await import(subject.module);
       subjects.push(subject);
     } catch (error) {
-      // What was asked for by its folder has to be there.
+      // A candidate that was requested by its folder must be there.
       if (options.against && subject.module.startsWith(options.against.href)) throw error;
       const [why = ''] = String(error).split('\n').slice(-1);
       notes.push(`Not measured: ${subject.name} (${subject.module} cannot be imported: ${why})`);

@@ -16,7 +16,7 @@ export interface Group {
   readonly method: Method;
   readonly metrics: readonly MetricName[];
   readonly rows: readonly Row[];
-  /** Instead of what the command line says. */
+  /** Overrides the command line. */
   readonly rounds?: number;
 }
 
@@ -34,19 +34,19 @@ export interface Row {
 /** By candidate. */
 export type Samples = ReadonlyMap<string, readonly Sample[]>;
 
-/** @returns for each row of the group what it has shown */
+/** @returns the results of each row of the group */
 export type Method = (group: Group, subjects: readonly Subject[], options: Options) => Promise<Samples[]>;
 
 type Plan = Omit<Load, 'base'>;
 
-/** Deliveries that one acknowledgement should stand for, so that it costs nothing beside them. */
+/** How many deliveries one acknowledgement stands for: so many that its cost does not matter. */
 const DELIVERIES_PER_ACK = 1000;
 /** Bytes that may be on their way to one client: the buffers of the kernel hold them. */
 const MAX_BYTES_AHEAD = 64 * 1024;
-/** Texts that are prepared for one round, in bytes. */
+/** Bytes of text that are prepared for one round. */
 const MAX_PREPARED_BYTES = 48 * 1024 * 1024;
 const MAX_TURNS = 20_000;
-/** Rounds that are not counted. */
+/** Rounds that do not count. */
 const WARM_UP_ROUNDS = 4;
 
 export async function measure(
@@ -82,7 +82,7 @@ export const onTheSameFleets: Method = (group, subjects, options) =>
     return results;
   });
 
-/** A server process of its own for each sample of its memory, after the turns of the row, if there are any. */
+/** A new server process for each sample of its memory, after the turns of the row, if there are any. */
 export const afresh: Method = async (group, subjects, options) => {
   const results: Samples[] = [];
   for (const row of group.rows) {
@@ -98,7 +98,7 @@ export const afresh: Method = async (group, subjects, options) => {
   return results;
 };
 
-/** What it costs to know who is connected: a row for each operation, in a process for each kind of registry. */
+/** The cost of knowing who is connected: a row for each operation, in a process for each kind of registry. */
 export const inRegistries: Method = ({ title, connections, rows }, subjects, { rounds }) =>
   withProcesses(async (started) => {
     const able = new Map<string, () => Promise<Sample>>();
@@ -139,11 +139,18 @@ async function interleave(
   return samples;
 }
 
-function settingsOf({ connections, compression, rows }: Group, { serverArgs }: Options): FleetSettings {
+function settingsOf({ connections, compression, rows }: Group, { profileArgs }: Options): FleetSettings {
   const kinds = rows.flatMap(({ turn }) => turn.map(kindOf));
   const reaction = kinds.find((kind) => kind.reaction)?.reaction;
   const rooms = kinds.find((kind) => kind.rooms)?.rooms;
-  return { connections, compression, reaction, rooms, isIndexed: kinds.some(isPersonal), serverArgs };
+  return {
+    connections,
+    compression,
+    reaction,
+    rooms,
+    isIndexed: kinds.some(isPersonal),
+    serverArgs: profileArgs,
+  };
 }
 
 /** Warms up, and finds how many turns cost about as much CPU as a round should. */
@@ -157,7 +164,7 @@ async function warmUp(fleet: Fleet, row: Row, { roundMs, isQuick }: Options): Pr
   const texts = row.turn.length * (row.turn.map(kindOf).some(isPersonal) ? connections : 1);
   const most = Math.min(MAX_TURNS, MAX_PREPARED_BYTES / (row.bytes * texts));
   let turns = 1;
-  // What is cold looks expensive: the first rounds are shorter than those that they lead to.
+  // Cold code is slower, so the first rounds are shorter than the final ones.
   for (let times = 0; times < WARM_UP_ROUNDS; times++) {
     const { cpuNanosPerMessage = [] } = await fleet.run(fastPlan(row, turns, connections));
     turns = Math.max(1, Math.min(most, Math.ceil((roundMs * 1e6) / (sum(cpuNanosPerMessage) * messages))));
@@ -165,7 +172,7 @@ async function warmUp(fleet: Fleet, row: Row, { roundMs, isQuick }: Options): Pr
   return fastPlan(row, turns, connections);
 }
 
-/** As many turns as that, or a few more, as fast as the clients follow. */
+/** That many turns or a few more, as fast as the clients follow. */
 function fastPlan({ turn, bytes, body }: Row, turns: number, connections: number): Plan {
   const enough = Math.ceil(DELIVERIES_PER_ACK / (connections * turn.length));
   const most = Math.max(1, Math.floor(MAX_BYTES_AHEAD / 2 / (bytes * turn.length)));

@@ -30,7 +30,7 @@ export class Texts {
 
   at(position: number, addressee = EVERYBODY): string {
     const body = this.#bodies[position % this.#bodies.length] as string;
-    // Through bytes, so that a flat string comes out: no candidate pays for the concatenation.
+    // Converted through bytes, so that the string is flat: no candidate pays for the concatenation.
     const text = this.#start + hex(position) + hex(addressee) + body;
     return Buffer.from(text, 'latin1').toString('latin1');
   }

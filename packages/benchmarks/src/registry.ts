@@ -1,19 +1,8 @@
 import type * as Library from '@soketi/connections';
 import { answer } from '@soketi/load/harness';
-import { EventEmitter } from 'node:events';
+import { IdleSocket } from './idle-socket.js';
 
-/** As much of a socket as a registry sees. */
-class IdleSocket extends EventEmitter {
-  readonly readyState = 1;
-  send(): void {
-    throw new Error('Nothing is sent here');
-  }
-  close(): void {
-    throw new Error('Nothing is closed here');
-  }
-}
-
-/** What a registry does with the connection of a number; `find` answers whether it was the right one. */
+/** What a registry does with the connection of a number; `find` returns whether it found the right one. */
 interface Registry {
   create(index: number): void;
   add(index: number): void;
@@ -41,7 +30,7 @@ function ofLibrary({ Connection, ConnectionsPool }: typeof Library): Registry {
   };
 }
 
-/** The floor: what is left when a registry does nothing else. */
+/** The floor: the cost of everything except the registry. */
 function ofMaps(): Registry {
   const registry = new Map<string, Map<string, object>>();
   const connections: object[] = [];

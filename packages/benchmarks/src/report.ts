@@ -9,7 +9,7 @@ const BUSY_CLIENT = 0.8;
 
 interface Metric {
   readonly unit: string;
-  /** What the rounds of one candidate come to: a table shows the median, the lowest and the highest. */
+  /** The summary of one candidate's rounds: a table shows the median, the lowest and the highest. */
   readonly valuesOf: (rounds: readonly Sample[]) => number[];
 }
 
@@ -38,11 +38,11 @@ export const METRICS = {
 
 export type MetricName = keyof typeof METRICS;
 
-/** What a row has shown. */
+/** The results of a row. */
 export interface Result {
   readonly title: string;
   readonly metrics: readonly MetricName[];
-  /** By which the goals find it. */
+  /** The name by which the goals find it. */
   readonly key: string;
   readonly label: string;
   /** By candidate. */
@@ -83,7 +83,7 @@ function clients({ samples }: Result): string {
     : `${formatPercent(Math.min(...loads))}–${formatPercent(Math.max(...loads))}`;
 }
 
-/** Replaces what stands between the markers of a name in the README. */
+/** Replaces the text between the markers of a name in the README. */
 export function writeReadme(report: string, name = 'results'): void {
   const [opening, closing] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const readme = readFileSync(README, 'utf8');

@@ -6,7 +6,7 @@ interface RoomPlan {
 }
 
 const MANY_ROOMS = 200;
-/** Active in a turn: every fourth one. */
+/** Rooms that are active in a turn: every fourth one. */
 const ACTIVE_ROOMS = 50;
 
 /** Each client is in about 20 of 200 rooms, and the sets differ from client to client. */
@@ -44,7 +44,7 @@ export function roomPlan(name: RoomPlanName): RoomPlan {
   return PLANS[name];
 }
 
-/** None without a plan. */
+/** Nothing without a plan. */
 export function roomsOf(name: RoomPlanName | undefined, id: number): readonly string[] {
   return name === undefined ? [] : PLANS[name].roomsOf(id);
 }

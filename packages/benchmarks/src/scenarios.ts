@@ -4,7 +4,7 @@ import type { Options } from './options.js';
 import { ACTIVE } from './rooms.js';
 
 const ALL = ['soketi', 'ws-loop', 'crossws', 'socket.io', 'raw', 'uws'] as const;
-/** The floor neither compresses, nor is it a server whose memory means anything. */
+/** The floor does not compress, and its memory is not that of a real server. */
 const SERVERS = ['soketi', 'ws-loop', 'crossws', 'socket.io', 'uws'] as const;
 const ON_WS = ['soketi', 'ws-loop'] as const;
 const ROOMS = ['soketi', 'crossws', 'socket.io', 'uws'] as const;
@@ -28,7 +28,7 @@ const group = (title: string, connections: number, what: What, rows: readonly Ro
   return { title, connections, ...what, rows };
 };
 
-/** Of 64 B of text, and as fast as the clients follow, unless it says otherwise. */
+/** 64 B of text and as fast as the clients follow, unless a row says otherwise. */
 const row = (key: string, label: string, turn: readonly KindName[], rest: Partial<Row> = {}): Row => {
   return { key, label, turn, bytes: 64, body: 'text', ...rest };
 };
@@ -37,7 +37,7 @@ const times = (count: number, kind: KindName): KindName[] => Array.from({ length
 const size = (bytes: number): string => (bytes < 1024 ? `${bytes} B` : `${bytes / 1024} KiB`);
 const count = (value: number): string => value.toLocaleString('en-US');
 
-/** Bytes and messages per turn that are measured for so many connections, unless all are asked for. */
+/** The sizes and messages per turn that are measured for that many connections, unless all are requested. */
 const FAN_OUT = new Map([
   [10, ['64/1', '64/10', '16384/1']],
   [1_000, ['64/1', '64/10', '64/50', '1024/1', '1024/10', '16384/1']],
@@ -60,7 +60,7 @@ function burstRow(senders: number): Row {
   return row(`latency/burst/${senders}`, label, times(senders, 'relayed'), { paced });
 }
 
-/** What each turn sends; `kinds.ts` tells what the server calls for it, and which clients must receive it. */
+/** What each turn sends; `kinds.ts` says what the server calls for it, and which clients must receive it. */
 export const SCENARIOS: Readonly<Record<string, (options: Options) => readonly Group[]>> = {
   'fan-out': ({ isFull }) =>
     [...FAN_OUT].map(([connections, chosen]) => {
@@ -111,7 +111,7 @@ export const SCENARIOS: Readonly<Record<string, (options: Options) => readonly G
     ]),
   ],
 
-  // A group each: a server does one thing with what it receives.
+  // One group each: a server does one thing with received messages.
   rooms: () => [
     group('A room of all 1,000 connections, 64 B', 1_000, { ...CPU, candidates: ROOMS }, [
       row('rooms/namespace/1', 'to the namespace, 1 per turn', ['broadcast']),
@@ -137,7 +137,7 @@ export const SCENARIOS: Readonly<Record<string, (options: Options) => readonly G
   ],
 
   latency: () => {
-    // Long enough for server and clients to be at rest.
+    // Long enough for server and clients to become idle.
     const paced = { gapMs: 2, warmUp: 100, turns: 200 };
     return [
       group('Latency, 64 B', 10, LATENCY, [
@@ -159,7 +159,7 @@ export const SCENARIOS: Readonly<Record<string, (options: Options) => readonly G
   memory: ({ isQuick }) => {
     const connections = isQuick ? 1_000 : 5_000;
     const title = `Memory, ${count(connections)} connections`;
-    // After these every socket has the compression state that it is going to keep.
+    // After these, every socket has its final compression state.
     const paced = { gapMs: 0, warmUp: 0, turns: 3 };
     const contexts = jsonRow('memory/contexts', 'after 3 broadcasts with context takeover', 1024);
     return [

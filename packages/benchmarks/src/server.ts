@@ -10,7 +10,7 @@ interface Run {
   readonly load: Load;
   /** The calls of each turn, prepared before the clock starts; none where clients begin. */
   readonly turns: readonly (() => void)[];
-  /** Texts that every client sends, where nobody but this process receives them. */
+  /** Texts that every client sends, if nobody but this process receives them. */
   readonly inbound: readonly string[];
   readonly inboundPerTurn: number;
   readonly begunAtMs: number[];
@@ -45,7 +45,7 @@ const REACTIONS: Record<Reaction, NonNullable<StartSettings['accept']>> = {
 function countInbound(text: string, position: number): void {
   const run = current;
   if (text !== run?.inbound[position - run.load.base]) {
-    // Not an exception: what becomes of one in a listener is up to the candidate.
+    // Not an exception: the candidate decides what happens to one in a listener.
     console.error(`The server received ${text} as message ${position}`);
     process.exit(1);
   }
@@ -60,7 +60,7 @@ function onAcknowledged(times: number): void {
     current = undefined;
     run.finish();
   } else if (run.load.gapMs === 0 && !run.isScheduled && mayGoOn(run)) {
-    // As a server is called: straight from the poll phase.
+    // A server is called like this: directly from the poll phase.
     callTurn(run);
   } else {
     scheduleTurn(run);
@@ -102,8 +102,8 @@ async function run(load: Load): Promise<Seen> {
   const turns = Array.from({ length }, (_, index) => prepareTurn(load, index, texts));
   const inboundPerTurn = kinds.length * server.connected();
   const begunAtMs: number[] = [];
-  // Twice moves what was prepared out of the way of the collections to come. Not a full one: V8 would start
-  // the round with its smallest young generation, which no server that runs has.
+  // A second collection moves prepared objects out of the way of later ones. It is not a full one: V8 would then start
+  // the round with its smallest young generation, which no running server has.
   globalThis.gc?.({ type: 'minor', execution: 'sync' });
   globalThis.gc?.({ type: 'minor', execution: 'sync' });
   const startedAt = performance.now();

@@ -4,7 +4,7 @@ import { frameAt, textFrame, type MessageFrame } from './frames.js';
 import { isPersonal, kindOf } from './kinds.js';
 import { Texts } from './messages.js';
 
-/** Puts a text into what the protocol sends for it. */
+/** Wraps a text as the protocol does. */
 export type Wrap = (text: string) => string;
 
 /** The bytes that one client must receive in a round, or all of them alike. */
@@ -22,7 +22,7 @@ export class Stream {
       this.turnEnds.push((end = frames.reduce((sum, { length }) => sum + length, end)));
   }
 
-  /** Whether this has to come at the offset. */
+  /** Whether this is due at the offset. */
   takes(offset: number, chunk: Buffer, length: number): boolean {
     const end = offset + length;
     return end <= this.length && chunk.compare(this.bytes, offset, end, 0, length) === 0;
@@ -42,7 +42,7 @@ export function knownStreams(load: Load, connections: number, wrap: Wrap): Strea
       if (reaches && !reaches(id, base + message, connections)) return [];
       return [isAddressed ? frame(base + message, id) : (common[message] as Buffer)];
     });
-  // What nobody receives has no turns either: the server tells when it has them.
+  // Messages that nobody receives have no turns either: the server reports when it has them.
   const length = kinds.some(({ reaction }) => reaction === 'count') ? 0 : turns;
   const streamOf = (id: number): Stream =>
     new Stream(Array.from({ length }, (_, index) => turnOf(id, index * turn.length)));
@@ -70,7 +70,7 @@ export class LearnedStream extends Stream {
     return super.takes(offset, chunk, length);
   }
 
-  /** @throws {Error} a message is wrong, missing or too many */
+  /** @throws {Error} a message is wrong, missing or surplus */
   check(wrap: Wrap, inflater: Inflater | undefined): void {
     const { base, turns, turn } = this.#load;
     const texts = new Texts(this.#load);

@@ -9,7 +9,7 @@ import { LIBRARIES, type NatsOptions } from './support/connections.js';
 import { NatsServer } from './support/nats-server.js';
 
 /*
- * What a NATS server can do to an adapter, over real servers. Nothing of it ends the process.
+ * The faults of a NATS server, with real servers. None of them may end the process.
  */
 
 const OUTAGE_MS = 300;
@@ -32,7 +32,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
   describe.each(LIBRARIES)('$name', (library) => {
     const { name } = library;
 
-    /** Its link does what the cluster layer does: it subscribes again with each `up`. */
+    /** The link does what the cluster layer does: it subscribes again with each `up`. */
     async function startNode(options: NatsOptions) {
       const connection = await library.connect(options);
       const adapter = natsAdapter({ connection });
@@ -43,7 +43,8 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       const link = new RecordedLink();
       const refusals: unknown[] = [];
       const [up, down] = [link.up.bind(link), link.down.bind(link)];
-      // As the cluster layer does: until it succeeds, or the connection is lost. One refusal on a busy machine is no end.
+      // Retries until it succeeds or the connection is lost, as the cluster layer does. A single refusal on a busy
+      // machine is not the end.
       let attempts = 0;
       const subscribe = (mine: number): void => {
         adapter.subscribe(['c']).then(up, (error: unknown) => {
@@ -69,7 +70,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       return { adapter, connection, link, refusals, echo };
     }
 
-    test(`a server that is killed while messages are published settles all of them: ${name}`, async () => {
+    test(`every publish settles when the server is killed while messages are published: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       const outcomes: Promise<string>[] = [];
@@ -92,7 +93,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(numbers).toEqual(numbers.map((_, index) => index));
     });
 
-    test(`a server that stands still delays answers, and loses nothing: ${name}`, async () => {
+    test(`a suspended server delays answers and loses nothing: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       await server.freeze();
@@ -106,7 +107,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.downs).toEqual([]);
     });
 
-    test(`permissions that are revoked live are down with their reason, and up when granted again: ${name}`, async () => {
+    test(`the adapter is down while its permissions are revoked, reports the reason, and is up when they are granted again: ${name}`, async () => {
       const server = await startServer(permissionsOf('soketi.>'));
       const node = await startNode({ port: server.port, user: 'chat', pass: 'secret' });
       await server.configure(permissionsOf('other.>'));
@@ -116,7 +117,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(String(node.refusals[0])).toMatch(/permission/i);
       await server.configure(permissionsOf('soketi.>'));
       server.signal('SIGHUP');
-      // As the cluster layer does: until it succeeds.
+      // Retries until it succeeds, as the cluster layer does.
       await expect
         .poll(
           () =>
@@ -131,7 +132,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       await node.echo('again');
     });
 
-    test(`a connection that gives up is warned about, then down for good: ${name}`, async () => {
+    test(`the adapter warns about a connection that will give up reconnecting, and stays down once it has: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port, maxReconnectAttempts: 2 });
       expect(node.link.warnings.map(String).join()).toMatch(/maxReconnectAttempts/);
@@ -150,7 +151,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.ups).toBe(1);
     });
 
-    test(`noEcho is warned about, and known: ${name}`, async () => {
+    test(`the adapter warns about noEcho, and its traits have no echo: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port, noEcho: true });
       expect(node.link.warnings.map(String).join()).toMatch(/noEcho/);
@@ -161,7 +162,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.link.total).toBe(0);
     });
 
-    test(`a connection that is set up as it should be is warned about nothing: ${name}`, async () => {
+    test(`the adapter does not warn about a connection with the recommended settings: ${name}`, async () => {
       const server = await startServer();
       const node = await startNode({ port: server.port });
       await node.echo('1');
@@ -169,7 +170,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.adapter.traits).toMatchObject({ echo: true, totalOrder: false, countsReceivers: false });
     });
 
-    test(`the longest message is what the server says, and a longer one rejects without harm: ${name}`, async () => {
+    test(`the server sets the length of the longest message, and a longer one rejects without harm: ${name}`, async () => {
       const server = await startServer('max_payload: 100000');
       const node = await startNode({ port: server.port });
       expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
@@ -182,7 +183,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       expect(node.adapter.traits.maxMessageBytes).toBe(100_000);
     });
 
-    test(`a link that is half open rejects within five seconds, and resubscribe alone cannot end it: ${name}`, async () => {
+    test(`a publish over a half-open link rejects within five seconds, and the link recovers when its owner reconnects: ${name}`, async () => {
       const server = await startServer();
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
@@ -191,7 +192,7 @@ describeWith(['nats-server'], 'faults of NATS', () => {
       await expect(node.adapter.publish('c', Buffer.from('lost'))).rejects.toThrow(/in time/);
       node.adapter.resubscribe();
       await node.link.untilDown();
-      // The client notices by its own pings, after minutes by default. Here its owner does.
+      // By default the client notices only after minutes, by its own pings. Here its owner does.
       await (node.connection as unknown as { reconnect(): Promise<void> }).reconnect();
       await node.echo('again');
     });

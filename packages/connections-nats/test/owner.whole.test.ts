@@ -9,7 +9,7 @@ import { LIBRARIES, type NatsOptions } from './support/connections.js';
 import { NatsServer } from './support/nats-server.js';
 
 /*
- * What the owner of a connection may do with it while a pool uses it, as the README has it: nothing of it ends the process.
+ * What the README allows the owner of a connection to do with it while a pool uses it. None of it may end the process.
  */
 
 const CLUSTER = { heartbeat: 200, nodeTimeout: 2_000 };
@@ -38,7 +38,7 @@ describeWith(['nats-server'], 'the owner of a connection to NATS', () => {
     const untilState = (pool: ConnectionsPool, state: string) =>
       expect.poll(() => pool.cluster.state).toBe(state);
 
-    test(`an owner who closes the connection takes the pool down, which goes on alone and can leave: ${name}`, async () => {
+    test(`a pool whose owner closes the connection is down, works alone and can leave the cluster: ${name}`, async () => {
       const { connection, pool } = await start();
       await untilState(pool, 'up');
       const { connection: member, socket } = connectInMemory('1');
@@ -51,14 +51,14 @@ describeWith(['nats-server'], 'the owner of a connection to NATS', () => {
       expect(pool.cluster.state).toBe('alone');
     });
 
-    test(`an owner who drains the connection takes the pool down: ${name}`, async () => {
+    test(`a pool whose owner drains the connection is down: ${name}`, async () => {
       const { connection, pool } = await start();
       await untilState(pool, 'up');
       await (connection as unknown as { drain(): Promise<void> }).drain();
       await untilState(pool, 'down');
     });
 
-    test(`a pool that is made while the server is away is up when the server is back: ${name}`, async () => {
+    test(`a pool that is created while the server is away is up when the server is back: ${name}`, async () => {
       const { server, connection } = await start();
       await server.kill();
       const pool = new ConnectionsPool({ adapter: natsAdapter({ connection }), cluster: CLUSTER });
@@ -68,7 +68,7 @@ describeWith(['nats-server'], 'the owner of a connection to NATS', () => {
       await untilState(pool, 'up');
     });
 
-    test(`a connection with finite attempts is warned about once, however often it reconnects: ${name}`, async () => {
+    test(`the adapter warns once about a finite number of reconnect attempts, however often the connection reconnects: ${name}`, async () => {
       const { server, pool, errors } = await start({ maxReconnectAttempts: 1_000 });
       for (let outage = 0; outage < 2; outage++) {
         await untilState(pool, 'up');
@@ -80,7 +80,7 @@ describeWith(['nats-server'], 'the owner of a connection to NATS', () => {
       expect(errors.filter((error) => error.includes('maxReconnectAttempts'))).toHaveLength(1);
     });
 
-    test(`two pools with prefixes of their own share a connection and do not hear each other: ${name}`, async () => {
+    test(`two pools with different prefixes share a connection and do not receive each other's messages: ${name}`, async () => {
       const { connection, pool } = await start({}, { prefix: 'a' });
       const other = new ConnectionsPool({
         adapter: natsAdapter({ connection, prefix: 'a.b' }),

@@ -20,18 +20,18 @@ const names = [
   'x'.repeat(1_026),
 ];
 
-test('each channel has a subject of its own, which is one more token', () => {
+test('each channel has its own subject, which is the prefix and one more token', () => {
   const subjects = names.map((name) => subjectOf('soketi', name));
   expect(new Set(subjects).size).toBe(names.length);
   for (const subject of subjects) expect(subject).toMatch(/^soketi\.[\w-]{1,1500}$/);
 });
 
-test('the subject of a long channel is not that of a channel with the name of its hash', () => {
+test('a long channel does not have the same subject as a channel that is named after its hash', () => {
   const long = subjectOf('soketi', 'x'.repeat(2_000));
   expect(subjectOf('soketi', long.slice('soketi.'.length))).not.toBe(long);
 });
 
-test.each(['soketi', 'my-app.stage', 'a.b.c', '_'])('the prefix %j is taken', (prefix) => {
+test.each(['soketi', 'my-app.stage', 'a.b.c', '_'])('the prefix %j is accepted', (prefix) => {
   expect(() => assertPrefix(prefix)).not.toThrow();
 });
 
@@ -42,13 +42,13 @@ test.each(['', '.', 'a.', '.a', 'a..b', 'a b', '*', 'a.>', 'a\n', '\0', '$SYS', 
   },
 );
 
-test('natsAdapter refuses options that it does not know', () => {
-  // A prefix that is misspelt would join the cluster of another stage.
+test('natsAdapter refuses unknown options', () => {
+  // A misspelt prefix would make the pool join the cluster of another stage.
   expect(() => natsAdapter({ connection: {} as never, prefx: 'staging' } as never)).toThrow(/prefx/);
 });
 
 test.each([undefined, null, 'nats://127.0.0.1', {}])(
-  'natsAdapter refuses %j in the place of a connection',
+  'natsAdapter refuses %j instead of a connection',
   (stranger) => {
     expect(() => natsAdapter({ connection: stranger as never })).toThrow(TypeError);
   },

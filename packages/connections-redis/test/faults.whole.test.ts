@@ -8,8 +8,8 @@ import { TestNode } from './support/node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * What a Redis can do to an adapter, over real servers. After each fault the node is up again by itself, and nothing
- * has ended the process.
+ * The faults of a Redis server, with real servers. After each fault the node is up again by itself, and nothing has
+ * ended the process.
  */
 
 /** An outage, in ms: longer than the first pauses between two attempts to connect. */
@@ -28,7 +28,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
     const start = (options: ClientOptions = { port: server.port }, receiver?: ClientOptions) =>
       new TestNode(library, options, receiver).start();
 
-    test(`a Redis that is killed is down, and when it is back the node hears itself: ${name}`, async () => {
+    test(`the adapter is down when Redis is killed, and its messages arrive again when Redis is back: ${name}`, async () => {
       const node = await start();
       await server.kill();
       await node.link.untilDown();
@@ -39,7 +39,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       expect(node.link.texts('c')).toEqual(['echo']);
     });
 
-    test(`SHUTDOWN while messages are published: each is answered or rejected, none comes later: ${name}`, async () => {
+    test(`every publish during a SHUTDOWN settles, and messages arrive in order and at most once: ${name}`, async () => {
       const node = await start();
       const outcomes: Promise<string>[] = [];
       const publish = () => {
@@ -65,12 +65,12 @@ describeWith(['redis-server'], 'faults of Redis', () => {
         .texts('c')
         .filter((text) => text !== 'echo')
         .map(Number);
-      // In order. Some that were answered may be lost with the connection that receives.
+      // In order. Answered messages may be lost with the receiving connection.
       expect(numbers).toEqual([...numbers].sort((one, other) => one - other));
       expect(new Set(numbers).size).toBe(numbers.length);
     });
 
-    test(`CLIENT KILL TYPE pubsub takes the receiver, and a new one is made: ${name}`, async () => {
+    test(`CLIENT KILL TYPE pubsub ends the receiving connection, and the adapter makes a new one: ${name}`, async () => {
       const node = await start();
       const { ups } = node.link;
       await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
@@ -79,7 +79,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       expect(node.link.downs).toHaveLength(1);
     });
 
-    test(`the client of the user is killed: the node is down until it has reconnected: ${name}`, async () => {
+    test(`the adapter is up again when the client of the user has reconnected after a CLIENT KILL: ${name}`, async () => {
       const node = await start();
       const { ups } = node.link;
       await server.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -87,7 +87,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       await node.echo();
     });
 
-    test(`an ACL that is revoked live is down with its reason, and up when it is granted again: ${name}`, async () => {
+    test(`the adapter is down while its ACL is revoked, reports the reason, and is up when it is granted again: ${name}`, async () => {
       await server.command('ACL', 'SETUSER', 'chat', 'on', '>secret', 'resetchannels', '&soketi:*', '+@all');
       const node = await start({ port: server.port, username: 'chat', password: 'secret' });
       await server.command('ACL', 'SETUSER', 'chat', 'resetchannels');
@@ -101,7 +101,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       await node.echo();
     });
 
-    test(`an ACL with nothing but what the README lists is enough: ${name}`, async () => {
+    test(`an ACL with exactly the commands that the README lists is enough: ${name}`, async () => {
       const commands = '+publish +subscribe +unsubscribe +ping +hello +auth +info';
       await server.command(
         'ACL',
@@ -118,7 +118,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       await node.echo();
     });
 
-    test(`a wrong password is down with its reason, again and again, and harms nothing: ${name}`, async () => {
+    test(`an adapter with a wrong password reports the reason, retries, and is up when the password is right: ${name}`, async () => {
       await server.command('ACL', 'SETUSER', 'late', 'on', '>wrong', '&*', '+@all');
       const node = new TestNode(
         library,
@@ -134,12 +134,12 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       await node.echo();
     });
 
-    test(`a link that is half open stays silent, until resubscribe replaces it: ${name}`, async () => {
+    test(`a half-open link receives nothing until resubscribe replaces it: ${name}`, async () => {
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
       const node = await start({ port: server.port }, { port: proxy.port });
       proxy.swallow();
-      // Redis still counts the subscriber, and the publisher is fine.
+      // Redis still counts the subscriber, and the publisher works.
       expect(await node.adapter.publish('c', Buffer.from('lost'))).toBeGreaterThan(0);
       const { ups } = node.link;
       node.adapter.resubscribe();
@@ -148,7 +148,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       expect(node.link.texts('c')).toEqual(['echo']);
     });
 
-    test(`a subscriber that Redis cuts because its buffer is full comes back: ${name}`, async () => {
+    test(`a subscriber reconnects after Redis has disconnected it because its buffer was full: ${name}`, async () => {
       const node = await start();
       const { ups } = node.link;
       await server.command('CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 1mb 1mb 1');
@@ -161,7 +161,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       await node.echo();
     });
 
-    test(`a Redis that sleeps delays answers, and loses nothing: ${name}`, async () => {
+    test(`a Redis that sleeps delays answers and loses nothing: ${name}`, async () => {
       const node = await start();
       const asleep = server.command('DEBUG', 'SLEEP', '0.5');
       await sleep(50);
@@ -173,7 +173,7 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       expect(node.link.downs).toEqual([]);
     });
 
-    test(`a port on which nobody listens is down, and costs no unhandled rejection: ${name}`, async () => {
+    test(`an adapter whose port nobody listens on is down, without an unhandled rejection: ${name}`, async () => {
       const proxy = await TcpProxy.start(server.port);
       const { port } = proxy;
       proxy.stop();
@@ -184,8 +184,8 @@ describeWith(['redis-server'], 'faults of Redis', () => {
       expect(node.link.downs.every((error) => error instanceof Error)).toBe(true);
     });
 
-    test(`nothing is left of an adapter that is closed in the middle of an attempt to connect: ${name}`, async () => {
-      // A server that accepts and says nothing.
+    test(`an adapter that is closed while it connects leaves no connection open: ${name}`, async () => {
+      // A server that accepts connections and never answers.
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
       proxy.swallow('all to come');

@@ -8,8 +8,8 @@ import { PoolNode, Traffic, until } from './support/pool-node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * What users of pools see of the faults of a Redis: one `degraded` and one `recovered` event, losses that are counted,
- * and local deliveries as if nothing had happened. `faults.whole.test.ts` has the adapter's side, for every library.
+ * What users of pools see of the faults of a Redis server: one `degraded` and one `recovered` event, losses that are
+ * counted, and local deliveries as usual. `faults.whole.test.ts` tests the adapter, with every library.
  */
 
 /** An outage, in ms: longer than messages may wait. */
@@ -32,7 +32,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
     const startNodes = (options: ClientOptions) =>
       Promise.all([PoolNode.start(library, options), PoolNode.start(library, options)]);
 
-    test(`a Redis that is killed and started again: ${name}`, async () => {
+    test(`pools degrade and recover once when Redis is killed and started again: ${name}`, async () => {
       const server = await startServer();
       const [one, other] = await startNodes(server);
       const traffic = await Traffic.between(one, other);
@@ -50,20 +50,23 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       expect(one.recovered[0]!.dropped).toBeGreaterThan(0);
     });
 
-    test.each(['pubsub', 'normal'])(`CLIENT KILL TYPE %s: ${name}`, async (type) => {
-      const server = await startServer();
-      const [one, other] = await startNodes(server);
-      const traffic = await Traffic.between(one, other);
-      await server.command('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
-      for (const node of [one, other]) await node.untilRecovered();
-      await traffic.end();
-      expect([one.falls, other.falls]).toEqual([
-        [1, 1],
-        [1, 1],
-      ]);
-    });
+    test.each(['pubsub', 'normal'])(
+      `pools degrade and recover once after CLIENT KILL TYPE %s: ${name}`,
+      async (type) => {
+        const server = await startServer();
+        const [one, other] = await startNodes(server);
+        const traffic = await Traffic.between(one, other);
+        await server.command('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
+        for (const node of [one, other]) await node.untilRecovered();
+        await traffic.end();
+        expect([one.falls, other.falls]).toEqual([
+          [1, 1],
+          [1, 1],
+        ]);
+      },
+    );
 
-    test(`an ACL that is revoked live, and granted again: ${name}`, async () => {
+    test(`pools degrade and recover once when their ACL is revoked and granted again: ${name}`, async () => {
       const server = await startServer();
       await server.command('ACL', 'SETUSER', 'chat', 'on', '>secret', 'resetchannels', '&soketi:*', '+@all');
       const [one, other] = await startNodes({ port: server.port, username: 'chat', password: 'secret' });
@@ -80,7 +83,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       ]);
     });
 
-    test(`a link that carries nothing any more, and is still open: ${name}`, async () => {
+    test(`a pool whose link is half open degrades and recovers once, and the other pool does not: ${name}`, async () => {
       const server = await startServer();
       const proxy = await TcpProxy.start(server.port);
       onTestFinished(() => proxy.stop());
@@ -97,7 +100,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       expect(other.degraded[0]!.stage).toBe('receive');
     });
 
-    test(`a subscriber that Redis cuts because its buffer is full: ${name}`, async () => {
+    test(`a pool whose subscriber Redis disconnects because its buffer is full degrades and recovers once: ${name}`, async () => {
       const server = await startServer();
       await server.command('CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 1mb 1mb 1');
       const [one, other] = await startNodes(server);
@@ -107,7 +110,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       await until(() => large.sent.includes('before it'));
       void one.pool.broadcastMessage('large', Buffer.alloc(4 * 1024 * 1024));
       await other.untilRecovered();
-      // On a busy machine one of them may wait for longer than maxQueuedMs.
+      // On a busy machine a message may wait for longer than maxQueuedMs.
       await until(() => {
         void one.pool.broadcastMessage('large', 'after it');
         return large.sent.includes('after it');
@@ -120,7 +123,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
       ]);
     });
 
-    test(`a Redis that sleeps delays messages, and loses none: ${name}`, async () => {
+    test(`a Redis that sleeps delays messages and loses none: ${name}`, async () => {
       const server = await startServer();
       const [one, other] = await startNodes(server);
       const traffic = await Traffic.between(one, other);
@@ -133,7 +136,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
     });
   });
 
-  test('10,000 namespaces take 20 commands, and are all heard again after an outage', async () => {
+  test('10,000 namespaces are subscribed to with 20 commands, and again after an outage', async () => {
     const server = await RedisServer.start();
     onTestFinished(() => server.stop());
     const [library] = NEWEST as [Library];
@@ -158,7 +161,7 @@ describeWith(['redis-server'], 'outages of Redis', () => {
 /** A node subscribes to two channels of its own, in one command or two. */
 const OWN_SUBSCRIBES = 2;
 
-/** How often a Redis has been told to subscribe since it was started. */
+/** How many subscribe commands a Redis has received since it was started. */
 async function subscribes(server: RedisServer): Promise<number> {
   const stats = String(await server.command('INFO', 'commandstats'));
   return Number(/cmdstat_subscribe:calls=(\d+)/.exec(stats)?.[1]);

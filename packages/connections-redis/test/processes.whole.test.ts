@@ -9,10 +9,10 @@ import type { Order, Report } from './support/redis-node.js';
 import { RedisServer } from './support/redis-server.js';
 
 /*
- * Nodes in processes of their own, which are stopped and killed. The test process is a node, too.
+ * Nodes in their own processes, which are suspended and killed. The test process is also a node.
  */
 
-/** A stop of two seconds is longer than the node timeout. */
+/** A suspension of two seconds exceeds the node timeout. */
 const CLUSTER = { heartbeat: 500, nodeTimeout: 1_500 };
 const LIBRARY = LIBRARIES.find(({ name }) => name === 'redis 6')!;
 
@@ -65,7 +65,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
     ['keeps its connections to Redis', false],
     ['loses its connections to Redis meanwhile', true],
   ])(
-    'a process that is stopped for longer than nodeTimeout, and %s, gives up an id that was taken meanwhile',
+    'a process that is suspended for longer than nodeTimeout and %s gives up an id that was taken meanwhile',
     { timeout: 60_000 },
     async (_, losesConnections) => {
       await there.ask({ join: 'same' });
@@ -80,7 +80,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
       const report = await there.until(({ state, closed }) => state === 'up' && 'same' in closed);
       expect(report.closed).toEqual({ same: 4409 });
       expect(same.closes).toEqual([]);
-      // It was asleep itself: nobody else was lost.
+      // It was suspended itself: it must not report other nodes as lost.
       expect(report.events).not.toContain('lost');
       expect(await here.pool.send('x', 'other', 'still here')).toBe(true);
       expect(await here.pool.send('x', 'same', 'mine')).toBe(true);
@@ -92,7 +92,7 @@ describeWith(['redis-server'], 'nodes that are stopped and killed', () => {
   );
 
   test.runIf(hasSignals)(
-    'a process that is killed is missing from a count, then lost, and its ids are free',
+    'a killed process is missing from a count, is then reported as lost, and its ids are free',
     { timeout: 60_000 },
     async () => {
       const { id } = await there.ask({ join: 'same' });

@@ -20,7 +20,7 @@ const strangers: readonly [string, unknown][] = [
   ['a cluster of ioredis', new Cluster([], { lazyConnect: true })],
 ];
 
-test.each(strangers)('redisAdapter refuses %s in the place of a client', (_, stranger) => {
+test.each(strangers)('redisAdapter refuses %s instead of a client', (_, stranger) => {
   const client = createClient();
   expect(() => redisAdapter({ client: stranger as never })).toThrow(TypeError);
   if (stranger !== undefined)
@@ -32,7 +32,7 @@ test.each([[''], [1], [null]])('redisAdapter refuses the prefix %j', (prefix) =>
 });
 
 // A misspelt prefix was ignored: two applications shared one cluster.
-test('redisAdapter refuses an option that it does not know', () => {
+test('redisAdapter refuses an unknown option', () => {
   const options = { client: createClient(), prefx: 'other' } as never;
   expect(() => redisAdapter(options)).toThrow('Expected client, subscriber, prefix, got the option prefx');
 });

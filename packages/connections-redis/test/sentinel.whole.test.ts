@@ -17,7 +17,7 @@ import { RedisServer } from './support/redis-server.js';
 const MASTER = 'chat';
 const WAIT = { timeout: 15_000 };
 
-/** A Sentinel that notices at once, and decides alone. Resolves with its port. */
+/** A Sentinel that notices a failure at once, and decides without others. Resolves with its port. */
 async function startSentinel(master: RedisServer): Promise<number> {
   const port = await freePort();
   const file = path.join(master.folder, 'sentinel.conf');
@@ -35,7 +35,7 @@ async function startSentinel(master: RedisServer): Promise<number> {
   return port;
 }
 
-/** The client hears of the failover. The connection that receives does not, as after a network fault. */
+/** The client learns of the failover. The receiving connection does not, as after a network fault. */
 function createClients(Client: typeof Ioredis6, sentinel: number) {
   const create = (failoverDetector: boolean) => {
     const client = new Client({
@@ -89,7 +89,7 @@ const CLIENTS = [Ioredis5, Ioredis6, Iovalkey] as unknown as readonly (typeof Io
 describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () => {
   failOnUncaught();
 
-  test('a subscriber that stays with the old master hears nothing, until resubscribe finds the new one', async () => {
+  test('a subscriber of the old master receives nothing until resubscribe connects it to the new one', async () => {
     const { master, replica, sentinel } = await startPair();
     const nodes = await Promise.all(CLIENTS.map((Client, index) => startNode(Client, sentinel, `${index}`)));
 
@@ -110,7 +110,7 @@ describeWith(['redis-server', 'redis-sentinel'], 'a failover by Sentinel', () =>
   });
 
   test(
-    'pools whose subscribers stay with the old master find the new one by themselves',
+    'pools whose subscribers are connected to the old master switch to the new one by themselves',
     { timeout: 60_000 },
     async () => {
       const { master, sentinel } = await startPair();

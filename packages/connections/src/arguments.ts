@@ -1,10 +1,11 @@
 import { expected } from './errors.js';
 import type { NativeConnectionHandlers } from './sockets/native-websocket.js';
 
-export function assertId(id: unknown): void {
+/** @throws {TypeError} it cannot be an id: not a string, a number or a bigint, or NaN */
+export function assertId(id: unknown, name = 'id'): void {
   if (typeof id === 'string' || typeof id === 'bigint') return;
   if (typeof id === 'number' && !Number.isNaN(id)) return;
-  throw new TypeError(expected('id to be a string, a number or a bigint', id));
+  throw new TypeError(expected(`${name} to be a string, a number or a bigint`, id));
 }
 
 export function assertHandlers(handlers: unknown): void {

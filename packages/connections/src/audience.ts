@@ -1,7 +1,12 @@
-import { assertKeys, isIterable } from './arguments.js';
+import { assertId, assertKeys, isIterable } from './arguments.js';
 import { ConnectionsError, expected } from './errors.js';
 
-/** Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored. */
+/**
+ * Who a broadcast is for. Every list is read at the call; unknown rooms and ids are ignored.
+ *
+ * `rooms`, `exceptRooms` and `exceptions` must not be `undefined`: leave them out instead. Otherwise an unset variable
+ * would turn a message to a room into a message to everybody.
+ */
 export interface AudienceOptions<ID> {
   /**
    * Only members of these rooms get it, each of them once. A string is one room, an iterable many; an empty one means
@@ -9,11 +14,11 @@ export interface AudienceOptions<ID> {
    *
    * @default the whole namespace
    */
-  readonly rooms?: string | Iterable<string> | undefined;
+  readonly rooms?: string | Iterable<string>;
   /** Members of these rooms do not get it. */
-  readonly exceptRooms?: string | Iterable<string> | undefined;
+  readonly exceptRooms?: string | Iterable<string>;
   /** Connections with these ids do not get it. */
-  readonly exceptions?: (Iterable<ID> & object) | undefined;
+  readonly exceptions?: Iterable<ID> & object;
   /** Only connections of this pool get it, none of other nodes. @default false */
   readonly local?: boolean | undefined;
 }
@@ -59,7 +64,8 @@ const BROADCAST_KEYS = [...AUDIENCE_KEYS, 'conflate'] as const;
  * @throws {TypeError} it is neither, or it has an unknown option or one of the wrong type
  */
 export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audience<ID> {
-  if (given === undefined || isIterable(given)) return audienceFrom<ID>({ exceptions: given });
+  if (given === undefined) return audienceFrom<ID>({});
+  if (isIterable(given)) return audienceFrom<ID>({ exceptions: given as Iterable<ID> & object });
   if (typeof given !== 'object' || (given as unknown) === null) {
     throw new TypeError(expected('exceptions to be an iterable of ids, or an object with options', given));
   }
@@ -69,10 +75,10 @@ export function toAudience<ID>(given: AudienceArgument<ID> | undefined): Audienc
 
 /** The same audience, to be passed on: its lists have been read, and may not be readable twice. */
 export function toArgument<ID>(audience: Audience<ID>): AudienceArgument<ID> {
-  const { isLocal, ...options } = audience;
-  const { rooms, exceptRooms, exceptions, conflate } = options;
+  const { rooms, exceptRooms, exceptions, conflate, isLocal } = audience;
   const isPlain = rooms === undefined && exceptRooms.length === 0 && conflate === undefined && !isLocal;
-  return isPlain ? exceptions : { ...options, local: isLocal };
+  if (isPlain) return exceptions;
+  return { ...(rooms && { rooms }), exceptRooms, exceptions, conflate, local: isLocal };
 }
 
 /**
@@ -135,17 +141,21 @@ function audienceFrom<ID>(options: BroadcastOptions<ID>): Audience<ID> {
   assertConflate(conflate);
   assertLocal(local);
   return {
-    rooms: rooms === undefined ? undefined : toRooms('rooms', rooms),
-    exceptRooms: exceptRooms === undefined ? NONE : toRooms('exceptRooms', exceptRooms),
-    exceptions: exceptions === undefined ? NONE : toIds<ID>(exceptions),
+    rooms: 'rooms' in options ? toRooms('rooms', rooms) : undefined,
+    exceptRooms: 'exceptRooms' in options ? toRooms('exceptRooms', exceptRooms) : NONE,
+    exceptions: 'exceptions' in options ? toIds<ID>(exceptions) : NONE,
     conflate,
     isLocal: local ?? false,
   };
 }
 
 function toIds<ID>(exceptions: unknown): ID[] {
-  if (isIterable(exceptions)) return [...exceptions] as ID[];
-  throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+  if (!isIterable(exceptions)) {
+    throw new TypeError(expected('exceptions to be an iterable of ids', exceptions));
+  }
+  const ids = [...exceptions];
+  for (const id of ids) assertId(id, 'each of exceptions');
+  return ids as ID[];
 }
 
 function assertConflate(conflate: unknown): void {

@@ -24,7 +24,7 @@ export const CloseCode = {
   TryAgainLater: 1013,
   /** The client has no valid session, or its session has ended (after HTTP 401; `acceptConnections`). */
   Unauthorized: 4401,
-  /** The page comes from a foreign origin (after HTTP 403; `acceptConnections`). */
+  /** The page comes from another origin (after HTTP 403; `acceptConnections`). */
   Forbidden: 4403,
   /** Nothing was received for as long as the idle limit (after HTTP 408). */
   IdleTimeout: 4408,

@@ -151,8 +151,8 @@ export class Connection<
   }
 
   /**
-   * Sends an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and the connection
-   * is closed after it; without one it stays open.
+   * Sends an error: a message as it is, any other value as JSON, an `Error` as JSON of its `message` and own fields (not
+   * of its stack). With a `code` the error is fatal, and the connection is closed after it; without one it stays open.
    *
    * @throws {TypeError | RangeError} (rejects) as `send` and `close` do; nothing is sent then
    */

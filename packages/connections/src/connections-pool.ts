@@ -272,8 +272,8 @@ export class ConnectionsPool<
   }
 
   /**
-   * Broadcasts an error: a message as it is, any other value as JSON. With a `code` the error is fatal, and every
-   * recipient is closed after it; the promise does not wait for that.
+   * Broadcasts an error: a message as it is, any other value as JSON, an `Error` as JSON of its `message` and own fields.
+   * With a `code` the error is fatal, and every recipient is closed after it; the promise does not wait for that.
    *
    * @throws {TypeError | RangeError} (rejects) as `broadcastMessage` and `close` do; nothing is sent then
    */

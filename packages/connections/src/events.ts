@@ -46,6 +46,9 @@ export interface PoolEvents<C> {
   degraded: [degradation: Degradation];
   /** The cluster is `up` again. */
   recovered: [recovery: Recovery];
-  /** A socket, a handler or a listener failed. Never thrown if nobody listens; the first one is a process warning. */
+  /**
+   * A socket, a handler or a listener failed; `connection` is the one that it was about. A connection whose `connection`
+   * listener has failed stays open and in the pool. Never thrown if nobody listens; the first one is a process warning.
+   */
   error: [error: Error, connection: C | undefined];
 }

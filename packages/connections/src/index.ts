@@ -3,7 +3,7 @@ export type { CloseAllOptions } from './close-all.js';
 export { ConnectionsPool } from './connections-pool.js';
 export type { PoolStats } from './counters.js';
 export type { ConnectionEvents, PoolEvents } from './events.js';
-export type { IConnection, IConnectionsPool } from './interfaces.js';
+export type { ConnectionOf, IConnection, IConnectionsPool } from './interfaces.js';
 export type { RemoteConnection } from './remote-connection.js';
 
 export type {
@@ -35,7 +35,14 @@ export {
 } from './drain/graceful-shutdown.js';
 
 export { acceptConnections, type Acceptor } from './accepting/accept-connections.js';
-export type { AcceptOptions, Identity, MaxPer, Refusal } from './accepting/accept-options.js';
+export type {
+  AcceptOptions,
+  Answer,
+  Identity,
+  IdentityWithoutData,
+  MaxPer,
+  Refusal,
+} from './accepting/accept-options.js';
 export { isOriginAllowed } from './accepting/origin.js';
 export { refuseUpgrade, type RefusalHeaders } from './upgrades/refusal.js';
 

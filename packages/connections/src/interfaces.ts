@@ -14,6 +14,9 @@ export type IConnection<
   keyof Connection<ID, Message, NativeConnection, Data>
 >;
 
+/** A `Connection` with `data` of this type, and with an id, messages and a socket of the usual types. */
+export type ConnectionOf<Data> = Connection<string, WebSocketMessage, NativeWebsocket, Data>;
+
 /** The public members of a `ConnectionsPool`, for types of your own. */
 export type IConnectionsPool<
   Message = WebSocketMessage,

@@ -76,7 +76,7 @@ export class LocalMembers<C extends AnyConnection> implements LocalNode {
     }
     // Through its public face: a subclass may have its own idea of sending, and of failing.
     const sender = connection as unknown as Sender;
-    return new Promise<boolean>((resolve) => resolve(sender.send(message, ...options)));
+    return new Promise<unknown>((resolve) => resolve(sender.send(message, ...options))).then(isTaken);
   }
 
   close(namespace: string, id: string, close: Closing): boolean {
@@ -138,9 +138,13 @@ export class LocalMembers<C extends AnyConnection> implements LocalNode {
   }
 }
 
-/** The part of a connection that sends. */
+/** The part of a connection that sends. An override may answer anything. */
 interface Sender {
-  send(message: string | Buffer, options?: { readonly conflate: string }): Promise<boolean>;
+  send(message: string | Buffer, options?: { readonly conflate: string }): unknown;
+}
+
+function isTaken(answer: unknown): boolean {
+  return answer !== false;
 }
 
 function audienceOf({ rooms, exceptRooms, exceptions, conflate }: Omit<Target, 'close'>): Audience<string> {

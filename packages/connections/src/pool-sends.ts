@@ -1,7 +1,7 @@
-import { assertNamespace } from './arguments.js';
+import { assertId, assertNamespace } from './arguments.js';
 import { assertSendOptions, type SendOptions } from './audience.js';
 import { assertCloseArguments, CloseCode, type Closing } from './close-codes.js';
-import type { AnyConnection, Connection } from './connection.js';
+import { Connection, type AnyConnection } from './connection.js';
 import type { PoolEvents } from './events.js';
 import { SafeEmitter } from './safe-emitter.js';
 import { encodeError, encodeJson, type ImmediateMessage } from './wire/message.js';
@@ -126,6 +126,11 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     await (connection?.close(code, reason) ?? this.elsewhere?.close(namespace, id, { code, reason }));
   }
 
+  /** Most events of a pool are about a connection. */
+  protected override subjectOf(argument: unknown): ConnectionType | undefined {
+    return argument instanceof Connection ? (argument as unknown as ConnectionType) : undefined;
+  }
+
   /** @returns the connection that takes what is sent; one that is closing is not asked if another node may have the id */
   #find(
     namespace: string,
@@ -133,6 +138,7 @@ export abstract class PoolSends<Message, ConnectionType extends AnyConnection> e
     options?: SendOptions,
   ): Connection<unknown, Message> | undefined {
     assertNamespace(namespace);
+    assertId(id);
     const connection = this.getConnection(namespace, id) as Connection<unknown, Message> | undefined;
     return connection?.closed && this.elsewhere !== undefined && !options?.local ? undefined : connection;
   }

@@ -22,6 +22,9 @@ export abstract class SafeEmitter<
   /** An error was reported, or a listener for errors has failed. */
   protected abstract onError(): void;
 
+  /** What the error of a listener is about, by the first argument of its event. */
+  protected abstract subjectOf(argument: unknown): Subject | undefined;
+
   protected emitSafely<E extends keyof Events & keyof DiagnosticsPayloads>(
     event: E,
     ...args: Events[E]
@@ -30,7 +33,7 @@ export abstract class SafeEmitter<
     try {
       EventEmitter.prototype.emit.call(this, event, ...args);
     } catch (error) {
-      this.reportError(toError(error), undefined);
+      this.reportError(toError(error), this.subjectOf(args[0]));
     }
   }
 
@@ -64,8 +67,8 @@ export abstract class SafeEmitter<
   }
 
   /** Called by Node for an async listener that rejects. */
-  override [captureRejectionSymbol](error: Error, event: unknown, ..._args: unknown[]): void {
+  override [captureRejectionSymbol](error: Error, event: unknown, ...args: unknown[]): void {
     if (event === 'error') this.onError();
-    else this.reportError(toError(error), undefined);
+    else this.reportError(toError(error), this.subjectOf(args[0]));
   }
 }

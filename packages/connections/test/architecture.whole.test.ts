@@ -5,7 +5,7 @@ import { codeBlocks, otherPages, PACKAGE } from './support/docs.js';
 import { ROOT } from './support/workspace-copy.js';
 
 /*
- * ARCHITECTURE.md is the map of the sources. A map that is wrong costs more than none, so whatever it names must exist.
+ * ARCHITECTURE.md is the map of the sources. A wrong map is worse than none, so everything that it names must exist.
  */
 const map = otherPages.find(({ file }) => file === 'ARCHITECTURE.md')!;
 const { ROOMS } = (await import(path.join(ROOT, 'dependency-cruiser.config.js'))) as {

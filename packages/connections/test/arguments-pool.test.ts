@@ -11,7 +11,14 @@ import {
   type Kind,
   type Refusal,
 } from './support/refusals.js';
-import { notClosing, notIterables, notJson, notMessages, notNamespaces } from './support/wrong-values.js';
+import {
+  notClosing,
+  notIds,
+  notIterables,
+  notJson,
+  notMessages,
+  notNamespaces,
+} from './support/wrong-values.js';
 
 describe('the methods of a pool', () => {
   const strangers: readonly [title: string, value: unknown, received: string][] = [
@@ -36,6 +43,16 @@ describe('the methods of a pool', () => {
     broadcastJsonMessage: (pool, namespace) => pool.broadcastJsonMessage(namespace, 'x'),
     broadcastError: (pool, namespace) => pool.broadcastError(namespace, 'x'),
     'broadcastError with a code': (pool, namespace) => pool.broadcastError(namespace, 'x', 4000),
+  };
+  /** Every method that takes the id of one connection. */
+  const ofId: Record<string, (pool: ConnectionsPool, id: never) => unknown> = {
+    send: (pool, id) => pool.send('default', id, 'x'),
+    sendJson: (pool, id) => pool.sendJson('default', id, 'x'),
+    sendError: (pool, id) => pool.sendError('default', id, 'x'),
+    sendThenClose: (pool, id) => pool.sendThenClose('default', id, 'x'),
+    sendJsonThenClose: (pool, id) => pool.sendJsonThenClose('default', id, 'x'),
+    sendErrorThenClose: (pool, id) => pool.sendErrorThenClose('default', id, 'x'),
+    close: (pool, id) => pool.close('default', id),
   };
   /** Every method that takes a message as it is. */
   const ofMessage: Record<string, (pool: ConnectionsPool, message: never) => unknown> = {
@@ -71,6 +88,7 @@ describe('the methods of a pool', () => {
     broadcastError: (pool, exceptions) => pool.broadcastError('default', 'x', undefined, '', exceptions),
     'broadcastError with a code': (pool, exceptions) =>
       pool.broadcastError('default', 'x', 4000, '', exceptions),
+    'closeAll with options': (pool, exceptions) => pool.closeAll('default', { exceptions }),
   };
   const rates: readonly [title: string, rate: unknown, Kind, received: string][] = [
     ['a rate in a string', '10', TypeError, 'got `10` (string)'],
@@ -110,6 +128,18 @@ describe('the methods of a pool', () => {
         'namespace to be a string',
         received,
       ]);
+    }
+  }
+  // They resolved `false`, and exceptions of `[undefined]` excepted nobody: a mistake looked like a client that has gone.
+  for (const [title, wrong, received] of notIds) {
+    for (const [name, call] of Object.entries(ofId)) {
+      const run = ({ pool }: Fixture): unknown => call(pool, value(wrong));
+      rows.push([`pool.${name} with ${title} as the id`, run, TypeError, 'id to be a string', received]);
+    }
+    for (const [name, call] of Object.entries(ofExceptions)) {
+      const run = ({ pool }: Fixture): unknown => call(pool, value(['first', wrong]));
+      const message = 'each of exceptions to be a string, a number or a bigint';
+      rows.push([`pool.${name} with ${title} among its exceptions`, run, TypeError, message, received]);
     }
   }
   for (const [title, wrong, received] of notMessages) {
@@ -197,7 +227,7 @@ describe('the methods of a pool', () => {
     const fixture = await refusalFixture();
     const before = registryOf(fixture);
     const { pool } = fixture;
-    for (const wrong of [undefined, null, 5, {}, [], Symbol('s'), NaN, '', '__proto__', 'FIRST']) {
+    for (const wrong of [5, 10n, '', '__proto__', 'FIRST']) {
       await expect(pool.send('default', anything(wrong), 'x')).resolves.toBe(false);
       await expect(pool.sendJson('default', anything(wrong), 'x')).resolves.toBe(false);
       await expect(pool.sendError('default', anything(wrong), 'x')).resolves.toBe(false);
@@ -208,6 +238,7 @@ describe('the methods of a pool', () => {
         recipients: 0,
       });
     }
+    for (const [, wrong] of notIds) expect(pool.getConnection('default', anything(wrong))).toBeUndefined();
     await expectUntouched(fixture, before);
   });
 });

@@ -3,7 +3,7 @@ import { assertSendOptions, toArgument, toAudience, toClosingAudience, toRooms }
 
 const EVERYBODY = { rooms: undefined, exceptRooms: [], exceptions: [], conflate: undefined, isLocal: false };
 
-test('no argument means the whole namespace', () => {
+test('an audience without an argument is the whole namespace', () => {
   expect(toAudience(undefined)).toEqual(EVERYBODY);
   expect(toAudience({})).toEqual(EVERYBODY);
 });
@@ -17,7 +17,7 @@ test.each([
   expect(toAudience({ exceptions: ['a', 'b'] })).toEqual({ ...EVERYBODY, exceptions: ['a', 'b'] });
 });
 
-test('a string names one room, an iterable several, and an empty one nobody', () => {
+test('the room of an audience is a string, several are an iterable, and an empty iterable means nobody', () => {
   expect(toAudience({ rooms: 'red', exceptRooms: '' })).toMatchObject({ rooms: ['red'], exceptRooms: [''] });
   expect(toAudience({ rooms: new Set(['red', 'blue']) })).toMatchObject({ rooms: ['red', 'blue'] });
   expect(toAudience({ rooms: [] })).toMatchObject({ rooms: [] });
@@ -28,7 +28,7 @@ test('options may be an object without a prototype', () => {
   expect(toAudience(options)).toEqual({ ...EVERYBODY, rooms: ['red'] });
 });
 
-test('conflate and local are passed on', () => {
+test('an audience passes the options conflate and local on', () => {
   expect(toAudience({ conflate: '', local: true })).toMatchObject({ conflate: '', isLocal: true });
 });
 
@@ -43,6 +43,10 @@ test.each([
   ['rooms of null', { rooms: null }, 'rooms to be a room or an iterable of rooms'],
   ['rooms that are a number', { rooms: 5 }, 'rooms to be a room or an iterable of rooms'],
   ['rooms with a number', { rooms: ['red', 5] }, 'each of rooms to be a string'],
+  // One unset variable made a message to a room one to everybody: it counted as an option that is not there.
+  ['rooms of undefined', { rooms: undefined }, 'rooms to be a room or an iterable of rooms'],
+  ['exceptRooms of undefined', { exceptRooms: undefined }, 'exceptRooms to be a room or an iterable'],
+  ['exceptions of undefined', { exceptions: undefined }, 'exceptions to be an iterable of ids'],
   ['exceptRooms of null', { exceptRooms: null }, 'exceptRooms to be a room or an iterable of rooms'],
   ['exceptions of null', { exceptions: null }, 'exceptions to be an iterable of ids'],
   ['exceptions that are a string', { exceptions: 'first' }, 'exceptions to be an iterable of ids'],
@@ -64,7 +68,7 @@ test('an audience that was read once can be passed on', () => {
   }
 });
 
-test('exceptions without other options are passed on as ids, which a method overridden as in the original expects', () => {
+test('exceptions without other options are passed on as ids, which an override that was written for the original expects', () => {
   expect(toArgument(toAudience(new Set(['a'])))).toEqual(['a']);
 });
 
@@ -77,6 +81,7 @@ test('closeAll takes a code and a reason among the options, but no conflate key'
   expect(() => toClosingAudience({ conflate: 'k' } as never, [])).toThrow(
     'Unknown option `conflate` in the options of closeAll',
   );
+  expect(() => toClosingAudience({ rooms: undefined } as never, [])).toThrow('rooms to be a room');
   for (const given of ['red', 5, null])
     expect(() => toClosingAudience(given as never, [])).toThrow(TypeError);
 });
@@ -87,7 +92,7 @@ test('send checks its options', () => {
   expect(() => assertSendOptions({ local: true })).toThrow('Unknown option `local` in the options of send');
   expect(() => assertSendOptions({ local: 1 }, ['conflate', 'local'])).toThrow('local to be a boolean');
   expect(() => assertSendOptions('k')).toThrow('to be an object');
-  // `send` may be a listener of `message`, or a callback of `forEach`.
+  // `send` may be passed as a listener of `message`, or as a callback of `forEach`.
   for (const passed of [true, false, 0]) expect(() => assertSendOptions(passed)).not.toThrow();
 });
 

@@ -74,7 +74,7 @@ test.each(hostileStrings.filter(([, text]) => text.length <= 123))(
 
 const READY_STATE_OPEN = 1;
 
-/** Values that every call refuses which takes a close code and a reason. */
+/** Values that every call with a close code and a reason refuses. */
 const refusedEverywhere: readonly [name: string, code: number, reason: string][] = [
   ['the code 0', 0, ''],
   ['the code 999', 999, ''],

@@ -198,7 +198,7 @@ describe('a close from the peer', () => {
     const { client, socket, connection } = await (await Loopback.start()).connect('1');
     const closes = closesOf(connection);
     const concluded = new Promise<boolean>((resolve) => {
-      // The receiver of `ws` has the close frame, and has not answered it yet.
+      // The receiver of `ws` has got the close frame, and has not answered it yet.
       const receiver = (socket as unknown as { _receiver: NodeJS.EventEmitter })._receiver;
       receiver.once('conclude', () => resolve(connection.closed));
     });

@@ -15,7 +15,7 @@ failOnUncaught();
 /** How many connections come and go. A soak test raises it. */
 const CYCLES = runs({ quick: 50, ci: 300 }, 'FAULT_CYCLES');
 
-/** A pool with a well-behaved member, which no fault of another may disturb. */
+/** A pool with a well-behaved member, which the faults of other clients must not disturb. */
 async function start(options: ServerOptions = {}) {
   const loopback = await Loopback.start(options);
   const pool = new ConnectionsPool({ closeTimeout: 300 });

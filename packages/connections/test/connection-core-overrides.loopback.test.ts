@@ -61,7 +61,7 @@ describe('an overridden close', () => {
   });
 });
 
-/** Overridden closes that are wrong. */
+/** Overrides of close with a fault. */
 class Throwing extends Player {
   override close(): Promise<void> {
     throw new Error('close failed');
@@ -110,7 +110,7 @@ describe('an overridden close that is wrong', () => {
       await settle();
       expect(errors).toEqual(expected);
       expect(reasons).toEqual([]);
-      // It is still a member, and can still be sent to and terminated.
+      // The connection is still a member, and can still be sent to and terminated.
       await expect(lobby.broadcastMessage('game', 'x')).resolves.toMatchObject({ sent: 1 });
       expect(await bad.client.next()).toBe('<x>');
       bad.player.terminate();
@@ -160,7 +160,7 @@ describe('an overridden close that is wrong', () => {
   });
 });
 
-/** Overridden terminates that are wrong. */
+/** Overrides of terminate with a fault. */
 class Undying extends Player {
   override terminate(): void {
     throw new Error('terminate failed');
@@ -175,12 +175,12 @@ class Late extends Player {
 }
 class Reluctant extends Player {
   override terminate(): void {
-    // Ends nothing.
+    // It ends nothing.
   }
 }
 
 describe('an overridden terminate that is wrong', () => {
-  /** Peers that answer nothing; the second one comes after the first in everything. */
+  /** Peers that answer nothing; the second one always follows the first. */
   async function joinMute(lobby: Lobby, PlayerOf: PlayerClass) {
     const bad = await joinLobby(lobby, 1, PlayerOf);
     const other = await joinLobby(lobby, 2);
@@ -194,7 +194,8 @@ describe('an overridden terminate that is wrong', () => {
     return { players: [bad.player, other.player], errors, closed: Promise.all(closed) };
   }
 
-  // It used to throw out of the timer that all connections of the process share, which never called the later ones again.
+  // The error used to be thrown out of the timer that all connections of the process share, which then never called the
+  // later ones.
   test.each<[string, PlayerClass, string[]]>([
     ['throws', Undying, ['terminate failed']],
     ['rejects', Late, ['terminate failed']],

@@ -34,7 +34,7 @@ describe('a network that fails', () => {
     void connection.close();
   }
 
-  /** Nobody listens for `error`: a socket error must not be thrown because of that. */
+  /** Nobody listens for `error`: a socket error must not be thrown for that reason. */
   async function joinTwo() {
     const loopback = await Loopback.start();
     const pool = new ConnectionsPool({ closeTimeout: CLOSE_TIMEOUT_MS });
@@ -45,7 +45,7 @@ describe('a network that fails', () => {
     return { pool, client, dying, alive };
   }
 
-  // A client that disappeared between two sends used to end the process by an unhandled rejection.
+  // A client that disappeared between two sends used to end the process with an unhandled rejection.
   test('a reset during sends that nobody awaits causes no unhandled rejection', async () => {
     const unhandled = watchUnhandled();
     const { pool, client, dying, alive } = await joinTwo();

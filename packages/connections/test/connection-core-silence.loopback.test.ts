@@ -28,8 +28,8 @@ async function talkUntilClosed(client: NodeJS.WritableStream, connection: Connec
   clearInterval(timer);
 }
 
-// A banned client that did not answer the close frame went on talking for ten seconds, and the usual
-// `connection.on('message', …)` that broadcasts sent it to everybody.
+// A banned client that did not answer the close frame could send messages for ten more seconds, and the usual
+// `connection.on('message', …)` that broadcasts sent them to everybody.
 describe('a client that is being closed and goes on sending', () => {
   const ways: Record<string, (pool: ConnectionsPool, connection: Connection, loopback: Loopback) => unknown> =
     {
@@ -56,7 +56,7 @@ describe('a client that is being closed and goes on sending', () => {
     expect(heard).toEqual(['before']);
     const { messagesReceived, messagesIgnored } = pool.stats();
     expect(messagesReceived).toBe(before.messagesReceived);
-    // A replaced connection has left the pool, which counts nothing for it any more.
+    // A replaced connection has left the pool, which no longer counts anything for it.
     if (!_title.includes('replace')) expect(messagesIgnored).toBeGreaterThan(0);
   });
 

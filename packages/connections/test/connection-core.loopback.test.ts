@@ -38,7 +38,7 @@ test('a connection on a closing socket still reports its close', async () => {
   expect(await client.closed).toEqual({ code: 4000, reason: 'early' });
 });
 // A client left while its user was being looked up. newConnection() resolved, the application remembered the user, and
-// the `close` that should have forgotten it never came: one leaked entry for each client that left too early.
+// the `close` that should have removed it never came: one leaked entry for each client that left too early.
 describe('a connection on a socket that closed during a lookup', () => {
   async function connectDead() {
     const { client, socket } = await (await Loopback.start()).pair();
@@ -86,7 +86,7 @@ describe('a connection on a socket that closed during a lookup', () => {
 });
 
 test('an error that ends a connection reaches the client before the one close', async () => {
-  // The original closed twice: through `sendError`, and then by itself with other arguments.
+  // The original closed twice: in `sendError`, and then again with other arguments.
   const loopback = await Loopback.start();
   const { client, connection } = await loopback.connect('1');
   const sent = connection.sendErrorThenClose({ error: 'quota' }, 4001, 'Quota');

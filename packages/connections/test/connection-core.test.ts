@@ -55,7 +55,7 @@ test('a closed connection sends nothing, closes again without effect and joins n
 const READY_STATE_CLOSED = 3;
 
 test('close resolves when the socket has closed, neither earlier nor later', async () => {
-  // The original slept for 100 ms and resolved, whether the peer had answered within it, at once, or not at all.
+  // The original slept for 100 ms and resolved, whether the peer had answered by then or not.
   const silent = connectInMemory('1', 'default', new MemorySocket(false));
   const closing = watch(silent.connection.close());
   await vi.advanceTimersByTimeAsync(5_000);
@@ -66,7 +66,7 @@ test('close resolves when the socket has closed, neither earlier nor later', asy
   expect(closing.isSettled).toBe(true);
 
   const prompt = connectInMemory('2');
-  // The clock stands still, so no timer can resolve it.
+  // The clock is stopped, so no timer can resolve the promise.
   await prompt.connection.close();
   expect(prompt.socket.readyState).toBe(READY_STATE_CLOSED);
 });
@@ -89,7 +89,7 @@ test('a send to a closed connection neither reaches the socket nor restarts a ti
 });
 
 test('a message to a connection that is closing is refused as well', async () => {
-  // Between the close frame and its answer the original still sent, which `ws` answers with an error.
+  // Between the close frame and its answer the original still sent, which is an error for `ws`.
   const { connection, socket } = connectInMemory('1', 'default', new MemorySocket(false));
   const closing = connection.close(4000);
   await expect(connection.send('too late')).resolves.toBe(false);
@@ -99,8 +99,8 @@ test('a message to a connection that is closing is refused as well', async () =>
 });
 
 test('an error that ends a connection closes it once', async () => {
-  // In the original `sendErrorThenClose` closed through `sendError` and then by itself; the second close came
-  // with other arguments, and to handlers that close something else it came twice.
+  // In the original `sendErrorThenClose` closed in `sendError` and then again: the second close had other arguments,
+  // and handlers that close something else were called twice.
   const calls: unknown[][] = [];
   class Counting extends Connection<string, string, MemorySocket> {
     override async close(code?: number, reason?: string): Promise<void> {

@@ -6,7 +6,7 @@ import { expectCollected } from './support/garbage.js';
 import { Loopback } from './support/loopback.js';
 type End = 'closed' | 'terminated' | 'removed' | 'gone';
 
-/** Uses a connection in every way, ends it, and keeps only a weak hold of it. */
+/** Uses a connection in every way, ends it, and keeps only a weak reference to it. */
 async function useAndEnd(pool: ConnectionsPool, loopback: Loopback, end: End): Promise<WeakRef<object>[]> {
   const { client, socket, connection } = await member(pool, loopback, 'short-lived');
   connection.updateTimeout();
@@ -14,7 +14,7 @@ async function useAndEnd(pool: ConnectionsPool, loopback: Loopback, end: End): P
   void connection.send('private');
   void pool.broadcastMessage('default', 'x'.repeat(20_000), ['short-lived']);
   await client.exactly(2);
-  // Something is on its way when it ends.
+  // A message is on its way when the connection ends.
   void pool.broadcastMessage('default', 'x'.repeat(20_000));
   void connection.send('last');
   if (end === 'removed') await pool.removeConnection(connection);
@@ -32,9 +32,9 @@ const modes: [string, ServerOptions][] = [
   ['compressed', { perMessageDeflate: { serverNoContextTakeover: true, threshold: 0 } }],
 ];
 
-describe.each(modes)('%s', (_, options) => {
+describe.each(modes)('%s', (mode, options) => {
   test.each(['closed', 'terminated', 'removed', 'gone'] as const)(
-    'a connection that is %s is not retained',
+    `a ${mode} connection that is %s is not retained`,
     async (end) => {
       const pool = new ConnectionsPool();
       const loopback = await Loopback.start(options);

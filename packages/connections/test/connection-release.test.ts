@@ -17,8 +17,8 @@ function eventsOf(pool: ConnectionsPool): unknown[][] {
   return events;
 }
 
-// One connection per room over the same socket works, but leaving a room did not let go of the socket: after 1,000 joins
-// and leaves it had 1,000 message listeners, and the handlers of the left rooms still ran.
+// One connection per room over the same socket works, but leaving a room did not remove its listeners from the socket:
+// after 1,000 joins and leaves it had 1,000 message listeners, and the handlers of the left rooms still ran.
 test('a thousand connections that are made and released leave no listener on their socket', async () => {
   const socket = new MemorySocket();
   const pool = new ConnectionsPool();
@@ -73,7 +73,7 @@ describe('release()', () => {
     ]);
   });
 
-  test('what a handler has not answered when its connection is released has failed', async () => {
+  test('a message that a handler has not answered when its connection is released has failed', async () => {
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', new MemorySocket(), {
       send: () => new Promise(() => undefined),
@@ -87,7 +87,7 @@ describe('release()', () => {
     expect(await broadcast).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
   });
 
-  test('a released connection sends nothing, is no recipient, and its methods do nothing', async () => {
+  test('a released connection sends nothing, is not a recipient, and its methods do nothing', async () => {
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory();
     await pool.newConnection(connection);
@@ -117,7 +117,7 @@ describe('release()', () => {
     expect(socket.closes).toEqual([]);
   });
 
-  test('release() twice, and after a close, changes nothing', async () => {
+  test('a second release(), or one after a close, changes nothing', async () => {
     const pool = new ConnectionsPool();
     const told = eventsOf(pool);
     const [twice, closed] = [connectInMemory('twice'), connectInMemory('closed')];
@@ -191,7 +191,7 @@ describe('release()', () => {
     expect(calls).toBe(1);
   });
 
-  test('a handler that releases its own connection during a flush gets what was pending, and the others theirs', async () => {
+  test('a handler that releases its own connection during a flush gets all pending messages, and so do the others', async () => {
     const unhandled = watchUnhandled();
     const pool = new ConnectionsPool();
     const sent: unknown[] = [];
@@ -215,7 +215,7 @@ describe('release()', () => {
     await expectConsistent(pool, 1);
   });
 
-  test('a handler that releases another connection during a flush lets that one have what was pending', async () => {
+  test('a connection that is released by the handler of another one during a flush gets all pending messages', async () => {
     const pool = new ConnectionsPool();
     const other = connectInMemory('2');
     const releasing = new Connection('1', 'default', new MemorySocket(), {

@@ -10,7 +10,7 @@ describe('a subclass of Connection', () => {
     expect(lobby.getConnection('game', 7)).toBe(player);
     expect(lobby.getConnection('game', 7)?.score).toBe(12);
     expect(player.toRemote('node-1')).toEqual({ id: 7, namespace: 'game', instanceId: 'node-1', score: 12 });
-    // Strictly: data for other nodes has no key that is undefined.
+    // Compared strictly: data for other nodes has no key that is undefined.
     expect(player.toRemote()).toStrictEqual({ id: 7, namespace: 'game', score: 12 });
     expect(player).toBeInstanceOf(Connection);
   });

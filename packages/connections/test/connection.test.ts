@@ -16,7 +16,7 @@ describe('what logs show', () => {
     [7, '{"id":7,"namespace":"room"}'],
     [7n, '{"id":"7","namespace":"room"}'],
     ['7', '{"id":"7","namespace":"room"}'],
-  ])('JSON.stringify() of a connection with id %s works', (id, json) => {
+  ])('JSON.stringify() of a connection with the id %o works', (id, json) => {
     expect(JSON.stringify(new Connection(id, 'room', new MemorySocket()))).toBe(json);
   });
 

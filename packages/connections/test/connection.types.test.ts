@@ -1,5 +1,11 @@
 import { expect, expectTypeOf, test } from 'vitest';
-import { Connection, ConnectionsPool, type NativeWebsocket, type WebSocketMessage } from '../src/index.js';
+import {
+  Connection,
+  ConnectionsPool,
+  type ConnectionOf,
+  type NativeWebsocket,
+  type WebSocketMessage,
+} from '../src/index.js';
 import { MemorySocket } from './support/memory-socket.js';
 
 interface Player {
@@ -51,4 +57,13 @@ test('a subclass can narrow the type of its data', () => {
   const guest = new Guest('1', 'game', new MemorySocket());
   guest.data = { since: 5 };
   expect(guest.data.since).toBe(5);
+});
+
+test('ConnectionOf names the type of data only', () => {
+  const connection: ConnectionOf<Player> = new Connection('1', 'game', new MemorySocket());
+  expectTypeOf(connection.data).toEqualTypeOf<Player>();
+  expectTypeOf(connection.id).toEqualTypeOf<string>();
+  const pool = new ConnectionsPool<WebSocketMessage, ConnectionOf<Player>>();
+  pool.on('connection', ({ data }) => expectTypeOf(data).toEqualTypeOf<Player>());
+  expect(pool.getConnection('game', '1')?.data.name).toBeUndefined();
 });

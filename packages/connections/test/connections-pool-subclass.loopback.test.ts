@@ -18,7 +18,7 @@ describe('a subclass of ConnectionsPool', () => {
     expect(await refused).toEqual([twin, expect.objectContaining({ code: 'ERR_DUPLICATE_CONNECTION' })]);
     expect(twin.closed).toBe(true);
     expect(lobby.stats().refused).toBe(1);
-    // The override is not told: a refusal is no rejection.
+    // The override is not informed: a refusal does not reject.
     expect(lobby.joined).toEqual([1, 1]);
     expect([...lobby.namespace('game').keys()]).toEqual([1]);
     expect(banned.closed).toBe(false);

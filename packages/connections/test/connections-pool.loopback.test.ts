@@ -6,8 +6,8 @@ import { poolOf } from './support/pool-of.js';
 import { watchUnhandled } from './support/unhandled.js';
 
 test('calls that nobody awaits cause no unhandled rejection when sockets fail and peers vanish', async () => {
-  // The original started promises without waiting for them: one socket that failed at the wrong moment ended the
-  // process for everybody.
+  // The original started promises without waiting for them: a single socket that failed at the wrong moment ended the
+  // whole process.
   const { reasons, settle } = watchUnhandled();
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();

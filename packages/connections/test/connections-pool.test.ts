@@ -35,7 +35,7 @@ test('exceptions are read once, not once for each recipient', async () => {
 });
 
 test('broadcastJsonMessage and broadcastError go through an overridden broadcastMessage', async () => {
-  // A pool that relays its broadcasts to other nodes in `broadcastMessage` heard nothing of JSON and errors.
+  // A pool that relays its broadcasts to other nodes in `broadcastMessage` did not relay JSON and errors.
   class Relay extends ConnectionsPool {
     readonly relayed: unknown[][] = [];
 
@@ -68,7 +68,7 @@ test('broadcastJsonMessage and broadcastError go through an overridden broadcast
 test.each(['handlers', 'an overridden send'])(
   'a fatal broadcastError closes its recipients, but no newcomer that joins while it is handed over to %s',
   async (kind) => {
-    // It read the members afterwards: a connection that joined meanwhile was closed without having got the error.
+    // The members were read afterwards: a connection that joined meanwhile was closed without having got the error.
     const pool = new ConnectionsPool();
     const newcomer = connectInMemory('newcomer');
     const join = (): void => void pool.newConnection(newcomer.connection);

@@ -70,7 +70,7 @@ test.each<[string, ServerOptions, ConnectionsPoolOptions]>([
   ['a history', { perMessageDeflate: true }, { compression: { history: true } }],
   ['no context takeover', { perMessageDeflate: { serverNoContextTakeover: true, threshold: 100 } }, {}],
 ])('wireBytesSent equals the bytes on the wire with %s', async (_, serverOptions, poolOptions) => {
-  // `bytesSent` is before compression: an egress panel was wrong 34-fold.
+  // `bytesSent` counts bytes before compression: an egress panel was wrong by a factor of 34.
   const loopback = await Loopback.start(serverOptions);
   const pool = new ConnectionsPool(poolOptions);
   const pairs = [await loopback.pair(), await loopback.pair()];
@@ -88,7 +88,7 @@ test.each<[string, ServerOptions, ConnectionsPoolOptions]>([
 });
 
 test('wireBytesSent counts messages that the socket compresses by itself at their uncompressed size', async () => {
-  // `ws` does not tell how much it has made of a message.
+  // `ws` does not report the compressed size of a message.
   const loopback = await Loopback.start({ perMessageDeflate: { threshold: 100 } });
   const pool = new ConnectionsPool();
   const { client, socket } = await loopback.pair();

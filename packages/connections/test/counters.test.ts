@@ -116,7 +116,7 @@ test('slowNow follows a slow reader from one pool to another', async () => {
   await pool.removeConnection(connection);
   expect(pool.stats().slowNow).toBe(0);
 
-  // It goes with the connection, and its episode still ends with a `drain`.
+  // The count goes with the connection, and its episode still ends with a `drain`.
   const other = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
   await other.newConnection(connection);
   expect(other.stats()).toMatchObject({ slowNow: 1, slowReaders: 0 });

@@ -33,7 +33,7 @@ async function join(pool: ConnectionsPool, id: string, namespace = 'default', so
   return { connection, socket };
 }
 
-test('the channels tell of a connection from its joining to its leaving', async () => {
+test('the diagnostics channels report a connection from its joining to its leaving', async () => {
   const published = subscribeTo(...NAMES);
   const pool = new ConnectionsPool();
   const { connection, socket } = await join(pool, '1');
@@ -46,7 +46,7 @@ test('the channels tell of a connection from its joining to its leaving', async 
   expect((published[0]!.payload as { connection: unknown }).connection).toBe(connection);
 });
 
-test('the channels tell of a removal without a code', async () => {
+test('the diagnostics channels report a removal without a code', async () => {
   const published = subscribeTo('disconnection');
   const pool = new ConnectionsPool();
   const { connection } = await join(pool, '1');
@@ -56,7 +56,7 @@ test('the channels tell of a removal without a code', async () => {
   ]);
 });
 
-test('the channels tell of a refusal, with its error', async () => {
+test('the diagnostics channels report a refusal, with its error', async () => {
   const published = subscribeTo('refused');
   const pool = new ConnectionsPool();
   await join(pool, '1');
@@ -66,7 +66,7 @@ test('the channels tell of a refusal, with its error', async () => {
   ]);
 });
 
-test('the channels tell of a broadcast, with the bytes of its frame and its recipients', async () => {
+test('the diagnostics channels report a broadcast, with the bytes of its frame and its recipients', async () => {
   const published = subscribeTo('broadcast');
   const pool = new ConnectionsPool();
   for (const id of ['1', '2', '3']) await join(pool, id, 'room');
@@ -80,7 +80,7 @@ test('the channels tell of a broadcast, with the bytes of its frame and its reci
   ]);
 });
 
-test('the channels tell of a slow reader once for each episode', async () => {
+test('the diagnostics channels report a slow reader once for each episode', async () => {
   const published = subscribeTo('slow');
   const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
   const { connection, socket } = await join(pool, '1');
@@ -96,7 +96,7 @@ test('the channels tell of a slow reader once for each episode', async () => {
   expect(published).toHaveLength(2);
 });
 
-test('the channels tell of a drain, with its report', async () => {
+test('the diagnostics channels report a drain, with its report', async () => {
   const published = subscribeTo('drain');
   const pool = new ConnectionsPool();
   await join(pool, '1');
@@ -105,23 +105,27 @@ test('the channels tell of a drain, with its report', async () => {
   expect((published[0]!.payload as { report: unknown }).report).toBe(report);
 });
 
-test('the channels tell of errors, with the connection if there is one', async () => {
+test('the diagnostics channels report errors, with the connection if there is one', async () => {
   const published = subscribeTo('error');
   const pool = new ConnectionsPool();
   const { connection, socket } = await join(pool, '1');
-  const [ofSocket, ofListener] = [new Error('socket'), new Error('listener')];
+  const [ofSocket, ofListener, ofNone] = [new Error('socket'), new Error('listener'), new Error('none')];
   socket.emit('error', ofSocket);
   pool.on('disconnection', () => {
     throw ofListener;
   });
+  pool.on('emptyNamespace', () => {
+    throw ofNone;
+  });
   await pool.removeConnection(connection);
   expect(published).toEqual([
     { name: 'error', payload: { pool, error: ofSocket, connection } },
-    { name: 'error', payload: { pool, error: ofListener, connection: undefined } },
+    { name: 'error', payload: { pool, error: ofListener, connection } },
+    { name: 'error', payload: { pool, error: ofNone, connection: undefined } },
   ]);
 });
 
-test('each payload names the pool in which it happened', async () => {
+test('each payload of a diagnostics channel names its pool', async () => {
   const published = subscribeTo('connection');
   const [one, other] = [new ConnectionsPool(), new ConnectionsPool()];
   await join(one, '1');
@@ -129,7 +133,7 @@ test('each payload names the pool in which it happened', async () => {
   expect(published.map(({ payload }) => (payload as { pool: unknown }).pool)).toEqual([one, other]);
 });
 
-test('a channel tells before the listeners of the pool hear of it', async () => {
+test('a diagnostics channel publishes before the listeners of the pool are called', async () => {
   const order: string[] = [];
   const listener = (): void => void order.push('channel');
   subscribe('soketi:connections:connection', listener);
@@ -140,7 +144,7 @@ test('a channel tells before the listeners of the pool hear of it', async () => 
   expect(order).toEqual(['channel', 'listener']);
 });
 
-test.each(NAMES)('the channel of %s is not published to while nobody has subscribed', (name) => {
+test.each(NAMES)('the diagnostics channel of %s publishes nothing without subscribers', (name) => {
   const publish = vi.spyOn(channel(`soketi:connections:${name}`), 'publish');
   const unread = new Proxy([], {
     get: () => {
@@ -157,7 +161,7 @@ test.each(NAMES)('the channel of %s is not published to while nobody has subscri
   expect(published).toHaveLength(1);
 });
 
-test('the whole life of a pool publishes nothing without subscribers', async () => {
+test('no diagnostics channel publishes without subscribers in the whole life of a pool', async () => {
   const spies = NAMES.map((name) => vi.spyOn(channel(`soketi:connections:${name}`), 'publish'));
   onTestFinished(() => void vi.restoreAllMocks());
   const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });

@@ -6,8 +6,8 @@ import { blockWith } from './support/docs.js';
 import { Loopback } from './support/loopback.js';
 
 /*
- * The function that the documentation gives to pages: its block of code, with a real server. Its timers are those of the
- * test, which looks at how long each was to run and lets it run at once.
+ * The function that the documentation gives to pages: its block of code, with a real server. The test replaces its
+ * timers: it checks the delay of each, and fires it at once.
  */
 
 interface Handlers {
@@ -22,7 +22,7 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+/** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
 class BrowserWebSocket extends WebSocket {
   constructor(url: string) {
     super(url);
@@ -30,7 +30,7 @@ class BrowserWebSocket extends WebSocket {
   }
 }
 
-/** The function, with what a page has as globals. */
+/** The function, with the globals of a page. */
 function copied() {
   const pending = new Map<number, Timer>();
   const due: ((timer: Timer) => void)[] = [];
@@ -84,18 +84,18 @@ async function waitAfter(code: number, chance = 1): Promise<number> {
   return (await planned).ms;
 }
 
-test('a client comes back soon after a restart, and later when the server is overloaded', async () => {
+test('a client reconnects soon after a restart, and later if the server is overloaded', async () => {
   const codes = [1012, 1001, 1006, 4408, 1013, 4429];
   expect(await Promise.all(codes.map((code) => waitAfter(code)))).toEqual([
     500, 1000, 1000, 1000, 5000, 5000,
   ]);
 });
 
-test('a client chooses any moment of the whole wait', async () => {
+test('a client reconnects at a random moment of the whole wait', async () => {
   expect(await Promise.all([0, 0.5, 1].map((chance) => waitAfter(1012, chance)))).toEqual([0, 250, 500]);
 });
 
-test.each([1000, 1008, 4401, 4403, 4409])('a client does not come back by itself after %i', async (code) => {
+test.each([1000, 1008, 4401, 4403, 4409])('a client does not reconnect by itself after %i', async (code) => {
   let told!: (final: unknown) => void;
   const final = new Promise((resolve) => (told = resolve));
   const { socket, pending } = await start({ onFinal: (...args) => told(args) });
@@ -119,14 +119,14 @@ test('a client waits twice as long each time, up to 30 s, until a connection has
   const waits: number[] = [];
   for (let attempt = 0; attempt < 8; attempt++) waits.push(await closeAndReturn());
   expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-  // The client has seen its handshake when it answers a ping.
+  // An answered ping shows that the client has seen its handshake.
   current.ping();
   await once(current, 'pong');
   for (const { ms, run } of [...pending.values()]) if (ms === STABLE_MS) run();
   expect(await closeAndReturn()).toBe(500);
 });
 
-test('a client hears what the server sends, and stays away once it has been ended', async () => {
+test('a client receives what the server sends, and does not reconnect once it has been ended', async () => {
   let told!: (message: unknown) => void;
   const message = new Promise((resolve) => (told = resolve));
   const { socket, stop, pending } = await start({ onMessage: told });
@@ -138,7 +138,7 @@ test('a client hears what the server sends, and stays away once it has been ende
   expect(pending.size).toBe(0);
 });
 
-test('a client that is ended between two attempts makes no other one', async () => {
+test('a client that is ended between two attempts makes no further attempt', async () => {
   const { retry, socket, stop, pending } = await start();
   const planned = retry();
   socket.terminate();

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { chromium, type Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -12,10 +13,10 @@ import { describeWith, findProgram, hasSignals } from './support/requires.js';
 import { ROOT } from './support/workspace-copy.js';
 
 /*
- * The programs that newcomers copy first, as they stand in the documentation, but for their port.
+ * The programs that newcomers copy first, exactly as in the documentation except for their port.
  */
 
-/** Programs and a browser start. */
+/** Programs and a browser have to start. */
 const TIMEOUT_MS = 120_000;
 
 let folder: string;
@@ -32,7 +33,7 @@ interface Running {
   readonly port: number;
 }
 
-/** The program in a process of its own, on any free port unless one is given. */
+/** Starts the program in its own process, on a free port unless one is given. */
 async function start(name: string, code: string, on = 0): Promise<Running> {
   const listening = /server\.listen\(8080.*\);$/m;
   expect(code).toMatch(listening);
@@ -41,14 +42,24 @@ async function start(name: string, code: string, on = 0): Promise<Running> {
     `server.listen(${on}, '127.0.0.1', () => console.log(server.address().port));`,
   );
   await writeFile(path.join(folder, name), program);
-  const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  // A group of its own, so that it can be signalled as by a terminal.
+  const child = spawn(process.execPath, [name], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: hasSignals,
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const [port] = (await once(child.stdout, 'data')) as [Buffer];
-  return { process: child, port: Number(port) };
+  // Workers all print the port that they share.
+  const [ports] = (await once(child.stdout, 'data')) as [Buffer];
+  return { process: child, port: parseInt(String(ports), 10) };
 }
 
-async function connect(url: string, headers: Record<string, string> = {}): Promise<Client> {
-  const client = new Client(new WebSocket(url, { headers }));
+async function connect(
+  url: string,
+  headers: Record<string, string> = {},
+  handshakeTimeout?: number,
+): Promise<Client> {
+  const client = new Client(new WebSocket(url, { headers, handshakeTimeout }));
   await once(client.socket, 'open');
   return client;
 }
@@ -60,7 +71,7 @@ async function chatOf({ port }: Running, url: string): Promise<[Client, Client]>
   return [...clients];
 }
 
-/** A foreign page is refused, and a signal sends everybody away with "come back". */
+/** A foreign page is refused, and a signal closes all clients with 1012. */
 async function expectSafe(running: Running, url: string, clients: readonly Client[]): Promise<void> {
   const foreign = new WebSocket(url, { headers: { origin: 'https://evil.example' } });
   const [error] = (await once(foreign, 'error')) as [Error];
@@ -74,13 +85,13 @@ async function expectSafe(running: Running, url: string, clients: readonly Clien
 }
 
 describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
-  test('the quick start of the README is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the README is a chat, refuses pages of other sites and drains', async () => {
     const running = await start('readme.mjs', blockWith('README.md', 'server.listen(8080)'));
     const url = `ws://127.0.0.1:${running.port}`;
     await expectSafe(running, url, await chatOf(running, url));
   });
 
-  test('the quick start of the docs serves its page, is a chat, refuses foreign pages and drains', async () => {
+  test('the quick start of the docs serves its page, is a chat, refuses pages of other sites and drains', async () => {
     const page = blockWith('quick-start.md', '<script>');
     await writeFile(path.join(folder, 'index.html'), page);
     const running = await start('server.mjs', blockWith('quick-start.md', 'server.listen(8080'));
@@ -88,6 +99,56 @@ describe('what newcomers copy first', { timeout: TIMEOUT_MS }, () => {
     expect(await response.text()).toBe(page);
     const url = `ws://127.0.0.1:${running.port}/chat`;
     await expectSafe(running, url, await chatOf(running, url));
+  });
+});
+
+describe.skipIf(!hasSignals)('the recipe for node:cluster', { timeout: TIMEOUT_MS }, () => {
+  /*
+   * Kubernetes stopped a program of this recipe: the primary ended at once, its workers ended with it, and every client
+   * saw 1006.
+   */
+  test.each([
+    ['SIGTERM', 'the primary alone'],
+    ['SIGTERM', 'the primary and its workers'],
+    ['SIGINT', 'the primary and its workers'],
+  ] as const)('closes its clients with 1012 after %s to %s, and ends', async (signal, target) => {
+    const running = await start('cluster.mjs', blockWith('cluster.md', 'relayWorkers()'));
+    const url = `ws://127.0.0.1:${running.port}`;
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connect(url)));
+    const exited = once(running.process, 'exit');
+    const { pid } = running.process;
+    process.kill(target === 'the primary alone' ? pid! : -pid!, signal);
+    const closes = await Promise.all(clients.map(({ closed }) => closed));
+    expect(closes.map(({ code }) => code)).toEqual(clients.map(() => 1012));
+    expect(await exited).toEqual([0, null]);
+  });
+
+  test('replaces a worker that has died', async () => {
+    const recipe = blockWith('cluster.md', 'relayWorkers()');
+    const naming = recipe
+      .replace('worker < 4', 'worker < 2')
+      .replace(/^.*connection\.on\('message'.*$/m, '    connection.send(String(process.pid));');
+    expect(naming).toContain('process.pid');
+    const running = await start('cluster.mjs', naming);
+    /** Connects until a worker has answered that is not among these. */
+    const another = async (...known: readonly number[]): Promise<number> => {
+      for (;;) {
+        // Node forgets a client that it was handing to a worker which has just died.
+        const client = await connect(`ws://127.0.0.1:${running.port}`, {}, 2_000).catch(() => undefined);
+        const pid = Number(await client?.next());
+        client?.socket.terminate();
+        if (client !== undefined && !known.includes(pid)) return pid;
+        await delay(20);
+      }
+    };
+    const first = await another();
+    const second = await another(first);
+    process.kill(first, 'SIGKILL');
+    const third = await another(first, second);
+    expect(new Set([first, second, third]).size).toBe(3);
+    const exited = once(running.process, 'exit');
+    running.process.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
   });
 });
 
@@ -106,7 +167,7 @@ test(
 
 describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   test(
-    'asks for a login, delivers to a room, and comes back into it after a network failure',
+    'the chat asks for a login, delivers to a room, and rejoins it after a network failure',
     { timeout: TIMEOUT_MS },
     async () => {
       const page = blockWith('chat.md', '<script>');
@@ -118,7 +179,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
       });
       onTestFinished(() => browser.close());
       const logIn = async (user: string): Promise<Page> => {
-        // A context has cookies of its own.
+        // Each context has its own cookies.
         const tab = await (await browser.newContext()).newPage();
         await tab.goto(`http://127.0.0.1:${running.port}/`);
         await tab.fill('[name=user]', user);
@@ -135,13 +196,13 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
       };
       await say(ada, '<b>hello</b>');
       for (const tab of [ada, bob]) await tab.getByText('ada: <b>hello</b>').waitFor();
-      // It comes back by itself, and joins its room again.
+      // It reconnects by itself, and joins its room again.
       await bob.evaluate('socket.close()');
       await bob.waitForFunction('socket.readyState > 1');
       await bob.waitForFunction('socket.readyState === 1');
       await say(bob, 'back');
       await ada.getByText('bob: back').waitFor();
-      // What was said in the other room has not arrived there.
+      // Messages of the other room have not arrived here.
       await say(eve, 'alone');
       await eve.getByText('eve: alone').waitFor();
       expect(await eve.locator('li').allTextContents()).toEqual(['eve: alone']);
@@ -149,7 +210,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
   );
 
   test(
-    'refuses a stranger with 4401, survives invalid messages, and closes with 1012',
+    'the chat refuses a stranger with 4401, survives invalid messages, and closes with 1012',
     { timeout: TIMEOUT_MS },
     async () => {
       await writeFile(path.join(folder, 'index.html'), 'page');
@@ -186,7 +247,7 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
 
 describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
   test(
-    'two tabs see what one of them says, and are back after a restart',
+    'two tabs see what one of them says, and reconnect after a restart',
     { timeout: TIMEOUT_MS },
     async () => {
       const [code, page] = [
@@ -207,7 +268,7 @@ describeWith(['chromium'], 'the page of the quick start in Chromium', () => {
       };
       const tabs = [await open(), await open()];
       const say = async (text: string): Promise<void> => {
-        // A tab that is not connected keeps the text and says nothing.
+        // A tab that is not connected keeps the text and shows nothing.
         await tabs[0]!.waitForFunction('socket.readyState === 1');
         await tabs[1]!.waitForFunction('socket.readyState === 1');
         await tabs[0]!.fill('input', text);

@@ -11,11 +11,11 @@ import { anchorsOf, codeBlocks, otherPages, page, PACKAGE, pages, proseOf } from
 import { ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The README and the documentation of the package: every block of JavaScript and TypeScript is typechecked, programs run,
- * links lead somewhere, and the page of the API is what the docstrings say.
+ * The README and the documentation of the package: every block of JavaScript and TypeScript is typechecked, programs
+ * run, links lead somewhere, and the page of the API agrees with the docstrings.
  */
 
-/** A compiler and the programs run. */
+/** A compiler and the programs have to run. */
 const TIMEOUT_MS = 240_000;
 
 const blocks = pages.flatMap(codeBlocks);
@@ -48,7 +48,7 @@ describe('code', () => {
     );
     const sources = [...inLanguage('js', 'ts'), ...scripts].map(({ where, language, code }) => [
       `${where.replaceAll(/[^\w]+/g, '-')}.m${language}`,
-      // A module of its own, so that its names are not those of other blocks.
+      // A module of its own, so that its names do not clash with those of other blocks.
       `${code}\nexport {};\n`,
     ]);
     const compiler = {
@@ -58,7 +58,7 @@ describe('code', () => {
       allowJs: true,
       checkJs: true,
       noImplicitAny: false,
-      // In JavaScript, nobody asserts that what is there is not `null`.
+      // JavaScript cannot assert that a value is not `null`.
       strictNullChecks: false,
       exactOptionalPropertyTypes: false,
       skipLibCheck: true,
@@ -72,8 +72,10 @@ describe('code', () => {
     expect(complaints).toBe('');
   });
 
-  const programs = inLanguage('js').filter(({ code }) => code.includes("from 'node:assert/strict'"));
-  test.each(programs)('the program of $where runs', async ({ code }) => {
+  const programs = inLanguage('js')
+    .filter(({ code }) => code.includes("from 'node:assert/strict'"))
+    .map(({ where, code }) => [where, code] as const);
+  test.each(programs)('the program of %s runs', async (_, code) => {
     const file = path.join(folder, 'program.mjs');
     await writeFile(file, code);
     expect(await run(process.execPath, [file], folder)).toEqual({ stdout: '', stderr: '' });
@@ -125,7 +127,7 @@ describe('completeness', () => {
   });
 
   test(
-    'the page of the API matches the docstrings (vitest -u writes it anew)',
+    'the page of the API matches the docstrings (vitest -u rewrites it)',
     { timeout: TIMEOUT_MS },
     async () => {
       const file = path.join(PACKAGE, 'docs', 'api.md');
@@ -135,7 +137,7 @@ describe('completeness', () => {
     },
   );
 
-  test('the page of the API has every export of every door', () => {
+  test('the page of the API has every export of every entry point', () => {
     const { text } = page('api.md');
     const missing = exportedNames()
       .map(({ name }) => name)

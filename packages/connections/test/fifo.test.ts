@@ -2,13 +2,13 @@ import { expect, test } from 'vitest';
 import { Fifo } from '../src/fifo.js';
 import { Random } from './support/random.js';
 
-test('a queue gives back what it was given, in order', () => {
+test('a queue returns its items in order', () => {
   const random = new Random(1);
   const fifo = new Fifo<{ readonly n: number }>();
   const model: { readonly n: number }[] = [];
   for (let n = 0; n < 5_000; n++) {
     const item = { n };
-    // Grows and shrinks by turns.
+    // The queue grows and shrinks in turn.
     if (random.below(10) < (n % 1_000 < 500 ? 7 : 3)) {
       fifo.push(item);
       model.push(item);
@@ -20,7 +20,7 @@ test('a queue gives back what it was given, in order', () => {
   expect([fifo.shift(), fifo.first, fifo.length]).toEqual([undefined, undefined, 0]);
 });
 
-test('what is taken out of the middle of a queue is given back in order, and the rest stays in order', () => {
+test('items from the middle of a queue are returned in order, and the rest stays in order', () => {
   const fifo = new Fifo<{ readonly n: number }>();
   for (let n = 0; n < 10; n++) fifo.push({ n });
   for (let n = 0; n < 3; n++) fifo.shift();

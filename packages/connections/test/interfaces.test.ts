@@ -18,7 +18,7 @@ import {
 } from '../src/index.js';
 
 /*
- * The compiler checks these: a `@ts-expect-error` is an error itself if the line after it compiles. The functions that
+ * Checked by the compiler: a `@ts-expect-error` is itself an error if the line after it compiles. The functions that
  * are passed to `compiles` never run.
  */
 const compiles = (_calls: (...args: never[]) => unknown): void => {
@@ -87,13 +87,13 @@ describe('Connection', () => {
 
   test('the fields of a connection are read-only', () => {
     compiles(() => {
-      // @ts-expect-error -- the registry knows it by its id
+      // @ts-expect-error -- the registry finds it by its id
       connection.id = '2';
-      // @ts-expect-error -- the registry knows it by its namespace
+      // @ts-expect-error -- the registry finds it by its namespace
       connection.namespace = 'b';
-      // @ts-expect-error -- told by the socket
+      // @ts-expect-error -- reported by the socket
       connection.closed = true;
-      // @ts-expect-error -- told by the socket
+      // @ts-expect-error -- reported by the socket
       connection.bufferedAmount = 0;
     });
   });
@@ -108,7 +108,7 @@ describe('Connection', () => {
       void connection.send(new Blob([]));
       // @ts-expect-error -- a number
       void connection.send(5);
-      // @ts-expect-error -- an object wants sendJson
+      // @ts-expect-error -- an object needs sendJson
       void connection.send({ a: 1 });
       // @ts-expect-error -- nothing
       void connection.send();
@@ -139,7 +139,7 @@ describe('Connection', () => {
       void connection.close('1000');
       // @ts-expect-error -- a reason is a string
       void connection.close(1000, 5);
-      // @ts-expect-error -- a reason alone
+      // @ts-expect-error -- a reason without a code
       void connection.close('bye');
       // @ts-expect-error -- a code is a number
       void connection.sendErrorThenClose('x', '1000');
@@ -165,13 +165,13 @@ describe('Connection', () => {
       connection.on('mesage', () => undefined);
       // @ts-expect-error -- no such event
       connection.once('open', () => undefined);
-      // @ts-expect-error -- a message is no number
+      // @ts-expect-error -- a message is not a number
       connection.on('message', (message: number) => message);
       // @ts-expect-error -- a message may be bytes
       connection.on('message', (message: string) => message);
-      // @ts-expect-error -- a code is no text
+      // @ts-expect-error -- a code is not text
       connection.on('close', (code: string) => code);
-      // @ts-expect-error -- drain has nothing to tell
+      // @ts-expect-error -- drain has no argument
       connection.on('drain', (bytes: number) => bytes);
       // @ts-expect-error -- a listener is a function
       connection.on('message', 'listener');
@@ -199,7 +199,7 @@ describe('ConnectionsPool', () => {
       new ConnectionsPool({ onSlow: 'ignore' });
       // @ts-expect-error -- no such decision
       new ConnectionsPool({ onSlow: () => 'ignore' });
-      // @ts-expect-error -- a pool is no option
+      // @ts-expect-error -- a pool is not an option
       new ConnectionsPool(null);
     });
   });
@@ -217,13 +217,13 @@ describe('ConnectionsPool', () => {
       void pool.newConnection(new Connection('1', 'a', socket));
       // @ts-expect-error -- ids are strings here
       void pool.newConnection(new Connection(1, 'a', socket));
-      // @ts-expect-error -- a socket is no connection
+      // @ts-expect-error -- a socket is not a connection
       void pool.newConnection(socket);
       // @ts-expect-error -- ids are numbers here
       void numbered.newConnection(connection);
       // @ts-expect-error -- a pool holds connections
       new ConnectionsPool<string, WebSocket>();
-      // @ts-expect-error -- told by the pool
+      // @ts-expect-error -- reported by the pool
       pool.draining = true;
     });
   });
@@ -254,7 +254,7 @@ describe('ConnectionsPool', () => {
       void numbered.sendJson('a', '1', {});
       // @ts-expect-error -- ids are numbers here
       void numbered.close('a', '1');
-      // @ts-expect-error -- a number is no message
+      // @ts-expect-error -- a number is not a message
       void pool.send('a', '1', 5);
       // @ts-expect-error -- narrowed to text
       void numbered.send('a', 1, Buffer.alloc(1));
@@ -269,7 +269,7 @@ describe('ConnectionsPool', () => {
       void pool.broadcastMessage('a', 'x', new Set(['1']));
       void numbered.broadcastJsonMessage('a', {}, new Map([[1, 'x']]).keys());
       void pool.broadcastError('a', { any: 'value' }, 4000, 'reason', ['1']);
-      // @ts-expect-error -- a number is no message
+      // @ts-expect-error -- a number is not a message
       void pool.broadcastMessage('a', 5);
       // @ts-expect-error -- narrowed to text
       void numbered.broadcastMessage('a', Buffer.alloc(1));
@@ -277,7 +277,7 @@ describe('ConnectionsPool', () => {
       void pool.broadcastMessage('a', 'x', [1]);
       // @ts-expect-error -- ids are numbers here
       void numbered.broadcastMessage('a', 'x', ['1']);
-      // @ts-expect-error -- one id is no list of ids
+      // @ts-expect-error -- one id is not a list of ids
       void numbered.broadcastMessage('a', 'x', 1);
       // @ts-expect-error -- ids are numbers here
       void numbered.broadcastJsonMessage('a', 'x', new Set(['1']));
@@ -328,7 +328,7 @@ describe('ConnectionsPool', () => {
       });
       // @ts-expect-error -- no such event
       pool.on('connect', () => undefined);
-      // @ts-expect-error -- a connection is no id
+      // @ts-expect-error -- a connection is not an id
       pool.on('connection', (id: string) => id);
       // @ts-expect-error -- there may be no code
       pool.on('disconnection', (_connection, code: number) => code);
@@ -345,7 +345,7 @@ describe('ConnectionsPool', () => {
       void pool.removeConnection(connection, 'callback');
       // @ts-expect-error -- it gets no arguments
       void pool.removeConnection(connection, (namespace: string) => namespace);
-      // @ts-expect-error -- an id is no connection
+      // @ts-expect-error -- an id is not a connection
       void pool.removeConnection('1');
     });
   });
@@ -368,7 +368,7 @@ describe('subclasses', () => {
       expectTypeOf(lobby.getConnection('game', 1)?.score).toEqualTypeOf<number | undefined>();
       expectTypeOf(lobby.getConnection('game', 1)?.toRemote().score).toEqualTypeOf<number | undefined>();
       lobby.on('connection', (player) => expectTypeOf(player).toEqualTypeOf<Player>());
-      // @ts-expect-error -- a plain connection is no player
+      // @ts-expect-error -- a plain connection is not a player
       void lobby.newConnection(texts);
     });
   });

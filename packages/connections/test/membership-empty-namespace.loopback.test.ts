@@ -81,14 +81,14 @@ describe('onEmptyNamespace', () => {
       await Promise.all(removed);
       expect(onEmpty).toHaveBeenCalledTimes(1);
       expect(pool.hasNamespace('default')).toBe(false);
-      // After that, nobody gets a call any more.
+      // After that, the callback is not called any more.
       for (const { connection } of members) await pool.removeConnection(connection, onEmpty);
       expect(onEmpty).toHaveBeenCalledTimes(1);
     },
   );
 
   test('onEmptyNamespace is awaited, and a connection that joins meanwhile stays', async () => {
-    // The namespace used to be deleted when the callback was done: a connection that had joined during it was lost.
+    // The namespace used to be deleted after the callback: a connection that had joined during it was lost.
     const { pool, members, loopback } = await poolOf(1, { isNumbered: true });
     const late = await loopback.connect('late');
     let release: () => void = () => undefined;

@@ -33,7 +33,7 @@ test('an onEmptyNamespace that throws or rejects is called once, and its error r
   }
 });
 
-test('onEmptyNamespace is not called for a connection of another pool or of none', async () => {
+test('onEmptyNamespace is not called for a connection of another pool or of no pool', async () => {
   const [one, other] = [new ConnectionsPool(), new ConnectionsPool()];
   const { connection } = connectInMemory();
   const onEmpty = vi.fn();
@@ -45,7 +45,7 @@ test('onEmptyNamespace is not called for a connection of another pool or of none
 });
 
 test('onEmptyNamespace is not called when a disconnection listener adds a connection', async () => {
-  // A listener adds a successor; the callback then tore down what the successor used.
+  // A listener adds a successor; the callback then destroyed what the successor used.
   const pool = new ConnectionsPool();
   const { connection } = connectInMemory();
   const onEmpty = vi.fn();

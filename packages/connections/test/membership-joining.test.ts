@@ -12,7 +12,7 @@ test('a connection of another pool rejects with ERR_CONNECTION_IN_USE and stays 
   await expect(other.newConnection(connection)).rejects.toMatchObject({ code: 'ERR_CONNECTION_IN_USE' });
   await other.removeConnection(connection);
   expect(one.getConnection('default', '1')).toBe(connection);
-  // The caller's mistake, not a refusal.
+  // This is a mistake of the caller, not a refusal.
   expect(other.stats()).toMatchObject({ connections: 0, refused: 0 });
 
   await one.removeConnection(connection);
@@ -32,7 +32,7 @@ test('a connection that joins twice is in the pool once', async () => {
   await expect(pool.broadcastMessage('default', 'x')).resolves.toMatchObject({ recipients: 1 });
 });
 
-test('a pool that drains joins a second drain to the first and takes nobody', async () => {
+test('a draining pool joins a second drain to the first and takes no newcomer', async () => {
   const pool = new ConnectionsPool();
   const member = connectInMemory('1', 'default', new MemorySocket(false));
   await pool.newConnection(member.connection);
@@ -113,7 +113,7 @@ async function replaceWhile(
   return { pool, newcomer, events };
 }
 
-// It stayed in the pool for ever, closed as it was.
+// It stayed in the pool for ever, although it was closed.
 test.each<[string, (newcomer: Connection, socket: MemorySocket) => void]>([
   ['is terminated', (newcomer) => newcomer.terminate()],
   ['is closed by its peer', (_, socket) => socket.end(4000)],
@@ -127,7 +127,7 @@ test.each<[string, (newcomer: Connection, socket: MemorySocket) => void]>([
   expect(events).toEqual(['+ old', '0', '- old']);
 });
 
-// The pool took it for one of its own from then on: it could never join again.
+// From then on the pool treated it as a member: it could never join again.
 test('a newcomer that is removed while it replaces another one can join again', async () => {
   const { pool, newcomer, events } = await replaceWhile(
     (own, connection) => void own.removeConnection(connection),
@@ -138,7 +138,7 @@ test('a newcomer that is removed while it replaces another one can join again', 
   await pool.newConnection(newcomer);
   expect(pool.getConnection('default', '1')).toBe(newcomer);
   expect(await pool.broadcastMessage('default', 'x')).toMatchObject({ recipients: 1, sent: 1 });
-  // Nobody hears that somebody has left of whom nobody has heard.
+  // A connection whose joining was never emitted must not be emitted as having left.
   expect(events).toEqual(['+ old', '0', '- old', '+ new']);
 });
 
@@ -152,7 +152,7 @@ test('a newcomer that is removed and joins again while it replaces another is an
   expect(events.filter((event) => event !== '0')).toEqual(['+ old', '+ new', '- old']);
 });
 
-/** Its `close` waits for something that never comes. */
+/** Its `close` never settles. */
 class Waiting extends Connection<string, WebSocketMessage, MemorySocket> {
   readonly messages: unknown[] = [];
   readonly closes: unknown[][] = [];
@@ -168,8 +168,8 @@ class Waiting extends Connection<string, WebSocketMessage, MemorySocket> {
   }
 }
 
-// A subclass saved something before it closed. While it did, the connection that had been refused, or replaced by a
-// newer one, went on as if nothing had happened: the application handled its messages, for ever if the close hung.
+// A subclass saved something before it closed. Meanwhile the connection that had been refused, or replaced by a newer
+// one, continued as usual: the application handled its messages, for ever if the close hung.
 describe('an overridden close that waits', () => {
   useFakeClock();
   const CLOSE_TIMEOUT_MS = 2_000;

@@ -9,7 +9,7 @@ const NAMESPACES = ['a', 'b', '__proto__'];
 const IDS = ['1', '2', '3', 'constructor'];
 
 test.each(['reject', 'replace'] as const)(
-  "a pool of real sockets holds and tells what a model of it says (onDuplicate '%s')",
+  "a pool of real sockets agrees with its model (onDuplicate '%s')",
   async (onDuplicate) => {
     const random = new Random(7);
     const loopback = await Loopback.start();
@@ -52,7 +52,7 @@ test.each(['reject', 'replace'] as const)(
       await random.pick(operations)(random.pick([...clients.keys()]));
       assertSame(pool, told, model);
     }
-    // The members get it, and nobody else does.
+    // All members get it, and nobody else.
     for (const namespace of NAMESPACES) await pool.broadcastMessage(namespace, `to ${namespace}`);
     for (const [connection, client] of clients) {
       if (connection.closed) expect(client.inbox).toEqual([]);

@@ -61,7 +61,7 @@ const [NAMESPACES, IDS] = [
 interface Member {
   readonly connection: Connection;
   readonly socket: MemorySocket;
-  /** What it must have been sent. */
+  /** The messages that it must have been sent. */
   readonly messages: string[];
 }
 
@@ -72,7 +72,7 @@ class Run {
   readonly pool: ConnectionsPool;
   readonly told: string[];
   readonly members: Member[] = [];
-  /** They must all settle, whenever that is. */
+  /** Promises that must all settle at some time. */
   readonly promises: Promise<unknown>[] = [];
   sent = 0;
 
@@ -87,10 +87,10 @@ class Run {
   readonly operations: Record<string, (member: Member) => void> = {
     join: () => {
       const { random } = this;
-      // Half of the peers answer a close frame at once. The others stay, closing, until they end.
+      // Half of the peers answer a close frame at once. The others remain closing until they end.
       const socket = new MemorySocket(random.chance(0.5));
       const { connection } = connectInMemory(random.pick(IDS), random.pick(NAMESPACES), socket);
-      // Before the library hears of it, so that the model is never late.
+      // Before the library learns of it, so that the model is never late.
       socket.prependListener('close', (code: number) => this.model.close(connection, code));
       this.members.push({ connection, socket, messages: [] });
       this.#join(connection);
@@ -156,7 +156,9 @@ class Run {
     assertSame(this.pool, this.told, this.model);
   }
 
-  /** A broadcast whose connection ended before the turn did may be missing; nothing else may come or be out of order. */
+  /**
+   * A broadcast may be missing if its connection ended before the turn did; nothing else may arrive or be out of order.
+   */
   expectMessages(): void {
     for (const { socket, messages } of this.members) {
       const broadcasts = socket.sent.filter((message) => message !== 'private');
@@ -166,7 +168,7 @@ class Run {
 }
 
 test.each(Array.from({ length: SEEDS }, (_, seed) => seed))(
-  'a pool holds and tells what a model of it says, whatever is called and awaited when (seed %i)',
+  'a pool agrees with its model, whatever is called and awaited at any time (seed %i)',
   async (seed) => {
     const unhandled = watchUnhandled();
     const run = new Run(seed);

@@ -61,7 +61,7 @@ test('a replaced connection gets what was broadcast before, and its successor wh
 });
 
 test('a terminated connection that has not closed yet is neither a recipient nor an exception', async () => {
-  // It had left the fan-out and was still subtracted as an exception: `recipients` said 0 where `sent` said 1.
+  // It had left the fan-out and was still subtracted as an exception: `recipients` was 0 where `sent` was 1.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();
   const [gone, other] = [await loopback.connect('gone'), await loopback.connect('other')];
@@ -79,7 +79,7 @@ test('a terminated connection that has not closed yet is neither a recipient nor
 });
 
 test('a duplicate id does not replace a live connection by default', async () => {
-  // In the original the second connection overwrote the first in the map. The first went on, open and unreachable.
+  // In the original the second connection overwrote the first in the map. The first stayed open and was unreachable.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();
   const [first, second] = [await loopback.connect('same'), await loopback.connect('same')];
@@ -97,8 +97,8 @@ test('a duplicate id does not replace a live connection by default', async () =>
 });
 
 test('the late close of a replaced connection does not evict the one that took its place', async () => {
-  // A phone changes networks and reconnects under its id; minutes later the old socket times out. The original
-  // removed by id: the new connection vanished from the pool while it was open.
+  // A phone changes networks and reconnects under its id; minutes later the old socket times out. The original removed
+  // by id: the new connection vanished from the pool although it was open.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool({ onDuplicate: 'replace' });
   const onEmpty = vi.fn();
@@ -123,7 +123,7 @@ test('the late close of a replaced connection does not evict the one that took i
 });
 
 test('the close of a connection that was removed by hand does not evict the next holder of its id', async () => {
-  // The same eviction without a policy: removed, its id taken by another, and only then closed.
+  // The same eviction without a policy: the connection is removed, its id taken by another, and only then it closes.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();
   const [old, next] = [await loopback.connect('phone'), await loopback.connect('phone')];

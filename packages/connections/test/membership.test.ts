@@ -35,7 +35,7 @@ test.each([
 ])(
   'a connection %s in its namespace that is removed while it is being removed leaves once',
   async (_, others) => {
-    // What waits for it is delivered first, to handlers that may remove it as well.
+    // Pending messages are delivered first, to handlers that may remove the connection as well.
     const pool = new ConnectionsPool();
     const onEmpty = vi.fn();
     const sent: unknown[] = [];
@@ -92,8 +92,8 @@ test('a newcomer of a pool that drains is closed with 1013, and the pool emits t
 });
 
 test("onDuplicate 'reject' closes the newcomer with 1013 and leaves the holder in place", async () => {
-  // A refused newcomer stayed open: without heartbeat, broadcasts or drain, but the application still heard its messages,
-  // and nobody was told.
+  // A refused newcomer stayed open: without heartbeat, broadcasts or drain, but the application still received its
+  // messages, without any event.
   const pool = new ConnectionsPool();
   const refused: unknown[][] = [];
   pool.on('refused', (...args) => refused.push(args));
@@ -117,14 +117,14 @@ test("onDuplicate 'reject' closes the newcomer with 1013 and leaves the holder i
   });
   expect(pool.stats()).toMatchObject({ connections: 1, refused: 1, errors: 0 });
 
-  // The end of the one outside does not touch the one inside.
+  // The end of the connection outside does not affect the one in the pool.
   await other.connection.close();
   await pool.removeConnection(other.connection);
   expect(pool.getConnection('default', '1')).toBe(holder.connection);
 });
 
 test('newConnection under a taken id causes no unhandled rejection if nobody awaits it', async () => {
-  // A duplicate id is the doing of the client, not of the code that adds its connection.
+  // A duplicate id is the client's doing, not that of the code that adds its connection.
   const { reasons, settle } = watchUnhandled();
   const pool = new ConnectionsPool();
   void pool.newConnection(connectInMemory('same').connection);
@@ -138,7 +138,7 @@ interface Known {
   readonly socket: MemorySocket;
 }
 
-/** Ways in which the holder can be closing already, and what was said to its peer. */
+/** Ways in which the holder can already be closing, and what its peer was sent. */
 const closings: readonly [title: string, begin: (holder: Known) => void, closes: object[]][] = [
   ['we', ({ connection }) => void connection.close(4000, 'bye'), [{ code: 4000, reason: 'bye' }]],
   ['its peer', ({ socket }) => (socket.readyState = 2), []],
@@ -180,8 +180,8 @@ test('a client that comes back replaces its connection every time', async () => 
 });
 
 test('the callback of removeConnection is not called for a connection that is unknown or was removed already', async () => {
-  // The original asked whether the namespace was empty after any removal. It was for a connection that had never joined,
-  // and after the second of two removals: what the callback tore down was torn down twice.
+  // The original checked after any removal whether the namespace was empty. It was after the removal of a connection
+  // that had never joined, and after the second of two removals: the callback destroyed things twice.
   const pool = new ConnectionsPool();
   const onEmpty = vi.fn();
   const { connection } = connectInMemory('1');
@@ -195,8 +195,8 @@ test('the callback of removeConnection is not called for a connection that is un
 });
 
 test('removeConnection still calls its callback for a connection that closed first, unless somebody has joined', async () => {
-  // It ran a second time for a connection that had emptied the namespace before others joined and left: what belonged to
-  // the namespace was torn down twice.
+  // The callback ran a second time for a connection that had emptied the namespace before others joined and left: what
+  // belonged to the namespace was destroyed twice.
   const pool = new ConnectionsPool();
   const emptied: string[] = [];
   const remove = ({ connection }: Known): Promise<void> =>

@@ -39,7 +39,7 @@ test('the maps that a pool hands out are live', async () => {
 });
 
 test('reading from a namespace or sending to it does not create it', async () => {
-  // In the original `namespace(name)` created what it did not find. If the name came from a URL, a client that asked for
+  // In the original `namespace(name)` created a missing namespace. If the name came from a URL, a client that asked for
   // random ones filled the memory of the process.
   const pool = new ConnectionsPool();
   const stranger = connectInMemory('1', 'elsewhere').connection;
@@ -60,7 +60,7 @@ test('reading from a namespace or sending to it does not create it', async () =>
     await pool.broadcastError(name, 'x', 4000);
   }
   await pool.removeConnection(stranger);
-  // A map that was handed out does not become one when somebody writes to it.
+  // A map that was handed out does not become a namespace when somebody writes to it.
   pool.namespace('a').set('1', stranger);
   expect(pool.hasNamespace('a')).toBe(false);
   expect(pool.connections.size).toBe(0);

@@ -63,7 +63,7 @@ describe('new ConnectionsPool', () => {
       [`${name} of 0`, () => make({ [name]: 0 }), RangeError, name, 'got `0` (number)'],
       [`${name} below 0`, () => make({ [name]: -1 }), RangeError, name, 'got `-1` (number)'],
       [`${name} of NaN`, () => make({ [name]: NaN }), RangeError, name, 'got `NaN` (number)'],
-      // A Node timer of that length fires at once.
+      // A timer of Node with that delay fires at once.
       [`${name} without end`, () => make({ [name]: Infinity }), RangeError, name, 'got `Infinity` (number)'],
       [`${name} of 2^31 ms`, () => make({ [name]: 2 ** 31 }), RangeError, name, 'got `2147483648` (number)'],
     ]),
@@ -212,7 +212,7 @@ test.each<[string, object, string]>([
   ['histroy', { compression: { histroy: true } }, 'in compression. Valid options: history'],
   ['size', { compression: { history: { size: 512 } } }, 'in compression.history. Valid options: bytes'],
 ])('the unknown option %s is refused, and the error names the valid ones', (name, options, text) => {
-  // JavaScript ignores a typing error in the name of an option: the pool ran with the default.
+  // JavaScript ignores a misspelt option: the pool ran with the default.
   const make = (): unknown => new ConnectionsPool(options);
   expect(make).toThrow(TypeError);
   expect(make).toThrow(`Unknown option \`${name}\` ${text}`);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
 
-/** As it comes from the environment or from a configuration file. */
+/** As read from the environment or from a configuration file. */
 interface Settings {
   readonly idleTimeout: number | undefined;
   readonly closeTimeout: number | undefined;
@@ -24,7 +24,7 @@ interface Settings {
 
 // The options accepted `undefined` at run time, but with `exactOptionalPropertyTypes` (on here) an option that may be
 // `undefined` did not compile.
-test('every option may be undefined, for the compiler too', () => {
+test('the types allow undefined for every option', () => {
   const settings: Settings = {
     idleTimeout: undefined,
     closeTimeout: undefined,

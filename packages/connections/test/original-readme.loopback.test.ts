@@ -12,7 +12,7 @@ import { poolOf } from './support/pool-of.js';
  */
 /* eslint-disable @typescript-eslint/no-floating-promises */
 
-/** The `ws` client; the address of the examples leads to the server of this test. */
+/** The `ws` client; it connects to the server of this test instead of the address in the examples. */
 function clientTo(loopback: Loopback): new (url: string) => ws.WebSocket {
   return class extends ws.WebSocket {
     constructor(url: string) {
@@ -22,13 +22,13 @@ function clientTo(loopback: Loopback): new (url: string) => ws.WebSocket {
   };
 }
 
-/** The server's side of the next client. */
+/** The server side of the next client. */
 async function accept(loopback: Loopback): Promise<Client> {
   const [socket] = (await once(loopback.server, 'connection')) as [ws.WebSocket];
   return new Client(socket);
 }
 
-/** What the examples print. */
+/** The output of the examples. */
 function spyOnConsole() {
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());

@@ -5,8 +5,8 @@ import { MemorySocket } from './support/memory-socket.js';
 
 const tenant = new AsyncLocalStorage<string>();
 
-// The timer of all idle limits belonged to the request that had started it: connections of other tenants were closed in
-// that tenant's context, where traces and loggers named the wrong one.
+// The timer of all idle limits ran in the context of the request that had started it: connections of other tenants were
+// closed in that tenant's context, and traces and loggers named the wrong one.
 test('an idle close does not run in the context of the request that started the timer', async () => {
   const stores: unknown[] = [];
   class Traced extends Connection<string, WebSocketMessage, MemorySocket> {

@@ -7,7 +7,8 @@ import { compile, type Compiler } from './support/compile.js';
 import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The package as it is published: packed, which builds it anew, and installed in an empty folder outside the workspace.
+ * The package as it is published: packed, which builds it again, and installed in an empty folder outside the
+ * workspace.
  */
 
 const PACKAGE = path.join(ROOT, 'packages', 'connections');
@@ -28,7 +29,7 @@ interface Door {
 
 const manifest = JSON.parse(await readFile(path.join(PACKAGE, 'package.json'), 'utf8')) as Manifest;
 
-/** All that can be imported, "./package.json" aside. */
+/** All paths that can be imported, except "./package.json". */
 const doors = Object.entries(manifest.exports).filter(
   (entry): entry is [string, Door] => typeof entry[1] === 'object',
 );
@@ -44,7 +45,7 @@ beforeAll(async () => {
   const workspace = await copyWorkspace();
   try {
     const source = path.join(workspace, 'packages', 'connections');
-    // Left by a source that is no more.
+    // A file left by a source that no longer exists.
     await mkdir(path.join(source, 'dist'));
     await writeFile(path.join(source, 'dist', 'stale.js'), '');
     const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], source);
@@ -62,15 +63,15 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const installed = (...names: string[]): string =>
   path.join(folder, 'node_modules', '@soketi', 'connections', ...names);
 
-/** What Node prints when it runs the program; it must not warn of anything. */
+/** The output of the program in Node, which must not print a warning. */
 async function runNode(...args: readonly string[]): Promise<string> {
   const { stdout, stderr } = await run(process.execPath, args, folder);
   expect(stderr).toBe('');
   return stdout;
 }
 
-describe('what is in it', () => {
-  test('the package holds the sources, what they are built to with its maps, the docs, and nothing else', async () => {
+describe('the contents of the package', () => {
+  test('the package holds the sources, their builds with source maps, the docs, and nothing else', async () => {
     const names = await readdir(path.join(PACKAGE, 'src'), { recursive: true });
     const sources = names.filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/'));
     const built = sources.flatMap((source) =>
@@ -104,7 +105,7 @@ describe('what is in it', () => {
   });
 
   test.each(['connection.d.ts', 'connections-pool.d.ts'])('%s shows no internal member', async (file) => {
-    // Users see what is documented of a connection or a pool, and nothing else.
+    // Users see the documented members of a connection or a pool, and nothing else.
     const text = await readFile(installed('dist', file), 'utf8');
     expect(text).toContain('export declare class');
     expect(text).not.toMatch(/\[k[A-Z]\w+\]|@internal/);
@@ -127,8 +128,8 @@ describe('what is in it', () => {
   });
 });
 
-describe('its doors', () => {
-  test('every door opens for import and require() alike, and for TypeScript from before "exports"', () => {
+describe('the entry points of the package', () => {
+  test('every entry point works with import and require(), and with a TypeScript that ignores "exports"', () => {
     for (const [door, { require, types, default: module }] of doors) {
       const file = sourceOf(door);
       expect({ require, types, module }).toEqual({
@@ -141,7 +142,7 @@ describe('its doors', () => {
     }
   });
 
-  test.each(doors)('"%s" leads to the same objects by import and by require()', async (door) => {
+  test.each(doors)('"%s" has the same objects with import and with require()', async (door) => {
     const code = `import('${nameOf(door)}').then((imported) => {
       const required = require('${nameOf(door)}');
       const names = Object.keys(imported);
@@ -150,7 +151,7 @@ describe('its doors', () => {
     expect(await runNode('--eval', code)).toBe('true\n');
   });
 
-  test('the package has no other door', async () => {
+  test('the package has no other entry point', async () => {
     const code =
       "import('@soketi/connections/dist/sending/outbox.js').catch(({ code }) => console.log(code))";
     expect(await runNode('--eval', code)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
@@ -159,7 +160,7 @@ describe('its doors', () => {
   });
 });
 
-/** What the users of each door write, in a strict project, and what it prints. */
+/** For each entry point, the code of a user in a strict project, and what it prints. */
 const consumers: Readonly<Record<string, { readonly program: string; readonly printed: string }>> = {
   '.': {
     program: `
@@ -281,7 +282,7 @@ const consumers: Readonly<Record<string, { readonly program: string; readonly pr
   },
 };
 
-/** Where both doors are open, their classes are one type: private members would tell two apart. */
+/** A class is one type in both module formats: the private members of two types would make them incompatible. */
 const BOTH_DOORS = `
   import type { Connection } from '@soketi/connections';
   import type { Connection as Required } from '@soketi/connections' with { 'resolution-mode': 'require' };
@@ -299,9 +300,9 @@ const compilers: readonly [string, Compiler, readonly ('.ts' | '.mts' | '.cts')[
   ['TypeScript 6, bundler', { name: NEW, module: 'esnext', moduleResolution: 'bundler' }, ['.mts']],
 ];
 
-describe('its types', () => {
+describe('the types of the package', () => {
   beforeAll(async () => {
-    // As npm would have installed them beside the package.
+    // As npm would have installed them next to the package.
     await mkdir(path.join(folder, 'node_modules', '@types'));
     for (const name of ['@types/node', 'undici-types']) {
       const target = path.join(ROOT, 'node_modules', name);
@@ -309,7 +310,7 @@ describe('its types', () => {
     }
   });
 
-  test('every door of the package has a consumer', () => {
+  test('every entry point of the package has a consumer', () => {
     expect(Object.keys(consumers)).toEqual(doors.map(([door]) => door));
   });
 
@@ -331,7 +332,7 @@ describe('its types', () => {
 
   const withBothDoors = compilers.filter(([, , endings]) => endings.length > 1);
   test.each(withBothDoors)(
-    'a class has the same type by import and by require(): %s',
+    'a class has the same type with import and with require(): %s',
     { timeout: TIMEOUT_MS },
     async (_title, compiler) => {
       const { complaints } = await compile(compiler, { 'both.mts': BOTH_DOORS }, folder);

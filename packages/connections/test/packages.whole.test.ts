@@ -6,8 +6,8 @@ import { compile, type Compiler } from './support/compile.js';
 import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * The library and its adapters as they are published: packed, which builds them anew, and installed together in an empty
- * folder outside the workspace.
+ * The library and its adapters as they are published: packed, which builds them again, and installed together in an
+ * empty folder outside the workspace.
  */
 
 const PACKAGES = ['connections', 'connections-redis', 'connections-nats'] as const;
@@ -15,7 +15,7 @@ const PACKAGES = ['connections', 'connections-redis', 'connections-nats'] as con
 /** Building, installing and compiling start several processes, one after the other. */
 const TIMEOUT_MS = 240_000;
 
-/** What a user has beside them: the clients of the brokers, and the types of Node. */
+/** What users install besides them: the clients of the brokers, and the types of Node. */
 const BESIDE = ['@types/node', 'undici-types', 'redis', 'ioredis', '@nats-io', 'nats'] as const;
 
 let folder: string;
@@ -51,14 +51,14 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-test('the library and its adapters are installed together, and nothing else with them', async () => {
+test('the library and its adapters install together without any other package', async () => {
   const lock = await readFile(path.join(folder, 'node_modules', '.package-lock.json'), 'utf8');
   const { packages } = JSON.parse(lock) as { packages: object };
   expect(Object.keys(packages).sort()).toEqual(PACKAGES.map((name) => `node_modules/@soketi/${name}`).sort());
 });
 
 test.each(PACKAGES.slice(1))(
-  'the package %s holds what is built, both its doors, its readme and no tests',
+  'the package %s holds its builds for import and require(), its sources, its readme and no tests',
   (name) => {
     const files = contents.get(name)!;
     const expected = [
@@ -74,7 +74,7 @@ test.each(PACKAGES.slice(1))(
   },
 );
 
-/** Without a broker: what they say at once, and that nothing of them keeps the process alive. */
+/** Without a broker: the adapters report it at once, and do not keep the process alive. */
 const PROGRAM = `
   import { ConnectionsPool, type ClusterAdapter } from '@soketi/connections';
   import { natsAdapter, type NatsAdapterOptions } from '@soketi/connections-nats';
@@ -118,7 +118,7 @@ const compilers: readonly [string, Compiler, readonly ('.mts' | '.cts')[]][] = [
 
 describe('a program that uses all of them', () => {
   test.each(compilers)(
-    'The program compiles, and runs as an ES module and as CommonJS: %s.',
+    'a program that uses all packages compiles, and runs as an ES module and as CommonJS: %s',
     async (_, compiler, endings) => {
       const sources = Object.fromEntries(endings.map((ending) => [`program${ending}`, PROGRAM]));
       const { project, complaints } = await compile(compiler, sources, folder);

@@ -4,7 +4,7 @@ import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { watch } from './support/settled.js';
 
 test('pool.send resolves with the outcome of the send when the handler has answered', async () => {
-  // The original returned before the handler had run, and told nothing of its outcome.
+  // The original returned before the handler had run, and did not report its outcome.
   const pool = new ConnectionsPool();
   const pending: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
   const connection = new Connection('1', 'default', new MemorySocket(), {
@@ -68,7 +68,8 @@ describe.each<[string, readonly string[]]>([
   ['somebody is there', ['1']],
 ])('mistakes while %s', (where, ids) => {
   test.each(mistakes)(`%s is refused while ${where}`, async (_, call, error) => {
-    // These resolved while nobody was in the namespace: the mistake showed in production alone, where it ended the process.
+    // These calls resolved while nobody was in the namespace: the mistake only showed in production, where it ended the
+    // process.
     const pool = new ConnectionsPool();
     const sockets = [];
     for (const id of ids) {

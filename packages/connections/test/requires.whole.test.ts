@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findProgram } from './support/requires.js';
 import { ROOT, run } from './support/workspace-copy.js';
 
-/** Each of these starts a Vitest of its own. */
+/** Each of these starts another Vitest. */
 const TIMEOUT_MS = 60_000;
 
 const suites = `
@@ -36,7 +36,7 @@ interface Result {
   readonly status: string;
 }
 
-/** What becomes of each test of the suites: full name -> status. */
+/** The status of each test of the suites: full name -> status. */
 async function runSuites(
   isAllRequired: string,
 ): Promise<{ isPassed: boolean; tests: Record<string, string> }> {

@@ -13,7 +13,7 @@ const EVENTS = [
   'emptyNamespace',
 ] as const;
 
-/** A pool, and all that it tells about who comes and goes, in order. */
+/** A pool, and everything that it emits about joins and leaves, in order. */
 function recorded(options?: ConnectionsPoolOptions): {
   readonly pool: ConnectionsPool;
   readonly told: string[];
@@ -210,7 +210,7 @@ test('a connection that is removed leaves its rooms, and can join a pool again w
   expect(roomsOf(pool)).toEqual({});
 });
 
-test('a connection that joins another pool, or the same one, as it leaves comes without its rooms', async () => {
+test('a connection that joins a pool again while it leaves one is in none of its earlier rooms', async () => {
   for (const isSame of [false, true]) {
     const { pool, told } = recorded();
     const other = isSame ? pool : new ConnectionsPool();
@@ -224,7 +224,7 @@ test('a connection that joins another pool, or the same one, as it leaves comes 
     });
     await pool.removeConnection(connection);
     expect([[...connection.rooms], roomsOf(other)]).toEqual([['red'], { red: ['a'] }]);
-    // Leaving is told before joining again.
+    // Leaving is emitted before joining again.
     if (isSame) expect(told).toEqual(['disconnection a', 'leave a red', 'connection a', 'join a red']);
     connection.terminate();
     expect([pool.stats().rooms, other.stats().rooms]).toEqual([0, 0]);
@@ -301,7 +301,7 @@ test('a room that a listener joins and leaves again is emitted as empty once', (
   });
   told.length = 0;
   a.leave('red');
-  // The listener came first.
+  // The listener was added first.
   expect(told.filter((line) => line.startsWith('emptyRoom'))).toEqual(['emptyRoom default red']);
 });
 
@@ -329,7 +329,7 @@ test('a room that is left before its join is emitted is not emitted at all', () 
 });
 
 test('a room that was never emitted does not emit an end', () => {
-  // It was told of as empty, although no `join` had ever told that it began.
+  // The room was emitted as empty, although its beginning had never been emitted.
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const [left, closed] = [connectInMemory('a').connection, connectInMemory('b').connection];
   left.join(['red', 'blue']);
@@ -372,12 +372,12 @@ test('a room that is filled again before its end is emitted still ends when the 
   pool.once('leave', () => void pool.newConnection(b));
   pool.prependOnceListener('connection', () => b.leave('red'));
   a.leave('red');
-  // The end is told while the listeners of `leave` and `connection` are still being called.
+  // The end is emitted while the listeners of `leave` and `connection` are still being called.
   expect(told).toEqual(['leave a red', 'emptyRoom default red', 'connection b']);
 });
 
 test('a connection is emitted to all listeners before its rooms are', () => {
-  // A room that a listener had a newcomer join was told of before the newcomer itself.
+  // A listener had a newcomer join a room: the room was emitted before the newcomer.
   const { pool, told } = recorded({ onDuplicate: 'replace' });
   const [old, newer] = [connectInMemory('a').connection, connectInMemory('a').connection];
   void pool.newConnection(old);
@@ -425,7 +425,7 @@ test('join returns false if a listener has made the connection leave one of the 
   expect([...connection.rooms]).toEqual(['red']);
 });
 
-test('a connection that is in no pool joins and leaves rooms, and leaves what it is not in', () => {
+test('a connection in no pool joins and leaves rooms, and may leave rooms that it is not in', () => {
   const { connection } = connectInMemory('a');
   connection.leave('red');
   connection.join(['red', 'blue']);
@@ -517,7 +517,7 @@ test('user code that joins and leaves while its connection is being replaced cor
   await pool.newConnection(old);
   old.join(['red', 'blue']);
   newer.join('blue');
-  // Delivered when the old one is replaced.
+  // The message is delivered when the old connection is replaced.
   void pool.broadcastMessage('default', 'x');
   await pool.newConnection(newer);
   expect(roomsOf(pool)).toEqual({ blue: ['a'] });

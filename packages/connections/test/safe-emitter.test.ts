@@ -7,7 +7,7 @@ import { onTestFinished } from './support/on-test-finished.js';
 import { slowMember } from './support/slow-member.js';
 import { watchUnhandled } from './support/unhandled.js';
 
-describe.each(failures)('a pool listener that %s', (_title, fail) => {
+describe.each(failures)('a pool listener that %s', (how, fail) => {
   const poolEvents: readonly [
     keyof PoolEvents<Connection>,
     (pool: ConnectionsPool, connection: Connection) => Promise<unknown>,
@@ -18,16 +18,67 @@ describe.each(failures)('a pool listener that %s', (_title, fail) => {
     ['slow', (pool) => slowMember(pool).connection.send('x')],
   ];
 
-  test.each(poolEvents)('a failing listener of %s is an error event of its pool', async (event, cause) => {
-    await expectContained(async (pool) => {
+  test.each(poolEvents)(
+    `a listener of %s that ${how} is an error event of its pool`,
+    async (event, cause) => {
+      await expectContained(async (pool) => {
+        const { connection } = connectInMemory();
+        await pool.newConnection(connection);
+        pool.on(event, fail);
+        await cause(pool, connection);
+      });
+    },
+  );
+
+  // A client whose `connection` listener failed stayed open with nobody listening, and nobody was told which one it was.
+  const ofConnection: readonly [
+    keyof PoolEvents<Connection>,
+    (pool: ConnectionsPool, connection: Connection) => unknown,
+  ][] = [
+    ['connection', (pool, connection) => pool.newConnection(connection)],
+    ['refused', (pool, connection) => [pool.drainConnections(1), pool.newConnection(connection)]],
+    ['join', (pool, connection) => [pool.newConnection(connection), connection.join('red')]],
+    [
+      'leave',
+      (pool, connection) => {
+        void pool.newConnection(connection);
+        connection.join('red');
+        connection.leave('red');
+      },
+    ],
+    [
+      'disconnection',
+      (pool, connection) => [pool.newConnection(connection), pool.removeConnection(connection)],
+    ],
+  ];
+
+  test.each(ofConnection)(
+    `the error event for a listener of %s that ${how} names the connection`,
+    async (event, cause) => {
+      const pool = new ConnectionsPool();
       const { connection } = connectInMemory();
-      await pool.newConnection(connection);
+      const told: unknown[] = [];
+      pool.on('error', (error, about) => told.push([error.message, about]));
       pool.on(event, fail);
-      await cause(pool, connection);
-    });
+      cause(pool, connection);
+      await nextTurn();
+      expect(told).toEqual([['listener failed', connection]]);
+    },
+  );
+
+  test(`the error event for a listener of emptyNamespace that ${how} names no connection`, async () => {
+    const pool = new ConnectionsPool();
+    const { connection } = connectInMemory();
+    await pool.newConnection(connection);
+    const told: unknown[] = [];
+    pool.on('error', (_error, about) => told.push(about));
+    pool.on('emptyNamespace', fail);
+    await pool.removeConnection(connection);
+    await nextTurn();
+    expect(told).toEqual([undefined]);
   });
 
-  test('a failing listener of drain does not affect the drain', async () => {
+  test(`a listener of drain that ${how} does not affect the drain`, async () => {
     const { reasons, settle } = watchUnhandled();
     const pool = new ConnectionsPool();
     await pool.newConnection(connectInMemory().connection);
@@ -37,7 +88,7 @@ describe.each(failures)('a pool listener that %s', (_title, fail) => {
     expect(reasons).toEqual([]);
   });
 
-  test('a failing error listener of a pool is counted, and its error is not emitted', async () => {
+  test(`an error listener of a pool that ${how} is counted, and its error is not emitted`, async () => {
     const { reasons, settle } = watchUnhandled();
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory();
@@ -65,7 +116,7 @@ function watchWarnings(): Error[] {
   return warnings;
 }
 
-/** A member whose message listener has a bug, and which gets a message. */
+/** A member whose message listener has a bug, and which receives a message. */
 async function joinBroken(pool: ConnectionsPool, id: string) {
   const { connection, socket } = connectInMemory(id);
   await pool.newConnection(connection);
@@ -75,7 +126,8 @@ async function joinBroken(pool: ConnectionsPool, id: string) {
   return { connection, cause: () => socket.emit('message', Buffer.from('x'), false) };
 }
 
-// A typing error in a `message` handler printed nothing at all unless somebody listened to `error`, and cost ten minutes.
+// A misspelt name in a `message` handler printed nothing unless somebody listened to `error`, and took ten minutes to
+// find.
 test('the first error that nobody listens for emits one process warning per pool', async () => {
   const warnings = watchWarnings();
   const pool = new ConnectionsPool();

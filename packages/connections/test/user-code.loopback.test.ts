@@ -47,7 +47,7 @@ describe('a listener that acts on the pool', () => {
   const events = ['message', 'close', 'connection', 'disconnection', 'emptyNamespace', 'onEmptyNamespace'];
   const cases = events.flatMap((event) => Object.keys(actions).map((action) => [event, action] as const));
 
-  // Whatever happens first, the pool is consistent, and everyone has closed exactly once in the end.
+  // Whatever happens first, the pool is consistent, and every connection has closed exactly once at the end.
   test.each(cases)('a listener of %s that %s leaves the pool consistent', async (event, action) => {
     const loopback = await Loopback.start();
     const pool = new ConnectionsPool({ closeTimeout: 300 });
@@ -71,7 +71,7 @@ describe('a listener that acts on the pool', () => {
       if (event === 'message' || event === 'close') connection.on(event, act);
       if (event === 'onEmptyNamespace') {
         connection.on('close', () => {
-          // Its failure is reported to the caller.
+          // The failure is reported to the caller.
           removals.push(pool.removeConnection(connection, act).catch((error: unknown) => error));
         });
       }
@@ -118,7 +118,7 @@ const reentries: Record<string, Reentry> = {
   },
 };
 
-describe.each(Object.entries(reentries))('calling %s from a listener', (_name, { act, stay, received }) => {
+describe.each(Object.entries(reentries))('calling %s from a listener', (name, { act, stay, received }) => {
   interface Cause {
     readonly firstStays: boolean;
     readonly cause: (pool: ConnectionsPool, first: Member, listener: () => void) => void;
@@ -148,7 +148,7 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
   };
 
   test.each(Object.entries(events))(
-    'a listener of %s may call the pool',
+    `a listener of %s may call ${name} of the pool`,
     async (_event, { firstStays, cause }) => {
       const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
       const [first, , third] = members;
@@ -168,7 +168,7 @@ describe.each(Object.entries(reentries))('calling %s from a listener', (_name, {
     },
   );
 
-  test('onEmptyNamespace may call the pool', async () => {
+  test(`onEmptyNamespace may call ${name} of the pool`, async () => {
     const { loopback, pool, members, join } = await poolOf(3, { isNumbered: true });
     const third = members[2];
     const last = await join('1', 'emptied');

@@ -7,7 +7,7 @@ import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { watchUnhandled } from './support/unhandled.js';
 
-describe.each(failures)('a connection listener that %s', (_title, fail) => {
+describe.each(failures)('a connection listener that %s', (how, fail) => {
   const connectionEvents: readonly [
     keyof ConnectionEvents,
     (socket: MemorySocket, c: Connection) => unknown,
@@ -26,7 +26,7 @@ describe.each(failures)('a connection listener that %s', (_title, fail) => {
   ];
 
   test.each(connectionEvents)(
-    'a failing listener of %s is an error event of its connection',
+    `a listener of %s that ${how} is an error event of its connection`,
     async (event, cause) => {
       await expectContained(async (pool) => {
         const { connection, socket } = connectInMemory();
@@ -40,8 +40,8 @@ describe.each(failures)('a connection listener that %s', (_title, fail) => {
     },
   );
 
-  test('a failing error listener of a connection is reported to the pool, and not to itself again', async () => {
-    // A listener that always failed used to get its own error, failed again, and so on without end: one broken logger
+  test(`an error listener of a connection that ${how} is reported to the pool, and not to itself again`, async () => {
+    // A listener that always failed used to get its own error, failed again, and so on endlessly: one broken logger
     // blocked the event loop for ever.
     await expectContained(async (pool, errors) => {
       const { connection, socket } = connectInMemory();
@@ -59,7 +59,7 @@ describe.each(failures)('a connection listener that %s', (_title, fail) => {
     });
   });
 
-  test('a failing error listener of a connection in no pool breaks nothing', async () => {
+  test(`an error listener of a connection in no pool that ${how} breaks nothing`, async () => {
     const { reasons, settle } = watchUnhandled();
     const uncaught = vi.fn();
     process.on('uncaughtException', uncaught);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 
 /*
- * What `nx` makes of the packages. Their targets are inferred, so that nothing but this shows when one is lost: an npm
+ * What `nx` makes of the packages. Their targets are inferred, so only this test notices when one is lost: an npm
  * script of the same name hides it, and `noEmit` in a tsconfig turns the typecheck into an echo.
  */
 
@@ -24,13 +24,13 @@ interface Project {
   };
 }
 
-/** Nx starts slowly, and compilers run. */
+/** Nx starts slowly, and compilers have to run. */
 const TIMEOUT_MS = 120_000;
 
 let copy: string;
 let projects: Map<string, Project>;
 
-/** As in a fresh clone: without a cache, without what Nx remembers of another run. */
+/** As in a fresh clone: without a cache, and without what Nx remembers from another run. */
 const nx = (...args: readonly string[]) =>
   run('npm', ['exec', '--', 'nx', ...args], copy, {
     CI: 'true',
@@ -84,16 +84,16 @@ describe('the targets', () => {
   });
 
   test.each(withFile(packages, 'test'))(
-    'the project %s is tested each time anew, and its tests are typechecked',
+    'the tests of the project %s are typechecked, and their results are never cached',
     (name) => {
-      // A remembered result would hide a test that fails by chance, on this machine or with another version of Node.
+      // A cached result would hide a test that fails by chance, on this machine or with another version of Node.
       expect(targetOf(name, 'test')).toMatchObject({ cache: false, options: { script: 'test' } });
       expect(targetOf(name, 'typecheck').inputs).toContain('{projectRoot}/test/**/*.ts');
     },
   );
 
   test('the targets run the compiler that the root asks for', async () => {
-    // The package for TypeScript 5.4 brings a `tsc` too. `npm ci` must give the name to ours.
+    // The package for TypeScript 5.4 brings its own `tsc`. `npm ci` must install ours under that name.
     const { stdout } = await run('npm', ['exec', '--', 'tsc', '--version'], ROOT);
     const { devDependencies } = await readJson<{ devDependencies: { typescript: string } }>('package.json');
     expect(stdout.trim()).toBe(`Version ${devDependencies.typescript}`);
@@ -118,7 +118,7 @@ test('a type error in a test fails the typecheck', { timeout: TIMEOUT_MS }, asyn
   await expect(nx('typecheck', 'connections')).rejects.toThrow(/wrong\.test\.ts.+TS2339/);
 });
 
-/** Files that a folder of `src` gets, and what the lint must say of them. */
+/** Files that are added to a folder of `src`, and what the lint must say about them. */
 const wrongImports: readonly [title: string, files: Record<string, string>, complaint: RegExp][] = [
   [
     'an import from a room above',

@@ -14,7 +14,7 @@ const require = createRequire(import.meta.url);
 
 /** Packages that are `ws` under another name, and `ws` itself. */
 const PACKAGES = ['ws-8.0', 'ws-8.5', 'ws-8.11', 'ws-8.14', 'ws-8.17', 'ws-8.18', 'ws-8.21', 'ws'];
-/** The first version that takes Blobs. */
+/** The first version that accepts Blobs. */
 const BLOBS_SINCE_MINOR = 18;
 
 const modes: Record<string, { options: ws.ServerOptions; isDirect: boolean }> = {
@@ -28,7 +28,7 @@ const modes: Record<string, { options: ws.ServerOptions; isDirect: boolean }> = 
 
 /** A server of that version; the clients are of the current one. */
 async function start(name: string, options: ws.ServerOptions): Promise<Loopback> {
-  // The name that all versions know.
+  // The name that all versions have.
   const { Server } = require(name) as { Server: typeof ws.WebSocketServer };
   const server = new Server({ host: '127.0.0.1', port: 0, ...options });
   await once(server, 'listening');
@@ -40,7 +40,7 @@ async function start(name: string, options: ws.ServerOptions): Promise<Loopback>
 }
 
 describe.each(PACKAGES)('%s', (name) => {
-  // Its "exports" hide the file in some versions.
+  // In some versions "exports" hides the file.
   const manifest = path.join(path.dirname(require.resolve(name)), 'package.json');
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   const minor = Number(version.split('.')[1]);

@@ -53,7 +53,8 @@ function optionsFor(parent) {
     legend: { show: false },
     cursor: { show: false },
     scales: {
-      x: { time: false },
+      // A bar is as wide as a second: the first and the last are not cut in half.
+      x: { time: false, range: (_plot, min, max) => [min - 0.5, max + 0.5] },
       y: { range: (_plot, _min, max) => [0, Math.max(10, max * 1.15)] },
     },
     axes: [

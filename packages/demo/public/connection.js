@@ -49,6 +49,8 @@ export function createConnection(on) {
       return this.isOpen ? node : undefined;
     },
     open(namespace, name) {
+      // Its close is ours, and no news.
+      socket = undefined;
       stop?.();
       lost = undefined;
       const query = new URLSearchParams({ namespace, name });

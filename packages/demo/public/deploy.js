@@ -34,6 +34,7 @@ export function startDeploy(ownNode) {
     const parts = {
       state: element('p', { className: 'badge' }),
       count: element('strong', { textContent: '0' }),
+      unit: element('span'),
       here: element('p', { className: 'here', textContent: 'You are here' }),
       rates: element('p', { className: 'hint' }),
       meter: element('div', { className: 'bar', ariaHidden: 'true' }, element('span')),
@@ -45,7 +46,7 @@ export function startDeploy(ownNode) {
       'li',
       { className: 'card node' },
       element('div', { className: 'row' }, parts.title, parts.state),
-      element('p', { className: 'figure' }, parts.count, ' connections'),
+      element('p', { className: 'figure' }, parts.count, parts.unit),
       parts.meter,
       parts.rates,
       element('div', { className: 'row' }, parts.button, parts.here),
@@ -63,6 +64,7 @@ export function startDeploy(ownNode) {
     setText(card.state, STATES[node.state]);
     card.root.dataset.state = node.state;
     setText(card.count, formatNumber(count));
+    setText(card.unit, count === 1 ? ' connection' : ' connections');
     card.meter.firstChild.style.width = `${(100 * count) / most}%`;
     setText(
       card.rates,

@@ -1,4 +1,4 @@
-import { startChat } from './chat.js';
+import { Chat } from './chat.js';
 import { createConnection } from './connection.js';
 import { startDeploy } from './deploy.js';
 import { byId, setText } from './dom.js';
@@ -35,6 +35,7 @@ const connection = createConnection({
   final: (text) => {
     showStatus('offline', text);
     byId('leave').hidden = true;
+    chat.left();
     chat.note(text);
   },
   news: (text) => {
@@ -42,7 +43,7 @@ const connection = createConnection({
     chat.note(text);
   },
 });
-const chat = startChat(connection);
+const chat = new Chat(connection);
 const showDeploy = startDeploy(() => connection.node);
 const showPool = startPool();
 
@@ -52,6 +53,7 @@ function connect() {
   namespace = chosen;
   sessionStorage.setItem('name', byId('name').value);
   showStatus('waiting', 'Connecting…');
+  setText(byId('news'), '');
   connection.open(namespace, byId('name').value);
 }
 

@@ -16,14 +16,18 @@ const GROUPS = [
     figures: [
       ['Connections', ({ pool }) => count(pool.connections), 'open now'],
       ['Namespaces', ({ pool }) => count(pool.namespaces), 'that have connections, counted on each node'],
-      ['Rooms', ({ pool }) => count(pool.rooms), 'the rooms of the users among them'],
+      ['Rooms', ({ pool }) => count(pool.rooms), 'one of them for each user, counted on each node'],
       ['Closing', ({ pool }) => count(pool.closing), 'whose close has begun'],
     ],
   },
   {
     title: 'Slow readers',
     figures: [
-      ['Slow readers now', ({ pool }) => count(pool.slowNow), 'more waits for them than the bound of 1 MiB'],
+      [
+        'Slow readers now',
+        ({ pool }) => count(pool.slowNow),
+        'one more message would exceed the bound of 1 MiB',
+      ],
       ['Slow readers so far', ({ pool }) => count(pool.slowReaders), 'times that somebody became one'],
       ['Held back', ({ pool }) => count(pool.conflated), 'latest values that waited for a reader'],
       ['Never sent', ({ pool }) => count(pool.superseded), 'of those: a newer value took their place'],

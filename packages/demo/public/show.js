@@ -26,6 +26,7 @@ export async function command(order) {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(order),
+      signal: AbortSignal.timeout(3 * POLL_INTERVAL_MS),
     });
     return (await response.json()).problem;
   } catch {

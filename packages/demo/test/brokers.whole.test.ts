@@ -6,7 +6,7 @@ import { ServerProgram } from '../../connections/test/support/server-program.js'
 import { ChatClient } from './support/chat-client.js';
 import { Demo, TIMEOUT_MS } from './support/demo.js';
 
-/** A demo in each of two terminals, which find each other over the broker. */
+/** One demo in each of two terminals, which find each other through the broker. */
 async function startTwo(env: NodeJS.ProcessEnv): Promise<readonly [Demo, Demo]> {
   const start = async (): Promise<Demo> => {
     const demo = await Demo.start({ PORT: `${await freePort()}`, NODES: '1', ...env });
@@ -37,7 +37,7 @@ async function expectOneChat([here, there]: readonly [Demo, Demo]): Promise<void
 
 describeWith(['redis-server'], 'demos in two terminals on one Redis', () => {
   test(
-    'are one chat over Redis, and the users of one that ends are gone',
+    'two demos are one chat over Redis, and the users of a demo that ends are gone',
     { timeout: TIMEOUT_MS },
     async () => {
       const port = await freePort();
@@ -52,7 +52,7 @@ describeWith(['redis-server'], 'demos in two terminals on one Redis', () => {
 
 describeWith(['nats-server'], 'demos in two terminals on one NATS', () => {
   test(
-    'are one chat over NATS, and the users of one that ends are gone',
+    'two demos are one chat over NATS, and the users of a demo that ends are gone',
     { timeout: TIMEOUT_MS },
     async () => {
       const port = await freePort();
@@ -63,10 +63,21 @@ describeWith(['nats-server'], 'demos in two terminals on one NATS', () => {
     },
   );
 
-  test('without its broker a demo ends with the reason', { timeout: TIMEOUT_MS }, async () => {
+  test('a demo whose broker is missing ends with the reason', { timeout: TIMEOUT_MS }, async () => {
     const demo = new Demo({ NATS_URL: `127.0.0.1:${await freePort()}` });
     onTestFinished(() => demo.kill());
     expect(await demo.ended).toBe(1);
-    expect(demo.stderr).toMatch(/^NATS: connection refused$/m);
+    expect(demo.stderr).toMatch(/^NATS_URL: connection refused$/m);
   });
+});
+
+test.each([
+  [{ REDIS_URL: 'nonsense' }, 'REDIS_URL: Invalid URL'],
+  [{ REDIS_URL: 'http://127.0.0.1' }, 'REDIS_URL: Protocol - http:'],
+  [{ NATS_URL: '127.0.0.1:99999' }, 'NATS_URL: Invalid URL'],
+])('the address %j ends the demo with the reason', { timeout: TIMEOUT_MS }, async (env, reason) => {
+  const demo = new Demo(env);
+  onTestFinished(() => demo.kill());
+  expect(await demo.ended).toBe(1);
+  expect(demo.stderr).toMatch(new RegExp(`^${reason}`));
 });

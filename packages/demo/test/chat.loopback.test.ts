@@ -34,6 +34,18 @@ describe('coming', () => {
     expect(await bob.rest()).toEqual([]);
   });
 
+  test.each(['👩🏽‍🚀', '❤️‍🔥', 'אדה', 'علی', 'Łódź', '愛'])('%s is a name', async (name) => {
+    const { url } = await start();
+    expect((await ChatClient.join(url, name)).members('general')).toEqual({ [name]: 1 });
+  });
+
+  test('two spellings of a name that look the same are one user', async () => {
+    const { url } = await start();
+    const first = await ChatClient.join(url, 'Zo\u00eb');
+    await ChatClient.join(url, 'Zoe\u0308');
+    expect(await first.sees('general', ({ Zoë }) => Zoë === 2)).toEqual({ 'Zo\u00eb': 2 });
+  });
+
   test('a client that vanishes without a close frame has left as well', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
@@ -70,7 +82,7 @@ describe('coming', () => {
 });
 
 describe('talking', () => {
-  test('what is said in a room reaches everybody in it, the sender too, and nobody else', async () => {
+  test('a message in a room reaches everybody in it, including the sender, and nobody else', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
@@ -93,7 +105,7 @@ describe('talking', () => {
     expect(await ada.rest()).toEqual([]);
   });
 
-  test('the rooms of users are none that a client can enter', async () => {
+  test('a client cannot enter the room of a user', async () => {
     const { url } = await start();
     const ada = await ChatClient.join(url, 'Ada');
     const bob = await ChatClient.join(url, 'Bob');
@@ -183,7 +195,7 @@ describe('kicks', () => {
   });
 });
 
-test('nothing of one namespace reaches another, not even by name', async () => {
+test('no message of one namespace reaches another, not even a private one by name', async () => {
   const { url } = await start();
   const ada = await ChatClient.join(url, 'Ada', 'red');
   const bob = await ChatClient.join(url, 'Bob', 'blue');
@@ -245,9 +257,14 @@ describe('bad messages', () => {
     ['a long namespace', { namespace: 'x'.repeat(33), name: 'Ada' }, 'namespace: '],
     ['a control character', { namespace: 'lobby', name: 'A\u0000da' }, 'name: Expected visible'],
     ['a mark that reverses text', { namespace: 'lobby', name: 'A\u202eda' }, 'name: '],
+    ['a name that nobody sees', { namespace: 'lobby', name: '\u200b' }, 'name: Expected visible'],
+    ['a filler instead of a name', { namespace: 'lobby', name: '\u3164' }, 'name: Expected visible'],
+    ['a name that looks like another', { namespace: 'lobby', name: 'A\u00adda' }, 'name: Expected visible'],
+    ['a joiner that joins nothing', { namespace: 'lobby', name: 'Ada\u200d' }, 'name: Expected visible'],
+    ['a second line', { namespace: 'lobby', name: 'A\u2028da' }, 'name: Expected visible'],
     ['an id of its own', { namespace: 'lobby', name: 'Ada', id: 'root' }, 'id: '],
     ['a field of a long name', { namespace: 'lobby', name: 'Ada', ['é'.repeat(200)]: '' }, 'éééé'],
-  ])('a client that comes with %s is closed with 1008 and the reason', async (_, query, problem) => {
+  ])('a client that connects with %s is closed with 1008 and the reason', async (_, query, problem) => {
     const { url, chat } = await start();
     const client = await ChatClient.connect(url, query);
     expect(await client.closed).toEqual({ code: 1008, reason: expect.stringContaining(problem) as unknown });

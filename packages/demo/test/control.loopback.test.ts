@@ -4,7 +4,7 @@ import { createRoutes } from '../src/show/control.js';
 import type { Command } from '../src/show/state.js';
 import { start } from './support/chat-client.js';
 
-/** A server whose buttons do nothing but tell. */
+/** A server whose buttons do nothing except record their commands. */
 async function startWithButtons(host = '127.0.0.1') {
   const obeyed: Command[] = [];
   const obey = (command: Command) => {
@@ -15,7 +15,7 @@ async function startWithButtons(host = '127.0.0.1') {
   return { ...(await start({ routes })), obeyed };
 }
 
-/** With headers that `fetch` does not let one choose. */
+/** Sends headers that `fetch` does not allow. */
 function post(url: string, headers: Record<string, string>, body = '{"do":"slow reader"}') {
   return new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
     request(`${url}/show/control`, { method: 'POST', headers, agent: false }, (response) => {
@@ -31,12 +31,15 @@ function post(url: string, headers: Record<string, string>, body = '{"do":"slow 
 const portOf = (url: string): string => new URL(url).port;
 
 describe('the buttons', () => {
-  test.each(['127.0.0.1', 'localhost', '[::1]', '127.1.2.3'])('work for the page of %s', async (name) => {
-    const { url, obeyed } = await startWithButtons();
-    const host = `${name}:${portOf(url)}`;
-    expect((await post(url, { host, origin: `http://${host}` })).status).toBe(200);
-    expect(obeyed).toEqual([{ do: 'slow reader' }]);
-  });
+  test.each(['127.0.0.1', 'localhost', '[::1]', '127.1.2.3'])(
+    'the buttons work for the page of %s',
+    async (name) => {
+      const { url, obeyed } = await startWithButtons();
+      const host = `${name}:${portOf(url)}`;
+      expect((await post(url, { host, origin: `http://${host}` })).status).toBe(200);
+      expect(obeyed).toEqual([{ do: 'slow reader' }]);
+    },
+  );
 
   test.each([
     ['a foreign origin', { origin: 'https://evil.example' }],
@@ -49,7 +52,7 @@ describe('the buttons', () => {
       { host: '127.0.0.1.evil.example', origin: 'http://127.0.0.1.evil.example' },
     ],
     ['a host that is none', { host: 'a b', origin: 'http://a b' }],
-  ])('do nothing for %s', async (_, headers) => {
+  ])('the buttons do nothing for %s', async (_, headers) => {
     const { url, obeyed } = await startWithButtons();
     const { status, body } = await post(url, headers);
     expect([status, obeyed]).toEqual([403, []]);
@@ -57,7 +60,7 @@ describe('the buttons', () => {
   });
 
   test.each(['0.0.0.0', '::', '192.0.2.1'])(
-    'do nothing while the server listens on %s, and say so',
+    'the buttons do nothing while the server listens on %s, and the page says so',
     async (host) => {
       const { url, obeyed } = await startWithButtons(host);
       expect((await post(url, { origin: url })).status).toBe(403);
@@ -77,13 +80,13 @@ describe('the buttons', () => {
     ['{"do":"slow reader","more":1}', 400],
     ['{"do":"__proto__"}', 400],
     [`{"do":"${'x'.repeat(2_000)}"}`, 413],
-  ])('refuse %s', async (body, status) => {
+  ])('the buttons refuse %s', async (body, status) => {
     const { url, obeyed } = await startWithButtons();
     expect((await post(url, { origin: url }, body)).status).toBe(status);
     expect(obeyed).toEqual([]);
   });
 
-  test('are reached by POST alone', async () => {
+  test('the buttons work by POST alone', async () => {
     const { url } = await startWithButtons();
     expect((await fetch(`${url}/show/control`)).status).toBe(404);
     expect((await fetch(`${url}/show/state`, { method: 'POST' })).status).toBe(405);

@@ -1,11 +1,14 @@
 import { readdirSync } from 'node:fs';
-import { request } from 'node:http';
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createListener } from '../src/server/http.js';
 import { ChatClient, refusalOf, start } from './support/chat-client.js';
 
 const PUBLIC = new URL('../public/', import.meta.url);
 
-/** With the path as it is: `fetch` would tidy it up. */
+/** Sends the path unchanged: `fetch` would normalize it. */
 function statusOf(url: string, path: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     request(url, { path, agent: false }, (response) => {
@@ -18,6 +21,15 @@ function statusOf(url: string, path: string): Promise<number | undefined> {
 }
 
 describe('HTTP', () => {
+  test('figures that cannot be read are a 500, and not the end of the process', async () => {
+    const metrics = { contentType: 'text/plain', metrics: () => Promise.reject(new Error('Not a number')) };
+    const server = createServer(createListener(() => true, metrics)).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`);
+    expect([response.status, await response.text()]).toEqual([500, 'The figures cannot be read\n']);
+  });
+
   test('the page, its style and its script come with their types and a strict policy', async () => {
     const { url } = await start();
     for (const [path, type] of [
@@ -51,7 +63,7 @@ describe('HTTP', () => {
       for (const [, imported = ''] of script.matchAll(/^import .* from '\.\/(.+)';$/gm))
         if (!wanted.includes(imported)) wanted.push(imported);
     }
-    // Nothing is served that nobody wants.
+    // Every file that is served is used.
     expect(wanted.toSorted()).toEqual(
       [...readdirSync(PUBLIC).filter((name) => name.endsWith('.js')), 'vendor/uplot.js'].toSorted(),
     );
@@ -117,13 +129,13 @@ describe('HTTP', () => {
 });
 
 describe('upgrades', () => {
-  test('elsewhere than /ws are 404', async () => {
+  test('an upgrade for another path than /ws gets 404', async () => {
     const { url } = await start();
     expect((await refusalOf(url.replace('http', 'ws'))).status).toBe(404);
   });
 
   test.each(['https://evil.example', 'null', 'http://127.0.0.1', 'http://127.0.0.1:1'])(
-    'from the foreign origin %s are closed with 4403',
+    'a client from the foreign origin %s is closed with 4403',
     async (origin) => {
       const { url, chat } = await start();
       const stranger = await ChatClient.connect(url, undefined, { origin });
@@ -132,7 +144,7 @@ describe('upgrades', () => {
     },
   );
 
-  test('from the own origin, an allowed one and none are accepted', async () => {
+  test('clients from the own origin, from an allowed one and without one are accepted', async () => {
     const { url, chat } = await start({ allowedOrigins: ['https://app.example'] });
     for (const origin of [url, 'https://app.example', undefined])
       expect(await (await ChatClient.connect(url, undefined, { origin })).next()).toMatchObject({

@@ -9,7 +9,7 @@ import { Demo, TIMEOUT_MS } from './support/demo.js';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const BOTS = 200;
 const STEP_TIMEOUT_MS = 20_000;
-/** What Chromium itself says about a server that is away. */
+/** The messages of Chromium itself about a server that is away. */
 const NETWORK = /net::ERR_|WebSocket connection to/;
 
 describeWith(['chromium'], 'the page in Chromium', () => {
@@ -17,7 +17,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
   let demo: Demo;
   let context: BrowserContext;
   let port: number;
-  /** Errors and warnings of the console: a violation of the policy is one, too. */
+  /** Errors and warnings of the console, which include a violation of the policy. */
   let complaints: string[] = [];
 
   const startDemo = (): Promise<Demo> => Demo.start({ PORT: `${port}`, DRAIN_PER_SECOND: '50' });
@@ -44,7 +44,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  /** A tab of a user, as soon as it is connected. */
+  /** A tab of a user, once it is connected. */
   async function open(name: string, view = 'chat'): Promise<Page> {
     const page = await context.newPage();
     page.on('console', (message) => {
@@ -63,6 +63,8 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     page.locator(selector, { hasText: text }).first().waitFor();
   const isEmpty = (page: Page, selector: string) =>
     page.locator(selector, { hasText: /^$/ }).waitFor({ state: 'attached' });
+  const isMissing = (page: Page, selector: string, text: string) =>
+    page.locator(selector, { hasNotText: text }).waitFor();
   const isReady = () =>
     demo.until(
       ({ nodes, isRestarting }) =>
@@ -74,7 +76,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     await page.press('#text', 'Enter');
   }
 
-  /** A tab on another node than that one. */
+  /** A tab on a node other than that one. */
   async function openElsewhere(name: string, node: string): Promise<Page> {
     for (;;) {
       const page = await open(name);
@@ -137,6 +139,92 @@ describeWith(['chromium'], 'the page in Chromium', () => {
     },
   );
 
+  test('a page that takes another name says nothing of a lost node', { timeout: TIMEOUT_MS }, async () => {
+    const page = await open('Ada');
+    for (const name of ['Bea', 'Cleo']) {
+      await page.fill('#name', name);
+      await page.getByRole('button', { name: 'Connect' }).click();
+      await shows(page, '#status', `${name}, you are on node`);
+      await shows(page, '#members', name);
+      expect([name, await page.textContent('#news'), await page.textContent('#log')]).toEqual([name, '', '']);
+    }
+  });
+
+  test(
+    'in another namespace nobody of the first one types, leaves, is a member or is written to',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const [ada, bob] = [await open('Ada'), await open('Bob')];
+      await ada.clock.install();
+      await ada.getByRole('button', { name: 'Write to Bob only' }).click();
+      await bob.fill('#text', 'hel');
+      await shows(ada, '#typing', 'Bob is typing…');
+      await bob.close();
+      await isMissing(ada, '#members', 'Bob');
+      await ada.fill('#namespace', 'elsewhere');
+      await ada.getByRole('button', { name: 'Connect' }).click();
+      await connected(ada);
+      expect(await ada.textContent('#typing')).toBe('');
+      await shows(ada, '#members', 'Ada');
+      await ada.clock.fastForward(10_000);
+      expect(await ada.textContent('#log')).toBe('');
+      expect(await ada.inputValue('#to')).toBe('');
+    },
+  );
+
+  test(
+    'who types again after a message is shown for as long as before',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const [ada, bob] = [await open('Ada'), await open('Bob')];
+      await shows(ada, '#members', 'Bob');
+      await ada.clock.install();
+      await ada.clock.pauseAt(Date.now() + 60_000);
+      await bob.fill('#text', 'one');
+      await shows(ada, '#typing', 'Bob is typing…');
+      await ada.clock.fastForward(2_500);
+      await bob.press('#text', 'Enter');
+      await isEmpty(ada, '#typing');
+      await bob.fill('#text', 'two');
+      await shows(ada, '#typing', 'Bob is typing…');
+      await ada.clock.fastForward(2_000);
+      expect(await ada.textContent('#typing')).toBe('Bob is typing…');
+      await ada.clock.fastForward(2_000);
+      await isEmpty(ada, '#typing');
+    },
+  );
+
+  test(
+    'the keyboard stays on the button of the same user when another one comes or that one goes',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const [ada, bob] = [await open('Ada'), await open('Bob')];
+      const focused = () => ada.evaluate('document.activeElement.ariaLabel || document.activeElement.id');
+      await ada.getByRole('button', { name: 'Kick Bob' }).focus();
+      await open('Abel');
+      await shows(ada, '#members', 'Abel');
+      expect(await focused()).toBe('Kick Bob');
+      await bob.close();
+      await isMissing(ada, '#members', 'Bob');
+      expect(await focused()).toBe('members');
+    },
+  );
+
+  test(
+    'a room that is spelt in another way is the same room, and a page that has left knows nobody there',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const page = await open('Ada');
+      await page.fill('#room', 'Cafe\u0301');
+      await page.press('#room', 'Enter');
+      await shows(page, '#room-title', 'Caf\u00e9');
+      await shows(page, '#members', 'Ada');
+      await page.getByRole('button', { name: 'Leave', exact: true }).click();
+      await shows(page, '#log', 'You have left.');
+      expect(await page.textContent('#count')).toBe('0');
+    },
+  );
+
   test(
     'markup, names of the prototype and characters of any kind are text, as a name, a room and a message',
     { timeout: TIMEOUT_MS },
@@ -171,7 +259,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       await page.getByRole('button', { name: 'Set' }).click();
       await shows(page, '#bots-state', `${BOTS} of ${BOTS} bots are connected.`);
       const node = await nodeOf(page);
-      await shows(page, '.node', 'You are here');
+      await page.locator('.here:visible').waitFor();
       await page.getByRole('button', { name: `Restart ${node}` }).click();
       await shows(page, '.node .badge', 'draining');
       await shows(
@@ -189,7 +277,7 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       expect(await page.textContent('#peaks')).toMatch(
         /: [1-9]\d* closed, [1-9]\d* connected. The rate is 50 per second./,
       );
-      // Everybody who was closed is somewhere: the bots and this page.
+      // Everybody who was closed is connected again: the bots and this page.
       const { nodes } = await demo.until(
         ({ nodes }) =>
           nodes.reduce((sum, { report }) => sum + (report?.pool.connections ?? 0), 0) === BOTS + 1,
@@ -238,8 +326,8 @@ describeWith(['chromium'], 'the page in Chromium', () => {
       await page.emulateMedia({ colorScheme });
       for (const view of ['chat', 'deploy', 'pool']) {
         await page.locator(`#tab-${view}`).click();
-        if (view === 'deploy') await shows(page, '.node', 'You are here');
-        for (const width of [360, 400, 1400]) {
+        if (view === 'deploy') await page.locator('.here:visible').waitFor();
+        for (const width of [360, 400, 800, 1400, 1600]) {
           await page.setViewportSize({ width, height: 900 });
           expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
         }

@@ -4,7 +4,7 @@ import { Series } from '../src/show/series.js';
 const NOW_MS = 1_000_000_500;
 const SECOND = 1_000_000;
 
-test('what nodes report of a second is added up, node by node', () => {
+test('a series adds up the reports of each node for a second', () => {
   const series = new Series(2);
   series.add(0, [[SECOND - 1, 3, 1]]);
   series.add(1, [[SECOND - 1, 0, 2]]);
@@ -12,7 +12,7 @@ test('what nodes report of a second is added up, node by node', () => {
   expect(series.rows(NOW_MS).at(-1)).toEqual([SECOND - 1, [7, 0], [1, 2]]);
 });
 
-test('there is a row for each of the last 90 seconds, but not for the one that is not over', () => {
+test('a series has a row for each of the last 90 seconds, but not for the current one', () => {
   const series = new Series(1);
   series.add(0, [[SECOND, 5, 5]]);
   const rows = series.rows(NOW_MS);
@@ -23,7 +23,7 @@ test('there is a row for each of the last 90 seconds, but not for the one that i
   expect(series.rows(NOW_MS + 1_000).at(-1)).toEqual([SECOND, [5], [5]]);
 });
 
-test('what is older than that is forgotten', () => {
+test('a series forgets what is older than 90 seconds', () => {
   const series = new Series(1);
   series.add(0, [[SECOND - 91, 5, 5]]);
   series.rows(NOW_MS);

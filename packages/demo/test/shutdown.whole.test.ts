@@ -12,17 +12,17 @@ const NPM_START = fileURLToPath(new URL('../dist/show/npm-start.js', import.meta
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 30_000 });
 
-/** Windows has no signals: a process there just ends by one. */
+/** Windows has no signals: there, a signal just ends the process. */
 const signalTest = test.skipIf(process.platform === 'win32');
 
 interface Child {
   readonly process: ChildProcess;
-  /** Status, or the signal that ended it. */
+  /** The exit status, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals>;
   readonly stderr: () => string;
 }
 
-/** The built server in a process of its own. */
+/** The built server in its own process. */
 function spawnServer(env: NodeJS.ProcessEnv = {}): Child {
   const child = spawn(process.execPath, [SERVER], {
     env: { ...process.env, PORT: '0', ...env },
@@ -44,7 +44,7 @@ async function listen(env?: NodeJS.ProcessEnv): Promise<Child & { readonly url: 
   throw new Error(`The server ended: ${child.stderr()}`);
 }
 
-/** A server that drains for as long as the test wants: `stuck` does not read the close frame. */
+/** A server that drains as long as the test wants: `stuck` does not read the close frame. */
 async function startDraining(signal: NodeJS.Signals) {
   const child = await listen();
   const stuck = await ChatClient.join(child.url, 'Stuck');
@@ -98,13 +98,13 @@ signalTest('the rate comes from the environment', async () => {
   process.kill('SIGTERM');
   for (const { closed } of clients) expect((await closed).code).toBe(1012);
   expect(await ended).toBe(0);
-  // Never more than one in any one second.
+  // Never more than one within any second.
   expect(performance.now() - startedAtMs).toBeGreaterThan(900);
 });
 
-// "npm start" was ended by its process id, and the port was still taken afterwards.
+// Ending "npm start" by its process id left the port in use.
 signalTest('a signal that reaches only the shell of npm drains the server too', async () => {
-  // With a second command every shell stays, as dash does with one.
+  // With a second command every shell keeps running, as dash does with one.
   const command = `"${process.execPath}" "${NPM_START}"; exit $?`;
   const shell = spawn('sh', ['-c', command], {
     env: { ...process.env, PORT: '0' },

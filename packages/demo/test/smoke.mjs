@@ -1,4 +1,4 @@
-// Boots the built demo as `npm start` does, talks to it as a client would, and has it end.
+// Starts the built demo as `npm start` does, talks to it like a client, and ends it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -37,7 +37,7 @@ async function listeningUrl() {
   throw new Error('The server ended before it listened');
 }
 
-/** Joins, says something, hears it, and is sent away by the drain. */
+/** Joins, says something, receives it, and is closed by the drain. */
 async function talk(url) {
   const socket = new WebSocket(url);
   const closed = once(socket, 'close');

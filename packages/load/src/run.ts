@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { describeRun, OtherLoad, PINNING } from './harness/index.js';
 
-/** Something that was set out to be shown, and what this run has shown. */
+/** A claim that is to be shown, and the result of this run. */
 export interface Claim {
   readonly text: string;
   readonly measured: string;
@@ -17,7 +17,7 @@ export function claim(text: string, measured: string | number, isMet: boolean): 
   return { text, measured: typeof measured === 'number' ? count(measured) : measured, isMet };
 }
 
-/** Ends everything when a run takes longer than it can: the children end with the channel to this process. */
+/** Ends everything when a run exceeds its maximum time: the children end with the channel to this process. */
 export function limitTime(maxMs: number): void {
   setTimeout(() => {
     console.error(`Not done after ${count(maxMs / 1000)} s`);
@@ -25,10 +25,10 @@ export function limitTime(maxMs: number): void {
   }, maxMs).unref();
 }
 
-/** How often a watched event loop is looked at, in ms. */
+/** How often the event loop is checked, in ms. */
 const STALL_RESOLUTION_MS = 10;
 
-/** The longest that the event loop of this process has been held up, in ms. */
+/** The longest delay of the event loop of this process, in ms. */
 export function watchStalls(): { restart(): void; maxMs(): number } {
   const histogram = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
   histogram.enable();
@@ -54,7 +54,7 @@ function describe(script: string, { isPinned }: ScriptOptions): void {
   console.log(`${lines.map((line) => `- ${line}`).join('\n')}\n`);
 }
 
-/** Prints the claims; one that does not hold makes the exit status 1. */
+/** Prints the claims; one that is not met makes the exit status 1. */
 function conclude(claims: readonly Claim[]): void {
   console.log('\n| claim | measured | |\n| --- | --- | --- |');
   for (const { text, measured, isMet } of claims) {
@@ -68,7 +68,7 @@ export interface ScriptOptions {
   readonly isPinned: boolean;
 }
 
-/** Runs a script, and prints what it claims beside what it has measured. */
+/** Runs a script, and prints its claims with what it has measured. */
 export async function main(
   script: string,
   options: ScriptOptions,

@@ -7,9 +7,9 @@ import type { KindName } from '../kinds.js';
 
 /** A server library under measurement. */
 export interface Candidate {
-  /** What is imported: its package is the one whose version counts. */
+  /** The module that is imported: the version of its package is reported. */
   readonly module: string;
-  /** It speaks a protocol of its own over WebSockets. */
+  /** It speaks its own protocol over WebSockets. */
   readonly isSocketIo?: boolean;
   /** Messages that it has no call for. */
   readonly cannot?: readonly KindName[];
@@ -17,11 +17,11 @@ export interface Candidate {
 }
 
 export interface StartSettings extends Omit<ServerSettings, 'reaction'> {
-  /** Takes each connection and answers who gets its messages; left out where nobody listens for any. */
+  /** Takes each connection and returns who gets its messages; omitted if nobody listens to any. */
   readonly accept: ((peer: Peer) => (text: string) => void) | undefined;
 }
 
-/** One connection in the words of the candidate. */
+/** One connection, in the terms of the candidate. */
 export interface Peer {
   send(text: string): unknown;
 }
@@ -46,7 +46,7 @@ export function idOf(url: string | undefined): number {
 
 /** @returns the port */
 export async function listen(server: NetServer): Promise<number> {
-  // Its own, also in a worker of node:cluster, where it would be shared with the other workers.
+  // Exclusive: in a worker of node:cluster, the port would otherwise be shared with the other workers.
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096, exclusive: true });
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;

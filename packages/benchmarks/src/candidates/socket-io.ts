@@ -3,10 +3,10 @@ import { Server, type Socket } from 'socket.io';
 import { roomsOf } from '../rooms.js';
 import { deflateOption, listen, type Candidate } from './candidate.js';
 
-/** Beyond any run: the heartbeat is off in every candidate. */
+/** Longer than any run: the heartbeat is off in every candidate. */
 const NEVER_MS = 3_600_000;
 
-/** Socket.IO over its WebSocket transport alone. */
+/** Socket.IO with only its WebSocket transport. */
 export const socketIo: Candidate = {
   module: 'socket.io',
   isSocketIo: true,

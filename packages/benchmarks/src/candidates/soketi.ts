@@ -40,5 +40,5 @@ function candidate(options: Library.ConnectionsPoolOptions<Member>): Candidate {
 /** This library. */
 export const soketi = candidate({});
 
-/** This library, with its shared compression history: another way where clients keep a compression context. */
+/** This library with its shared compression history: another method if clients keep a compression context. */
 export const soketiHistory = candidate({ compression: { history: true } });

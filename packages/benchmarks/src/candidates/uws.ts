@@ -4,10 +4,10 @@ import { idOf, type Candidate } from './candidate.js';
 const TOPIC = 'bench';
 const IS_BINARY = false;
 
-/** Nothing is dropped: the other candidates have no bound that is reached here either. */
+/** Large enough that nothing is dropped: the other candidates have no bound that is reached here either. */
 const MAX_BACKPRESSURE_BYTES = 1024 * 1024 * 1024;
 
-/** What is used here of uWebSockets.js, which is no dependency: see the README. */
+/** The part of uWebSockets.js that is used here. It is not a dependency: see the README. */
 interface UWebSockets {
   App(): App;
   us_socket_local_port(listening: unknown): number;

@@ -6,14 +6,14 @@ import type { Transport } from './calls.js';
 export interface Between {
   readonly port: number;
   readonly pid: number;
-  /** Bytes that it has read and written so far; `undefined` where it does not tell. */
+  /** Bytes that it has read and written so far; `undefined` if it does not count them. */
   bytes(): Promise<number | undefined>;
-  /** Commands to subscribe that it has been given so far. */
+  /** Subscribe commands that it has received so far. */
   subscribeCommands(): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** Starts the broker of a transport; `undefined` where none is needed. */
+/** Starts the broker of a transport; `undefined` if the transport needs none. */
 export async function startBroker(transport: Transport): Promise<Between | undefined> {
   if (transport === 'ipc') return undefined;
   if (transport !== 'nats') return startRedis();

@@ -17,7 +17,7 @@ export interface NodeSettings {
 export interface MessageSettings {
   readonly bytes: number;
   readonly body: 'text' | 'binary';
-  /** Each broadcast names one member that is not to get it. */
+  /** Each broadcast names one member that must not receive it. */
   readonly hasException: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface RelayLoad extends MessageSettings {
   readonly turnsPerAck: number;
   /** Turns that the publisher may be ahead of the receiver. */
   readonly window: number;
-  /** Pause before each turn, in ms. Where there is one, each turn is timed. */
+  /** Pause before each turn, in ms. With a pause, each turn is timed. */
   readonly gapMs: number;
 }
 
@@ -39,7 +39,7 @@ export interface NodeCost {
   readonly wallMs: number;
 }
 
-/** What a round was like for its publisher. */
+/** What the publisher has measured in a round. */
 export interface Published extends NodeCost {
   /** When each turn began, if they are timed. */
   readonly begunAtMs: readonly number[];
@@ -49,6 +49,6 @@ export interface Published extends NodeCost {
 export interface PrimaryCalls {
   /** Forks one worker, pinned to that core. */
   fork(core: number | undefined): Promise<void>;
-  /** Has a worker answer one of its calls. */
+  /** Makes a worker answer one of its calls. */
   call(worker: number, name: string, args: readonly unknown[]): Promise<unknown>;
 }

@@ -10,21 +10,21 @@ import { Pair, type RelaySample } from './pair.js';
 import type { Report } from './report.js';
 import { labelOf, rowsOf, type CostRow } from './rows.js';
 
-/** Messages that one acknowledgement stands for, so that it costs nothing beside them. */
+/** How many messages one acknowledgement stands for: so many that its cost does not matter. */
 const MESSAGES_PER_ACK = 1_000;
-/** Bytes that may be on their way: no broker and no queue is full then. */
+/** Bytes that may be on their way: few enough that no broker and no queue is full. */
 const MAX_BYTES_AHEAD = 512 * 1024;
-/** Rounds that are not counted: they warm up, and find how many messages a round needs. */
+/** Rounds that do not count: they warm up, and find how many messages a round needs. */
 const WARM_UP_ROUNDS = 3;
 const FIRST_MESSAGES = 1_000;
-/** In five rounds 100,000, unless they are large or a message takes longer than this, in ms of CPU. */
+/** 100,000 messages in five rounds, unless they are large or a message takes longer than this, in ms of CPU. */
 const LEAST_MESSAGES = 20_000;
 const MAX_ROUND_MS = 2_500;
 const LARGE_BYTES = 4_096;
 
 type Samples = ReadonlyMap<RelayCandidateName, readonly RelaySample[]>;
 
-/** What each row of one transport has shown. */
+/** The results of each row of one transport. */
 interface Measured {
   readonly transport: Transport;
   readonly rows: readonly { readonly row: CostRow; readonly samples: Samples }[];
@@ -57,7 +57,7 @@ async function measureOver(transport: Transport, options: RelayOptions): Promise
       return { transport, rows };
     });
   } finally {
-    // After the nodes: none of them is to see it go.
+    // Ends after the nodes, so that none of them sees it go.
     await broker?.stop();
   }
 }
@@ -89,7 +89,7 @@ async function measureRow(
   return samples;
 }
 
-/** As many messages as that, or a few more, as fast as the receiver follows. */
+/** That many messages or a few more, as fast as the receiver follows. */
 function loadOf(row: CostRow, messages: number): RelayLoad {
   const turns = Math.ceil(messages / row.perTurn);
   const most = Math.floor(MAX_BYTES_AHEAD / 2 / (row.bytes * row.perTurn));
@@ -100,7 +100,10 @@ function loadOf(row: CostRow, messages: number): RelayLoad {
 
 const modulesOf = (name: RelayCandidateName): RelayCandidate['modules'] => RELAY_CANDIDATES[name].modules;
 
-/** By how much less this library needs than another candidate: round by round, as their rounds were neighbours. */
+/**
+ * How much less this library needs than another candidate: compared round by round, because these rounds were
+ * neighbours.
+ */
 function ratios(
   ours: readonly RelaySample[] = [],
   theirs: readonly RelaySample[] = [],

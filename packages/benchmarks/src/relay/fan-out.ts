@@ -24,24 +24,24 @@ const BYTES = 64;
 const TURNS = 80;
 const QUICK_TURNS = 20;
 const WARM_UP_ROUNDS = 3;
-/** How long the last client may take to be seen, in ms. */
+/** How long the server may take to see the last client, in ms. */
 const CONNECTED_MS = 5_000;
 /** A receiving node against one that is alone; workers and their primary against one process. */
 const RECEIVING_GOAL = atMost(1.1);
 const WORKERS_GOAL = atMost(1.15);
 
-/** ns of CPU per message that one client has got. */
+/** ns of CPU per message that one client has received. */
 interface FanOutSample {
   readonly publisher: number;
   readonly receiver: number;
-  /** Per message of both nodes, with what is between them. */
+  /** CPU per message of both nodes and of what is between them. */
   readonly all: number;
 }
 
 /** Runs one round of that many turns. */
 type Run = (turns: number) => Promise<FanOutSample>;
 
-/** What a broadcast costs that comes from another node, beside one of the node itself. */
+/** The cost of a broadcast from another node, compared with one of the node itself. */
 export async function measureFanOut(options: RelayOptions): Promise<Report> {
   const reports: Report[] = [];
   for (const transport of options.transports) reports.push(await measureOver(transport, options));

@@ -1,7 +1,7 @@
 import { atMost, timesLess, type Limit } from '../goals.js';
 import type { RelayCandidateName, Transport } from './calls.js';
 
-/** How the CPU of both nodes per message is to compare with that of another candidate, by transport and row. */
+/** The goals for the CPU of both nodes per message, compared with another candidate, by transport and row. */
 export const COST_GOALS: Readonly<
   Partial<Record<Transport, Readonly<Record<string, Readonly<Partial<Record<RelayCandidateName, Limit>>>>>>>
 > = {

@@ -1,21 +1,11 @@
 import { Connection, type ConnectionsPool } from '@soketi/connections';
 import { answer, nowMs } from '@soketi/load/harness';
-import { EventEmitter } from 'node:events';
+import { IdleSocket } from '../idle-socket.js';
 import type { NodeSettings } from './calls.js';
 import { clusteredPool } from './candidates/soketi.js';
 
 /** The process of a node whose namespaces all get their first members in one turn. */
 let pool: ConnectionsPool;
-
-class IdleSocket extends EventEmitter {
-  readonly readyState = 1;
-  send(): void {
-    throw new Error('Nothing is sent here');
-  }
-  close(): void {
-    throw new Error('Nothing is closed here');
-  }
-}
 
 const calls = {
   async start(settings: NodeSettings): Promise<void> {

@@ -18,21 +18,21 @@ import { startNodes } from './nodes.js';
 import type { RelayOptions } from './options.js';
 import type { Report } from './report.js';
 
-/** Those that have a server with clients of its own. */
+/** Candidates that have a server with clients. */
 const CANDIDATES: readonly RelayCandidateName[] = ['soketi', 'socket.io'];
 /** 100 messages per second. */
 const GAP_MS = 10;
 const BYTES = 64;
 const MESSAGES = 200;
 const QUICK_MESSAGES = 50;
-/** Until a node that does not tell is subscribed, in ms. */
+/** How long to wait until a node is subscribed that does not report it, in ms. */
 const SUBSCRIBED_MS = 500;
 const GOAL = atMostMore(100, 'µs');
 
 /** Latencies of one round, in µs. */
 type Run = (messages: number) => Promise<number[]>;
 
-/** How long a lone message takes from the call on one node to a client of another one. */
+/** The time of a single message from the call on one node to a client of another one. */
 export async function measureLatency(options: RelayOptions): Promise<Report> {
   const rows: string[][] = [];
   const goals: string[][] = [];
@@ -114,7 +114,7 @@ async function start(
       window: 1,
       gapMs: GAP_MS,
     } as const;
-    // Where only the server begins turns, the client needs no pause.
+    // If only the server begins turns, the client needs no pause.
     await client.call('arm', { ...load, turn: ['broadcast'], base: 0 });
     const [{ begunAtMs }, { completedAtMs }] = await Promise.all([
       publisher.call('publish', { ...load, hasException: false, perTurn: 1 }),

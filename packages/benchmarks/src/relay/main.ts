@@ -48,7 +48,7 @@ export async function relay(args: readonly string[]): Promise<void> {
   if (options.isWriting) writeReadme(text, 'relay');
 }
 
-/** Leaves out transports whose broker is not installed here, and says so. */
+/** Removes transports whose broker is not installed here, and prints which. */
 function measurable(transports: readonly Transport[]): {
   readonly transports: readonly Transport[];
   readonly notes: readonly string[];

@@ -6,11 +6,11 @@ import { EXCEPTED, TAKER, type Member, type RelayNode } from './candidates/candi
 import { RELAY_CANDIDATES } from './candidates/index.js';
 import { Payloads } from './payloads.js';
 
-/** Without a message for that long, a round is stuck, in ms. */
+/** A round is stuck if no message arrives for this long, in ms. */
 const STALL_MS = 15_000;
 const PROBE = 'probe';
 
-/** A round as its publisher sees it. */
+/** A round, as its publisher sees it. */
 interface Publishing {
   readonly load: RelayLoad;
   readonly payloads: Payloads;
@@ -20,7 +20,7 @@ interface Publishing {
   isScheduled: boolean;
 }
 
-/** The same as its receiver sees it. */
+/** A round, as its receiver sees it. */
 interface Receiving {
   readonly messages: number;
   readonly messagesPerAck: number;
@@ -31,7 +31,7 @@ interface Receiving {
 
 /** The process of one node. One publishes, another one receives. Whatever goes wrong ends it, and with it the run. */
 let node: RelayNode;
-/** To the publisher, for acknowledgements, beside what is measured. */
+/** The channel to the publisher for acknowledgements, beside what is measured. */
 let control: Socket;
 /** Turns that each receiver has acknowledged in this round. */
 const acknowledged = new Map<Socket, number>();
@@ -41,7 +41,7 @@ let received: Promise<NodeCost>;
 let hasHeard = false;
 let hasExcepted = false;
 
-/** Not an exception: what becomes of one in a member is up to the candidate. */
+/** Not an exception: the candidate decides what happens to one in a member. */
 function fail(message: string): never {
   console.error(message);
   process.exit(1);
@@ -97,7 +97,7 @@ function onControl(socket: Socket): void {
 
 const leastAcknowledged = (): number => Math.min(...acknowledged.values());
 
-/** Each turn is a phase of the event loop of its own. */
+/** Each turn is its own phase of the event loop. */
 function schedule(round: Publishing): void {
   const { turns, window, gapMs } = round.load;
   if (round.isScheduled || round.begun === turns || round.begun - leastAcknowledged() >= window) return;
@@ -117,7 +117,7 @@ function publishTurn(round: Publishing): void {
   schedule(round);
 }
 
-/** Twice moves what was prepared out of the way of the collections to come. */
+/** A second collection moves prepared objects out of the way of later collections. */
 function collectGarbage(): void {
   globalThis.gc?.({ type: 'minor', execution: 'sync' });
   globalThis.gc?.({ type: 'minor', execution: 'sync' });
@@ -161,7 +161,7 @@ const calls = {
     return user + system;
   },
 
-  /** Not every candidate tells when it is subscribed. */
+  /** Not every candidate reports when it is subscribed. */
   probe: (): void => node.broadcast(PROBE),
   hasHeard: (): boolean => hasHeard,
 
@@ -221,5 +221,5 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 answer(calls);
-// A primary loses what it sends to a worker that does not listen yet.
+// A primary loses messages to a worker that does not listen yet.
 process.send?.('ready');

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { oneOf, toCount } from '../options.js';
+import { oneOf, readShared, SHARED_OPTIONS, type SharedOptions } from '../shared-options.js';
 import type { RelayCandidateName, Transport } from './calls.js';
 import { RELAY_CANDIDATES } from './candidates/index.js';
 
@@ -20,14 +20,8 @@ export const RELAY_USAGE = `Usage: npm run bench -- relay [SCENARIO... OPTIONS]
   --write            put the results into the README, if the machine was quiet
   --profile FOLDER   CPU profiles of the nodes`;
 
-export interface RelayOptions {
+export interface RelayOptions extends SharedOptions {
   readonly scenarios: readonly RelayScenario[];
-  readonly isQuick: boolean;
-  readonly isFull: boolean;
-  readonly isWriting: boolean;
-  readonly rounds: number;
-  /** CPU of both nodes in a round, that a candidate's number of messages is chosen for. */
-  readonly roundMs: number;
   readonly transports: readonly Transport[];
   readonly candidates: readonly RelayCandidateName[];
   /** Options of Node.js for the nodes. */
@@ -40,27 +34,19 @@ export function readRelayOptions(args: readonly string[]): RelayOptions {
     args: [...args],
     allowPositionals: true,
     options: {
-      quick: { type: 'boolean', default: false },
-      full: { type: 'boolean', default: false },
-      write: { type: 'boolean', default: false },
-      rounds: { type: 'string', default: '5' },
-      'round-ms': { type: 'string' },
+      ...SHARED_OPTIONS,
       over: { type: 'string', default: TRANSPORTS.join() },
       only: { type: 'string', default: CANDIDATES.join() },
-      profile: { type: 'string' },
     },
   });
-  const { quick: isQuick, full: isFull, write: isWriting, rounds, over, only, profile } = values;
+  const { over, only } = values;
+  const shared = readShared(values, { normal: '400', quick: '50' });
   return {
     scenarios:
       positionals.length > 0 ? positionals.map((name) => oneOf(RELAY_SCENARIOS, name)) : RELAY_SCENARIOS,
-    isQuick,
-    isFull,
-    isWriting,
-    rounds: toCount(rounds),
-    roundMs: toCount(values['round-ms'] ?? (isQuick ? '50' : '400')),
+    ...shared,
     transports: over.split(',').map((name) => oneOf(TRANSPORTS, name)),
     candidates: only.split(',').map((name) => oneOf(CANDIDATES, name)),
-    nodeArgs: ['--expose-gc', ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
+    nodeArgs: ['--expose-gc', ...shared.profileArgs],
   };
 }

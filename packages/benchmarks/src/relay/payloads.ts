@@ -4,7 +4,7 @@ import type { MessageSettings } from './calls.js';
 
 export type Payload = string | Buffer;
 
-/** Payloads that are prepared for one kind of message, in bytes. */
+/** Bytes of payload that are prepared for one kind of message. */
 const MAX_PREPARED_BYTES = 16 * 1024 * 1024;
 const MAX_PREPARED = 16_384;
 
@@ -37,14 +37,14 @@ export class Payloads {
     return this.#ring[position % this.#ring.length] as Payload;
   }
 
-  /** Whether this is what belongs there. */
+  /** Whether this is the payload that is due. */
   isAt(position: number, received: string | Uint8Array): boolean {
     const expected = this.at(position);
     if (typeof expected === 'string' || typeof received === 'string') return received === expected;
     return expected.equals(received);
   }
 
-  /** Whether these are the frames that belong there. */
+  /** Whether these are the frames that are due. */
   areFramesAt(position: number, received: Buffer): boolean {
     const { length } = this.#frames;
     for (let at = 0, start = (position * this.#frameBytes) % length; at < received.length; start = 0) {

@@ -9,7 +9,7 @@ const row = (bytes: number, perTurn: number, rest: Partial<MessageSettings> = {}
   return { bytes, perTurn, body: 'text', hasException: false, ...rest };
 };
 
-/** Those with an exception come last: from then on the receiver has a second member. */
+/** Rows with an exception come last: from then on the receiver has a second member. */
 const CHOSEN: readonly CostRow[] = [
   row(64, 1),
   row(64, 10),
@@ -22,7 +22,7 @@ const CHOSEN: readonly CostRow[] = [
   row(1024, 10, { body: 'binary' }),
   row(64, 10, { hasException: true }),
 ];
-/** Where nothing depends on the size that the other transports do not show. */
+/** One size is enough for some transports: the others show what the size changes. */
 const CHOSEN_BRIEFLY = CHOSEN.filter(({ bytes }) => bytes === 64);
 
 const FULL: readonly CostRow[] = [false, true].flatMap((hasException) =>
@@ -33,7 +33,7 @@ const FULL: readonly CostRow[] = [false, true].flatMap((hasException) =>
   ),
 );
 
-/** What is measured over a transport. */
+/** The rows that are measured over a transport. */
 export function rowsOf(transport: Transport, isFull: boolean): readonly CostRow[] {
   if (isFull) return FULL;
   return transport === 'node-redis' || transport === 'ioredis' ? CHOSEN : CHOSEN_BRIEFLY;

@@ -28,7 +28,7 @@ export const LIBRARIES: readonly Library[] = [
   { name: 'nats 2', connect: (options) => connect2(optionsOf(options)) },
 ];
 
-/** Subscriptions and listeners of a connection, which it has no public way to count. */
+/** Counts the subscriptions and listeners of a connection, for which it has no public method. */
 export function listenersOf(connection: NatsClient): number {
   const internals = connection as unknown as {
     readonly listeners?: readonly unknown[];

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { freePort } from '../../../connections/test/support/free-port.js';
 import { ServerProgram } from '../../../connections/test/support/server-program.js';
 
-/** A nats-server of its own on a free port. */
+/** A nats-server on a free port. */
 export class NatsServer extends ServerProgram {
   readonly port: number;
 

@@ -23,7 +23,7 @@ export interface ClientOptions {
 
 export interface Library {
   readonly name: string;
-  /** Makes a client that reconnects, with a listener for errors, as its documentation asks for. */
+  /** Makes a client that reconnects, with a listener for errors, as its documentation requires. */
   readonly create: (options: ClientOptions) => TestClient;
 }
 

@@ -12,7 +12,7 @@ export class TestNode {
   /** Rejections of its own `subscribe`. */
   readonly refusals: Error[] = [];
 
-  /** @param receiver makes the connection that receives, where it is not like the client's */
+  /** @param receiver makes the receiving connection, if it differs from the client */
   constructor(library: Library, options: ClientOptions, receiver?: ClientOptions) {
     this.client = library.create(options);
     const subscriber = receiver && library.create(receiver).client;
@@ -36,7 +36,7 @@ export class TestNode {
     return this;
   }
 
-  /** Resolves when what this node publishes comes back to itself. */
+  /** Resolves when a message of this node has come back to it. */
   async echo(): Promise<void> {
     const before = this.link.texts('c').length;
     for (;;) {
@@ -45,7 +45,7 @@ export class TestNode {
         await this.adapter.publish('c', Buffer.from('echo'));
         break;
       } catch {
-        // The next outage, already.
+        // The next outage has already begun.
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     }

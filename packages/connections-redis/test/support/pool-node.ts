@@ -14,15 +14,18 @@ import type { ClientOptions, Library } from './clients.js';
 
 const WAIT = { timeout: 30_000, interval: 20 };
 
-/** Like `expect.poll`, which does not work where tests run beside each other. */
+/** Like `expect.poll`, which does not work in concurrent tests. */
 export async function until(check: () => unknown): Promise<void> {
   await vi.waitUntil(check, WAIT);
 }
 
-/** An echo that a busy machine delays by a second is no outage. An outage of half a second drops messages. */
+/**
+ * An echo that a busy machine delays by a second must not count as an outage. An outage of half a second must drop
+ * messages.
+ */
 const CLUSTER = { heartbeat: 1_000, nodeTimeout: 10_000, maxQueuedMs: 200 };
 
-/** A pool over Redis, and what it tells. It leaves when the test ends. */
+/** A pool over Redis, and the events that it emits. It leaves the cluster when the test ends. */
 export class PoolNode {
   readonly pool: ConnectionsPool;
   readonly degraded: Degradation[] = [];
@@ -39,7 +42,7 @@ export class PoolNode {
     });
   }
 
-  /** @param receiver where the connection that receives goes, if not where the client does */
+  /** @param receiver where the receiving connection goes, if not to the server of the client */
   static async start(
     library: Library,
     options: ClientOptions,
@@ -61,7 +64,7 @@ export class PoolNode {
   untilDegraded = () => until(() => this.degraded.length > 0);
   untilRecovered = () => until(() => this.recovered.length > 0);
 
-  /** How often it was not up, and how often it was again. */
+  /** How often it was degraded, and how often it recovered. */
   get falls(): readonly [number, number] {
     return [this.degraded.length, this.recovered.length];
   }
@@ -69,7 +72,7 @@ export class PoolNode {
 
 const INTERVAL_MS = 5;
 
-/** Broadcasts of one node, a few at most in a batch, to a member of that node and to one of another node. */
+/** Broadcasts of one node, a few per batch, to a member of that node and to one of another node. */
 export class Traffic {
   readonly #from: PoolNode;
   readonly #to: PoolNode;
@@ -94,7 +97,7 @@ export class Traffic {
     return traffic;
   }
 
-  /** Ends it, and checks what must hold whatever has happened. @returns how many were lost */
+  /** Ends the traffic, and checks what must always hold. @returns how many messages were lost */
   async end(): Promise<number> {
     await this.#untilItFlows();
     await this.#stop();
@@ -102,10 +105,10 @@ export class Traffic {
     expect(this.#here.sent).toHaveLength(this.#sent);
     expect(this.#late).toBe(0);
     const numbers = this.#numbers;
-    // In order, and none twice.
+    // In order, and each at most once.
     expect(numbers).toEqual([...new Set(numbers)].sort((one, other) => one - other));
     const lost = this.#sent - numbers.length;
-    // The receiver sees each gap, whether the sender had dropped a batch or the broker has lost it.
+    // The receiver sees every gap, whether the sender has dropped a batch or the broker has lost it.
     if (lost > 0) expect(this.#to.pool.cluster.stats().gaps).toBeGreaterThan(0);
     await until(() => this.#from.pool.cluster.stats().queuedBytes === 0);
     return lost;
@@ -115,7 +118,7 @@ export class Traffic {
     return this.#there.sent.map(Number);
   }
 
-  /** Resolves when something that is broadcast from now on has arrived. */
+  /** Resolves when a message that is broadcast from now on has arrived. */
   async #untilItFlows(): Promise<void> {
     const first = this.#sent;
     await until(() => (this.#numbers.at(-1) ?? -1) >= first);

@@ -4,18 +4,18 @@ import { redisAdapter } from '../../src/index.js';
 
 /** A program: one node of a cluster. Its arguments are the port of Redis and the settings of the pool as JSON. */
 
-/** What the parent has it do. It answers each with a `Report`. */
+/** The orders of the parent. The node answers each with a `Report`. */
 export type Order = { readonly join: string } | { readonly report: true };
 
 export interface Report {
   readonly id: string;
   readonly state: string;
   readonly nodes: number;
-  /** Names of events of the pool, in their order. */
+  /** Names of the events of the pool, in order. */
   readonly events: readonly string[];
-  /** What each connection was sent. */
+  /** The messages that each connection was sent. */
   readonly received: Readonly<Record<string, readonly unknown[]>>;
-  /** The code that each was closed with. */
+  /** The code with which each connection was closed. */
   readonly closed: Readonly<Record<string, number | undefined>>;
 }
 

@@ -5,11 +5,11 @@ import { Redis } from 'ioredis';
 import { freePort } from '../../../connections/test/support/free-port.js';
 import { ServerProgram } from '../../../connections/test/support/server-program.js';
 
-/** A Redis of its own on a free port, which keeps nothing. */
+/** A Redis server on a free port, which stores nothing. */
 export class RedisServer {
   readonly port: number;
   readonly #program: ServerProgram;
-  /** Where it may write; removed at its end. */
+  /** The folder that it may write to; removed at the end. */
   readonly folder: string;
 
   private constructor(port: number, folder: string, options: readonly string[]) {
@@ -45,7 +45,7 @@ export class RedisServer {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs one command, on a connection of its own. */
+  /** Runs one command, on a separate connection. */
   async command(...args: readonly [string, ...string[]]): Promise<unknown> {
     const client = new Redis(this.port, '127.0.0.1', { maxRetriesPerRequest: 0 });
     client.on('error', () => undefined);

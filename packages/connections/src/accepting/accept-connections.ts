@@ -8,6 +8,12 @@ export interface Acceptor {
   readonly clients: number;
   /** Lookups that are running. */
   readonly pending: number;
+  /**
+   * How many clients it has refused, by HTTP status; live, and only grows. With `refuseWith: 'close'` too, under the
+   * status that they would have got. Without clients that had gone already, handshakes that `ws` refuses, and requests
+   * for other paths. A newcomer that the pool refuses is in `stats().refused` of the pool instead.
+   */
+  readonly refusals: ReadonlyMap<number, number>;
   /** Takes no more upgrades: they go to the other listeners of the server. Lookups that are running finish. */
   detach(): void;
 }
@@ -32,13 +38,13 @@ export type AcceptSubclassOptions<Socket, C extends AnyConnection, Returned> = A
  * @throws {TypeError} an option is unknown, missing or of another kind
  * @throws {RangeError} a number is out of range
  */
-export function acceptConnections<Socket, C extends AnyConnection, Returned extends Awaitable<Answer>>(
-  options: AcceptSubclassOptions<Socket, C, Returned>,
-): Acceptor;
+export function acceptConnections<
+  Socket,
+  C extends AnyConnection,
+  Returned extends Awaitable<Answer<unknown, C['data']>>,
+>(options: AcceptSubclassOptions<Socket, C, Returned>): Acceptor;
 export function acceptConnections<Socket extends Native, ID, Message, Native, Data>(
-  options: AcceptOptions<Socket, Connection<ID, Message, Native, Data>, Awaitable<Answer<ID, Data>>> & {
-    readonly createConnection?: undefined;
-  },
+  options: AcceptOptions<Socket, Connection<ID, Message, Native, Data>, Awaitable<Answer<ID, Data>>>,
 ): Acceptor;
 export function acceptConnections(options: unknown): Acceptor {
   return new UpgradeAcceptor(options as never);

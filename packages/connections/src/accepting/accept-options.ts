@@ -2,25 +2,34 @@ import { captureRejectionSymbol } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { assertFunction, assertKeys, assertMethod, assertMs, assertOneOf } from '../arguments.js';
-import type { AnyConnection } from '../connection.js';
+import type { AnyConnection, Connection } from '../connection.js';
 import { expected } from '../errors.js';
 import { assertRetryAfter, DEFAULT_RETRY_AFTER_SECONDS, type RefusalHeaders } from '../upgrades/refusal.js';
+import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { LimitSettings } from './limits.js';
 import { assertOrigins } from './origin.js';
 
 /** How long `authenticate` may take, in ms. */
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** Who a client is: the answer of `authenticate` that lets it in. */
-export interface Identity<ID = unknown, Data = unknown> {
+/** Who a client is: the answer of `authenticate` that lets it in. `data` is required unless its type allows `undefined`. */
+export type Identity<ID = unknown, Data = unknown> = IdentityWithoutData<ID> &
+  (undefined extends Data ? { readonly data?: Data | undefined } : { readonly data: Data });
+
+/** All of an `Identity` but its `data`, which becomes `connection.data` unless `createConnection` has assigned it. */
+export interface IdentityWithoutData<ID = unknown> {
   /** Unique inside the namespace. */
   readonly id: ID;
   readonly namespace: string;
   /** Rooms that the connection is in from the start. */
   readonly rooms?: string | Iterable<string> | undefined;
-  /** Becomes `connection.data`, unless `createConnection` has assigned it. */
-  readonly data?: Data | undefined;
-  /** When the session ends, in ms since the epoch: the connection is then closed with 4401. @default never */
+  /**
+   * When the session ends, in ms since the epoch: the connection is then closed with 4401. If it has ended already, the
+   * client gets 401. A time between the epoch and 1973 is a mistake, such as the `exp` of a JWT, which is in seconds: the
+   * client gets 500 and the pool emits `error`.
+   *
+   * @default never
+   */
   readonly expiresAt?: number | undefined;
 }
 
@@ -40,13 +49,8 @@ export interface Refusal {
   readonly reason?: string | undefined;
 }
 
-/** What `authenticate` may answer. Nothing, or `false`, is a refusal with 401. */
-export type Answer<ID = unknown, Data = unknown> =
-  | (Identity<ID, Data> & (undefined extends Data ? unknown : { readonly data: Data }))
-  | Refusal
-  | false
-  | null
-  | undefined;
+/** What `authenticate` may answer, for a function of your own. Nothing, or `false`, is a refusal with 401. */
+export type Answer<ID = unknown, Data = unknown> = Identity<ID, Data> | Refusal | false | null | undefined;
 
 /** What `authenticate` may return. */
 export type Awaitable<T> = T | PromiseLike<T>;
@@ -72,8 +76,18 @@ export interface AcceptingPool<C> {
   [captureRejectionSymbol](error: Error, event: unknown): void;
 }
 
-/** Who is let in, and how. */
-export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
+/**
+ * Who is let in, and how.
+ *
+ * @typeParam Socket type of the socket
+ * @typeParam C class of the connections
+ * @typeParam Returned what `authenticate` returns
+ */
+export interface AcceptOptions<
+  Socket = NativeWebsocket,
+  C extends AnyConnection = Connection,
+  Returned = Awaitable<Answer<C['id'], C['data']>>,
+> {
   /** The HTTP or HTTPS server that gets the upgrades. */
   readonly server: Server;
   /** The `WebSocketServer` of `ws`, made with `noServer: true`. */
@@ -92,8 +106,9 @@ export interface AcceptOptions<Socket, C extends AnyConnection, Returned> {
   readonly path?: string | ((request: IncomingMessage) => boolean) | undefined;
   /**
    * Origins of pages that may connect, besides the host and port of the request itself; others get 403. As browsers send
-   * them, such as `https://app.example`: in small letters, without a path and without the port that the scheme has by
-   * default. `'*'` allows all. Requests without `Origin` do not come from a page, and are always allowed.
+   * them, such as `https://app.example`: in lower case, without a path and without the port that the scheme has by
+   * default. `'*'` allows all; there are no other wildcards, so name each subdomain. Requests without `Origin` do not
+   * come from a page, and are always allowed.
    *
    * @default []: only pages of the server itself
    * @see RFC 6455 §10.2

@@ -34,6 +34,7 @@ export class UpgradeAcceptor implements UpgradeTaker {
   readonly #settings: AcceptSettings;
   readonly #limits: Limits;
   readonly #gate: UpgradeGate;
+  readonly #refusals = new Map<number, number>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -53,6 +54,11 @@ export class UpgradeAcceptor implements UpgradeTaker {
     return this.#limits.lookups.total;
   }
 
+  /** Clients that it has refused, by status. */
+  get refusals(): ReadonlyMap<number, number> {
+    return this.#refusals;
+  }
+
   detach(): void {
     this.#gate.remove(this);
   }
@@ -64,6 +70,7 @@ export class UpgradeAcceptor implements UpgradeTaker {
     } catch (error) {
       // The function that picks requests has failed.
       this.#report(error);
+      this.#countRefusal(FAILED.status);
       refuseUpgrade(socket, FAILED.status);
     }
     return true;
@@ -150,8 +157,13 @@ export class UpgradeAcceptor implements UpgradeTaker {
 
   #refuse(upgrade: PendingUpgrade, refusal: Refusal): void {
     const { status, headers, closeCode = closeCodeOf(status), reason = STATUS_CODES[status] } = refusal;
+    this.#countRefusal(status);
     if (this.#settings.refuseWith === 'http') refuseUpgrade(upgrade.socket, status, headers);
     else this.#open(upgrade, (socket) => closeSocket(socket, closeCode, reason));
+  }
+
+  #countRefusal(status: number): void {
+    this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
   }
 
   /** Lets `ws` answer with 101. It answers an invalid handshake with 400, and does not call `onOpen`. */

@@ -5,6 +5,9 @@ import { expected } from '../errors.js';
 import { assertRefusal } from '../upgrades/refusal.js';
 import type { Identity, Refusal } from './accept-options.js';
 
+/** March 1973 in ms, and the year 5138 in s: an earlier time, after the epoch, is in another unit or relative. */
+const EARLIEST_EXPIRY_MS = 1e11;
+
 export const UNAUTHORIZED: Refusal = { status: 401 };
 
 /**
@@ -56,8 +59,16 @@ function hasExpired(identity: Identity): boolean {
   assertNamespace(namespace);
   // A list that can be read only once is checked when it is joined.
   if (rooms !== undefined && (Array.isArray(rooms) || !isIterable(rooms))) toRooms('rooms', rooms);
-  if (typeof expiresAt === 'number' && !Number.isNaN(expiresAt)) return expiresAt <= Date.now();
-  throw new TypeError(expected('expiresAt to be a number of ms since the epoch', expiresAt));
+  assertExpiry(expiresAt);
+  return expiresAt <= Date.now();
+}
+
+function assertExpiry(expiresAt: unknown): void {
+  if (typeof expiresAt !== 'number' || Number.isNaN(expiresAt)) {
+    throw new TypeError(expected('expiresAt to be a number of ms since the epoch', expiresAt));
+  }
+  if (expiresAt <= 0 || expiresAt >= EARLIEST_EXPIRY_MS) return;
+  throw new RangeError(expected('expiresAt to be in ms since the epoch, not in seconds', expiresAt));
 }
 
 /** @see RFC 6455 §7.4.2: codes from 4000 on are for applications */

@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { expected } from '../errors.js';
 
 const AS_SENT =
-  "as browsers send them, such as 'https://app.example' (small letters, no path, no default port)";
-/** What a browser sends in `Origin`: a scheme and a host, in lower case, without a path. */
-const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
+  "as browsers send them, such as 'https://app.example' (lower case, no path, no default port, no wildcard)";
+/** What a browser sends in `Origin`: a scheme and a host, in lower case, without a path. No host has a `*` in it. */
+const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z*]+$/;
 
 /**
  * Whether the page that asks may talk to this server: it comes from the request's own host and port, or from one of the
@@ -15,7 +15,7 @@ const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#@\\\sA-Z]+$/;
  * (cross-site WebSocket hijacking).
  *
  * @param origins as browsers send them, such as `https://app.example`: in lower case, without a path and without the
- * port that the scheme has by default; `'*'` allows all
+ * port that the scheme has by default; `'*'` allows all, and there are no other wildcards
  * @throws {TypeError} `origins` is no array of these
  * @see RFC 6455 §10.2
  */

@@ -4,6 +4,7 @@ export type ClusterState =
   | 'alone'
   /** The broker has not been reached yet. */
   | 'connecting'
+  /** The broker relays what this node sends and hears. */
   | 'up'
   /** The broker is there, but something does not work: see the `degraded` event. */
   | 'degraded'

@@ -68,7 +68,7 @@ export class ClusterNode {
       changed: (error) => (error === undefined ? this.#link.evaluate() : this.#link.refused(error)),
       removed: (channel) => this.#receiver.forgetChannel(channel),
     });
-    this.#requests = new Requests(settings.requestTimeout);
+    this.#requests = new Requests(settings.requestTimeout, parts.isExclusive);
     this.#nodes = new Nodes(settings.nodeTimeout, {
       changed: (node, change) => this.#inbox.tell(() => parts.local.onNode(node, change)),
       forgotten: (id) => {

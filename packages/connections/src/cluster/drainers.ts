@@ -19,17 +19,17 @@ export interface Company {
   readonly id: string;
   /** There may be others, and this node can hear them. */
   readonly isPossible: boolean;
+  /** How long until all of them have answered the hello of this node, in ms; 0 if it has been there for a while. */
+  readonly settlesInMs: number;
   readonly drainers: readonly Drainer[];
-  /** When one of these was added or removed last. */
-  readonly changedAtMs: number;
 }
 
 /** No other nodes. */
-export const ALONE: Company = { id: '', isPossible: false, drainers: [], changedAtMs: -Infinity };
+export const ALONE: Company = { id: '', isPossible: false, settlesInMs: 0, drainers: [] };
 
 interface Known {
-  maxPerSecond: number | undefined;
-  heardAtMs: number;
+  readonly drainer: Drainer;
+  readonly heardAtMs: number;
   /** When it had nobody left to close, or was gone. */
   endedAtMs: number | undefined;
 }
@@ -41,7 +41,6 @@ interface Known {
 export class Drainers {
   readonly #silenceMs: number;
   readonly #known = new Map<string, Known>();
-  #changedAtMs = -Infinity;
 
   constructor(nodeTimeoutMs: number) {
     this.#silenceMs = nodeTimeoutMs;
@@ -53,10 +52,8 @@ export class Drainers {
       this.onGone(id);
       return;
     }
-    const nowMs = performance.now();
-    if (!this.#known.has(id)) this.#changedAtMs = nowMs;
-    const maxPerSecond = draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond;
-    this.#known.set(id, { maxPerSecond, heardAtMs: nowMs, endedAtMs: undefined });
+    const drainer = { id, maxPerSecond: draining.maxPerSecond === 0 ? undefined : draining.maxPerSecond };
+    this.#known.set(id, { drainer, heardAtMs: performance.now(), endedAtMs: undefined });
   }
 
   /** A node closes nobody any more. */
@@ -65,22 +62,23 @@ export class Drainers {
     if (known !== undefined) known.endedAtMs ??= performance.now();
   }
 
-  at(nowMs: number): Pick<Company, 'drainers' | 'changedAtMs'> {
-    const drainers: Drainer[] = [];
-    for (const [id, { maxPerSecond, heardAtMs, endedAtMs }] of this.#known) {
-      // Also while the broker is away, when nobody is declared lost.
-      const untilMs = (endedAtMs ?? heardAtMs + this.#silenceMs) + AFTERMATH_MS;
-      if (nowMs < untilMs) {
-        drainers.push({ id, maxPerSecond });
-        continue;
-      }
-      this.#known.delete(id);
-      this.#changedAtMs = Math.max(this.#changedAtMs, untilMs);
-    }
-    return { drainers, changedAtMs: this.#changedAtMs };
+  at(nowMs: number): Drainer[] {
+    return [...this.#known.values()]
+      .filter((known) => this.#counts(known, nowMs))
+      .map(({ drainer }) => drainer);
+  }
+
+  /** Forgets those that count no more. */
+  sweep(nowMs: number): void {
+    for (const [id, known] of this.#known) if (!this.#counts(known, nowMs)) this.#known.delete(id);
   }
 
   clear(): void {
     this.#known.clear();
+  }
+
+  /** Also while the broker is away, when nobody is declared lost. */
+  #counts({ heardAtMs, endedAtMs = heardAtMs + this.#silenceMs }: Known, nowMs: number): boolean {
+    return nowMs < endedAtMs + AFTERMATH_MS;
   }
 }

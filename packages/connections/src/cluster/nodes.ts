@@ -48,9 +48,14 @@ export class Nodes {
     return this.infos.filter(({ id }) => this.#nodes.get(id)?.presence?.isPublishOnly === false);
   }
 
+  /** How long until all nodes have answered the hello of this one, in ms. */
+  get settlesInMs(): number {
+    return Math.max(0, this.#settledAtMs - wheel.nowMs);
+  }
+
   /** Some other node may hold connections: one that does, or that has not told yet. */
   get mayHold(): boolean {
-    if (wheel.nowMs < this.#settledAtMs) return true;
+    if (this.settlesInMs > 0) return true;
     for (const { presence } of this.#nodes.values()) if (!presence?.isPublishOnly) return true;
     return false;
   }
@@ -90,6 +95,7 @@ export class Nodes {
 
   /** Removes nodes that have been silent for too long. */
   sweep(): void {
+    this.drainers.sweep(performance.now());
     const nowMs = wheel.nowMs;
     if (nowMs < this.#graceUntilMs) return;
     for (const [id, { seenAtMs }] of this.#nodes) {

@@ -2,7 +2,7 @@ import type { Closing } from '../close-codes.js';
 import type { Frame } from '../wire/frame.js';
 import { ALL, channelOf } from './channels.js';
 import type { ClusterAdapter } from './adapter.js';
-import type { ClusterCount } from './cluster-info.js';
+import type { ClusterCount, NodeInfo } from './cluster-info.js';
 import type { Company } from './drainers.js';
 import type { Heartbeats } from './heartbeats.js';
 import type { NodeIdentity } from './identity.js';
@@ -84,33 +84,39 @@ export class Outgoing {
   /** The others, as a drain of this node sees them. */
   companyAt(nowMs: number): Company {
     const { identity, link, nodes } = this.#owner;
-    return { id: identity.id, isPossible: link.isConnected && nodes.mayHold, ...nodes.drainers.at(nowMs) };
+    const isPossible = link.isConnected && nodes.mayHold;
+    const { settlesInMs } = nodes;
+    return { id: identity.id, isPossible, settlesInMs, drainers: nodes.drainers.at(nowMs) };
   }
 
-  /** Calls of one turn that count the same share one request. */
   count(namespace: string, rooms: readonly string[] | undefined): Promise<ClusterCount> {
-    const key = JSON.stringify([namespace, rooms]);
-    let count = this.#counts.get(key);
-    if (count === undefined) this.#counts.set(key, (count = this.#count(namespace, rooms)));
-    return count;
+    const { holders } = this.#owner.nodes;
+    if (this.#isUp && holders.length > 0) return this.#countWith(holders, namespace, rooms);
+    const missing = holders.map(({ id, name }) => ({ id, name, reason: 'timeout' as const }));
+    return Promise.resolve({ total: this.#owner.local.count(namespace, rooms), answered: 1, missing });
   }
 
-  /** The turn ends. */
+  /** The turn ends, and with it go the requests. */
   forgetCounts(): void {
     this.#counts.clear();
   }
 
-  #count(namespace: string, rooms: readonly string[] | undefined): Promise<ClusterCount> {
-    const { nodes, requests } = this.#owner;
-    const { holders } = nodes;
-    const local = this.#owner.local.count(namespace, rooms);
-    if (!this.#isUp) {
-      const missing = holders.map(({ id, name }) => ({ id, name, reason: 'timeout' as const }));
-      return Promise.resolve({ total: local, answered: 1, missing });
+  /** Calls of one turn that count the same share one request. */
+  #countWith(
+    holders: readonly NodeInfo[],
+    namespace: string,
+    rooms: readonly string[] | undefined,
+  ): Promise<ClusterCount> {
+    const key = JSON.stringify([namespace, rooms]);
+    let count = this.#counts.get(key);
+    if (count === undefined) {
+      const { local, requests } = this.#owner;
+      count = requests.count(local.count(namespace, rooms), holders, (request) => {
+        this.#ask(ALL, request, { kind: 'count', ask: this.#askOf(request), namespace, rooms });
+      });
+      this.#counts.set(key, count);
     }
-    return requests.count(local, holders, (request) => {
-      this.#ask(ALL, request, { kind: 'count', ask: this.#askOf(request), namespace, rooms });
-    });
+    return count;
   }
 
   /** The link is up, and somebody may answer. A broker that counts receivers knows better who listens than this node. */

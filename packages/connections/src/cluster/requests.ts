@@ -25,12 +25,15 @@ interface OpenRequest {
 /** Requests of this node that other nodes answer. Each of them settles within `requestTimeout`, and none rejects. */
 export class Requests {
   readonly #timeoutMs: number;
+  readonly #isExclusive: boolean;
   readonly #pending = new Map<number, OpenRequest>();
   readonly #timeout = new Alarm((nowMs) => this.#expire(nowMs));
   #last = 0;
 
-  constructor(timeoutMs: number) {
+  /** @param isExclusive at most one node has each id */
+  constructor(timeoutMs: number, isExclusive: boolean) {
     this.#timeoutMs = timeoutMs;
+    this.#isExclusive = isExclusive;
   }
 
   /**
@@ -54,7 +57,8 @@ export class Requests {
           onAnswer: (_node, value) => {
             answers++;
             if (value === Answer.Done) finish(true);
-            else if (value === Answer.Refused && others === undefined) finish(false);
+            // Nobody else has the id; otherwise another node may have it, too, and deliver.
+            else if (value === Answer.Refused && this.#isExclusive) finish(false);
             else check();
           },
           onGone: () => undefined,
@@ -93,9 +97,8 @@ export class Requests {
     });
   }
 
-  /** Sums up the answers of these nodes; `local` is that of this one. */
+  /** Sums up the answers of these nodes, at least one; `local` is that of this one. */
   count(local: number, nodes: readonly NodeInfo[], ask: (request: number) => void): Promise<ClusterCount> {
-    if (nodes.length === 0) return Promise.resolve({ total: local, answered: 1, missing: [] });
     return new Promise((resolve) => {
       this.#add(ask, (done) => {
         const expected = new Map(nodes.map(({ id, name }) => [id, name]));

@@ -34,6 +34,8 @@ export class Subscriptions {
   readonly #leftovers = new Set<string>();
   readonly #retry = new Alarm(() => this.#onRetry());
   readonly #linger = new Alarm(() => this.#release());
+  /** When the first of those that have failed is tried again. */
+  #retryAtMs = Infinity;
   #isOpen = false;
   #isScheduled = false;
 
@@ -105,6 +107,7 @@ export class Subscriptions {
   /** The broker can be reached, perhaps for the first time in a while: nothing counts as confirmed. */
   open(): void {
     this.#isOpen = true;
+    this.#retryAtMs = Infinity;
     this.#failing.clear();
     this.#recovering.clear();
     this.#unsubscribeAll([...this.#leftovers]);
@@ -121,6 +124,7 @@ export class Subscriptions {
   close(): void {
     this.#isOpen = false;
     this.#retry.clear();
+    this.#retryAtMs = Infinity;
     this.#wanted.clear();
     this.#failing.clear();
     for (const subscription of this.#subscriptions.values()) {
@@ -230,35 +234,33 @@ export class Subscriptions {
     together: number,
     error: Error,
   ): void {
+    if (subscriptions.length === 0) return;
     const nowMs = performance.now();
     for (const [channel, subscription] of subscriptions) {
       subscription.fail(together, this.#heartbeatMs, nowMs);
       this.#failing.add(channel);
+      this.#retryAt(subscription.retryAtMs, nowMs);
     }
-    if (subscriptions.length === 0) return;
-    this.#watchRetries(nowMs);
     this.#owner.changed(error);
     for (const [, subscription] of subscriptions) subscription.settle();
   }
 
-  #watchRetries(nowMs: number): void {
-    let nextMs = Infinity;
-    for (const channel of this.#failing) {
-      nextMs = Math.min(nextMs, this.#subscriptions.get(channel)?.retryAtMs ?? Infinity);
-    }
-    if (nextMs !== Infinity) this.#retry.set(Math.max(nextMs - nowMs, 0));
+  /** Each of thousands of refused commands only moves the alarm: to look through all channels would hold the event loop. */
+  #retryAt(atMs: number, nowMs: number): void {
+    if (atMs >= this.#retryAtMs) return;
+    this.#retryAtMs = atMs;
+    this.#retry.set(Math.max(atMs - nowMs, 0));
   }
 
   #onRetry(): void {
     const nowMs = performance.now();
+    this.#retryAtMs = Infinity;
     for (const channel of this.#failing) {
       const subscription = this.#subscriptions.get(channel);
-      if (subscription?.state !== 'failed' || subscription.retryAtMs > nowMs) continue;
-      // Not before the next answer.
-      subscription.retryAtMs = Infinity;
-      this.#ask(channel);
+      if (subscription?.state !== 'failed') continue;
+      if (subscription.retryAtMs > nowMs) this.#retryAt(subscription.retryAtMs, nowMs);
+      else this.#ask(channel);
     }
-    this.#watchRetries(nowMs);
   }
 
   #release(): void {

@@ -13,8 +13,9 @@ const DEFAULT_INTERVAL_MS = 100;
 export interface DrainOptions {
   /**
    * Connections closed in any one second, over all namespaces. Nodes of a cluster that drain at the same time share the
-   * lowest of their rates; each waits 250 ms before its first close, and 1,250 ms if another one drains already, so that
-   * they hear of each other. Range: an integer of at least 1.
+   * lowest of their rates; each waits 250 ms before its first close, up to a tenth of `nodeTimeout` if it has just joined,
+   * and 1,250 ms if another one drains already, so that they hear of each other. If the rate is lower than the number of
+   * these nodes, some of them wait until others are done. Range: an integer of at least 1.
    *
    * @default 1000
    */

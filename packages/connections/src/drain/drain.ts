@@ -1,7 +1,7 @@
 import { Connection, coreOf, type AnyConnection } from '../connection.js';
 import { coreOfSocket } from '../connection-core.js';
 import { inOwnContext } from '../own-context.js';
-import type { Company } from '../cluster/drainers.js';
+import { AFTERMATH_MS, type Company } from '../cluster/drainers.js';
 import type { NativeWebsocket } from '../sockets/native-websocket.js';
 import type { DrainPlan } from './drain-options.js';
 import {
@@ -15,6 +15,8 @@ import { SharedRate } from './shared-rate.js';
 
 /** Ending thousands of sockets at once would hold up the event loop. */
 const TERMINATIONS_PER_TURN = 200;
+/** A timer that is that late, in ms, tells that the event loop stood still, or the process. */
+const STALL_MS = 20;
 
 /** The pool that is drained. */
 export interface DrainOwner {
@@ -153,21 +155,17 @@ export class Drain {
     const jitter = 1 + this.#plan.jitter * (2 * Math.random() - 1);
     const untilNextMs = this.#plan.intervalMs * jitter;
     if (this.#queue.length === 0) return untilNextMs;
-    const { deadlineMs } = this.#plan;
-    const blockedMs = deadlineMs === undefined ? this.rate.waitMs(nowMs) : 0;
+    const { deadlineMs, slice } = this.#plan;
+    if (deadlineMs !== undefined) {
+      this.#closeSome(this.#sliceBy(deadlineMs, nowMs));
+      return untilNextMs;
+    }
+    const blockedMs = this.rate.waitMs(nowMs);
     if (blockedMs > 0) return blockedMs;
-    const count = this.#closeSome(
-      deadlineMs === undefined ? this.#sliceAt(nowMs) : this.#sliceBy(deadlineMs, nowMs),
-    );
-    // Recorded after the slice, so that the time it took does not shorten the pause.
-    this.#beyondShare += this.rate.record(performance.now(), count);
-    this.#tell();
-    return untilNextMs;
-  }
-
-  /** How many to close now at the rate. */
-  #sliceAt(nowMs: number): number {
-    return Math.min(this.rate.sliceAt(this.#plan.slice, nowMs), this.rate.allowed(nowMs));
+    const [due, allowed] = [this.rate.sliceAt(slice, nowMs), this.rate.allowed(nowMs)];
+    this.#closeSome(Math.min(due, allowed));
+    // What the slice lacks follows as soon as the window has room: after a whole interval it might again be half full.
+    return due > allowed ? Math.min(untilNextMs, this.rate.waitMs(performance.now())) : untilNextMs;
   }
 
   /** How many to close now, so that all have been asked in time for their answers. */
@@ -188,10 +186,12 @@ export class Drain {
   #tell(): void {
     if (this.#isKnownToClose === this.waiting > 0) return;
     this.#isKnownToClose = !this.#isKnownToClose;
+    // Other nodes have taken its share when it had nobody left to close.
+    if (this.#isKnownToClose) this.rate.begin();
     this.#owner.changed();
   }
 
-  #closeSome(limit: number): number {
+  #closeSome(limit: number): void {
     const { code, reason, graceMs } = this.#plan;
     let count = 0;
     while (count < limit) {
@@ -207,7 +207,9 @@ export class Drain {
       this.#asked.add(connection);
       coreOf(connection).drain(code, reason, graceMs);
     }
-    return count;
+    // Recorded after the slice, so that the time it took does not shorten the pause.
+    this.#beyondShare += this.rate.record(performance.now(), count);
+    this.#tell();
   }
 
   /** The deadline has passed. @returns whether some are left to be terminated */
@@ -225,12 +227,20 @@ export class Drain {
 
   /** Until the time is up, the last connection is gone or the drain is aborted. */
   async #sleep(ms: number): Promise<void> {
+    const dueAtMs = performance.now() + ms;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       timer = inOwnContext(() => setTimeout(resolve, ms));
     });
     clearTimeout(timer);
+    const lateMs = performance.now() - dueAtMs;
+    // After a stall timers come before the network. What other nodes have said meanwhile is read first.
+    if (lateMs >= STALL_MS) await new Promise((resolve) => setImmediate(resolve));
+    if (lateMs < AFTERMATH_MS) return;
+    // The process was stopped: other nodes may have taken it for dead, and its share for theirs.
+    this.rate.begin();
+    this.#owner.changed();
   }
 }
 

@@ -1,4 +1,3 @@
-import cluster from 'node:cluster';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
@@ -68,7 +67,8 @@ export interface GracefulShutdownOptions {
   readonly retryAfter?: number | undefined;
   /**
    * Signals that start the shutdown, such as `['SIGTERM', 'SIGINT']`. A second one ends the process at once with
-   * status 128 + its number. A `node:cluster` worker disconnects when the shutdown is done, so that the process can end.
+   * status 128 + its number. When the shutdown is done, the channel of a `node:cluster` worker or another child process
+   * to its parent no longer keeps the process alive.
    *
    * @default []: none
    */
@@ -273,19 +273,15 @@ async function allGone(sockets: ReadonlySet<Socket>): Promise<void> {
 
 const openOf = (sockets: ReadonlySet<Socket>): Socket[] => [...sockets].filter(({ destroyed }) => !destroyed);
 
-/** Shutdowns that a signal has started and that are not done. */
-let shuttingDown = 0;
-
 function listenTo(options: GracefulShutdownOptions, shutdown: () => Promise<unknown>): void {
   let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
   const begin = async (): Promise<void> => {
     const { signal } = drainOf(options);
-    shuttingDown++;
     try {
-      await shutdown().finally(() => shuttingDown--);
-      // The signal handler has replaced the default end of the process, and only this channel keeps it alive. Without it
-      // a worker ends at once, also if another server of it is still drained.
-      if (cluster.isWorker && process.connected && shuttingDown === 0) process.disconnect();
+      await shutdown();
+      // The signal handler has replaced the default end of the process. Not `disconnect()`: that ends a worker of
+      // node:cluster at once, in the middle of what its program does when the shutdown is done.
+      process.channel?.unref();
     } catch (error) {
       // The next signal is a first one again.
       if (signal?.aborted) first = undefined;
@@ -305,9 +301,12 @@ function listenTo(options: GracefulShutdownOptions, shutdown: () => Promise<unkn
   for (const signal of options.signals ?? []) process.on(signal, onSignal);
 }
 
+/** They end or stop a process without its knowing. */
+const UNSEEN_SIGNALS: ReadonlySet<string> = new Set(['SIGKILL', 'SIGSTOP']);
+
 function assertSignals(signals: unknown): void {
   const isKnown = (name: unknown): boolean =>
-    typeof name === 'string' && Object.hasOwn(constants.signals, name);
+    typeof name === 'string' && Object.hasOwn(constants.signals, name) && !UNSEEN_SIGNALS.has(name);
   if (Array.isArray(signals) && signals.every(isKnown)) return;
   throw new TypeError(expected("signals to be names such as 'SIGTERM'", signals));
 }

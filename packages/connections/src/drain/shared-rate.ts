@@ -3,6 +3,8 @@ import { RateLimiter, WINDOW_MS } from './rate-limiter.js';
 
 /** A drain that may have company listens for so long before its first close, in ms: others may begin at the same moment. */
 const LISTEN_MS = 250;
+/** A node that has no share looks after that time whether another one is done, in ms. */
+const NO_SHARE_MS = 100;
 
 /** What this node knows at some moment. */
 interface View {
@@ -30,8 +32,7 @@ interface View {
  * window, half a second later. B closes its first ones 1,250 ms after its beginning, at 50 per second. When A is done,
  * B goes on at 50 per second for 1,250 ms and then at 100.
  *
- * Of fewer closes per second than nodes each node has one every `nodes / rate` seconds. They take turns, which they count
- * from the moment at which the last of them began or ended.
+ * Of fewer closes per second than nodes the first ones have one each, and the others wait until one of these is done.
  */
 export class SharedRate {
   readonly #own: number;
@@ -39,11 +40,11 @@ export class SharedRate {
   readonly #limiter: RateLimiter;
   /** What was closed within the share: all of it, unless a deadline goes before it. */
   readonly #kept: RateLimiter;
-  readonly #startedAtMs = performance.now();
+  #beganAtMs = 0;
+  #listensUntilMs = 0;
   /** Of the share, what was not used yet, with its fraction. */
   #credit = 0;
   #creditAtMs: number | undefined;
-  #usedAtMs = -Infinity;
 
   /** @param earlier its window goes on: what passed there counts here */
   constructor(maxPerSecond: number, companyAt: (nowMs: number) => Company, earlier?: SharedRate) {
@@ -51,6 +52,14 @@ export class SharedRate {
     this.#companyAt = companyAt;
     this.#limiter = new RateLimiter(maxPerSecond, earlier === undefined ? undefined : earlier.#limiter);
     this.#kept = new RateLimiter(maxPerSecond, this.#limiter);
+    this.begin();
+  }
+
+  /** Others may count on this node to close nobody: it waits as it did at first. */
+  begin(): void {
+    this.#beganAtMs = performance.now();
+    const { settlesInMs } = this.#companyAt(this.#beganAtMs);
+    this.#listensUntilMs = this.#beganAtMs + Math.max(LISTEN_MS, settlesInMs);
   }
 
   /** How many may be closed now. */
@@ -64,22 +73,21 @@ export class SharedRate {
     if (this.#allowed(this.#limiter, view) > 0) return 0;
     const readyInMs = this.#readyAtMs(view) - nowMs;
     if (readyInMs > 0) return readyInMs;
-    const untilMs = this.#limiter.waitMs(nowMs);
-    // Not longer than a window: others may be done before the turn of this node comes.
-    return takesTurns(view) ? Math.min(Math.max(untilMs, this.#untilTurnMs(view)), WINDOW_MS) : untilMs;
+    return shareOf(view) === 0 ? NO_SHARE_MS : this.#limiter.waitMs(nowMs);
   }
 
   /** How many of a slice that is due are to be closed: the share of it, spread evenly over the time. */
   sliceAt(slice: number, nowMs: number): number {
     const view = this.#viewAt(nowMs);
     const share = shareOf(view);
-    if (takesTurns(view)) return 1;
     if (share >= this.#own) {
       this.#creditAtMs = undefined;
       return slice;
     }
     const part = (slice * share) / this.#own;
-    const earned = this.#creditAtMs === undefined ? part : ((nowMs - this.#creditAtMs) / WINDOW_MS) * share;
+    // The first slice is at least one: a small share need not be saved up.
+    const sinceMs = this.#creditAtMs === undefined ? undefined : nowMs - this.#creditAtMs;
+    const earned = sinceMs === undefined ? Math.max(1, part) : (sinceMs / WINDOW_MS) * share;
     this.#creditAtMs = nowMs;
     // No more than a slice and a fraction: what was missed is not caught up with at once.
     this.#credit = Math.min(this.#credit + earned, part + 1);
@@ -92,7 +100,6 @@ export class SharedRate {
     const kept = Math.min(count, Math.max(0, this.#allowed(this.#kept, this.#viewAt(nowMs))));
     this.#kept.record(nowMs, kept);
     this.#limiter.record(nowMs, count);
-    this.#usedAtMs = nowMs;
     this.#credit = Math.max(0, this.#credit - count);
     return count - kept;
   }
@@ -108,50 +115,18 @@ export class SharedRate {
   #allowed(limiter: RateLimiter, view: View): number {
     if (view.rate === Infinity) return Infinity;
     if (view.nowMs < this.#readyAtMs(view)) return 0;
-    limiter.maxPerSecond = Math.max(1, shareOf(view));
-    const allowed = limiter.allowed(view.nowMs);
-    return takesTurns(view) && !this.#isTurn(view) ? Math.min(0, allowed) : allowed;
+    limiter.maxPerSecond = shareOf(view);
+    return limiter.allowed(view.nowMs);
   }
 
   /** When this node may close its first one. */
   #readyAtMs({ nodes, company }: View): number {
-    if (nodes > 1) return this.#startedAtMs + AFTERMATH_MS;
-    return company.isPossible ? this.#startedAtMs + LISTEN_MS : this.#startedAtMs;
-  }
-
-  /** It is the turn of this node, and it has not used it. */
-  #isTurn(view: View): boolean {
-    const sinceTurnMs = this.#sinceFirstTurnMs(view) % roundMs(view);
-    return sinceTurnMs >= 0 && sinceTurnMs < turnMs(view) && this.#usedAtMs < view.nowMs - sinceTurnMs;
-  }
-
-  #untilTurnMs(view: View): number {
-    const sinceFirstMs = this.#sinceFirstTurnMs(view);
-    return sinceFirstMs < 0 ? -sinceFirstMs : roundMs(view) - (sinceFirstMs % roundMs(view));
-  }
-
-  /** Turns are counted anew when the last change has had its aftermath. */
-  #sinceFirstTurnMs(view: View): number {
-    const changedAtMs = Math.max(view.company.changedAtMs, this.#startedAtMs);
-    return view.nowMs - changedAtMs - AFTERMATH_MS - view.rank * turnMs(view);
+    if (nodes > 1) return this.#beganAtMs + AFTERMATH_MS;
+    return company.isPossible ? this.#listensUntilMs : this.#beganAtMs;
   }
 }
 
 /** This node's part of the rate: a whole number, so that the parts of all nodes add up to it. */
 function shareOf({ rate, nodes, rank }: View): number {
   return Math.max(0, Math.ceil((rate - rank) / nodes));
-}
-
-function takesTurns({ rate, nodes }: View): boolean {
-  return rate < nodes;
-}
-
-/** From the turn of one node to that of the next. */
-function turnMs({ rate }: View): number {
-  return WINDOW_MS / rate;
-}
-
-/** From one turn of a node to its next one. */
-function roundMs(view: View): number {
-  return view.nodes * turnMs(view);
 }

@@ -2,12 +2,22 @@ import cluster from 'node:cluster';
 import type { ClusterAdapter, ClusterLink, ClusterTraits } from '../cluster/adapter.js';
 import { assertKeys } from '../arguments.js';
 import { Primary, type PrimaryChannel } from './primary.js';
-import { carriesBytes, isPacked, KIND, pack, PROBE, unpack, type FromPrimary } from './protocol.js';
+import {
+  carriesBytes,
+  FIRST_SESSION,
+  isPacked,
+  KIND,
+  pack,
+  PROBE,
+  unpack,
+  type FromPrimary,
+} from './protocol.js';
 
 /** Options of {@link ipcAdapter}. */
 export interface IpcAdapterOptions {
   /**
-   * Pools with the same prefix are one cluster. A worker with two pools needs two prefixes.
+   * Pools with the same prefix are one cluster. A worker with two pools needs two prefixes: the second pool with the same
+   * one throws.
    *
    * @default 'soketi'
    */
@@ -23,7 +33,7 @@ const TRAITS: ClusterTraits = {
   maxMessageBytes: 8 * 1024 * 1024,
 };
 
-/** After this long without an answer, in ms, the primary is said not to relay. */
+/** After this long without an answer, in ms, the primary is said not to answer. */
 const WELCOME_TIMEOUT_MS = 1_000;
 
 /**
@@ -36,8 +46,13 @@ const WELCOME_TIMEOUT_MS = 1_000;
  *   cluster.setupPrimary({ serialization: 'advanced' }); // bytes as they are; without it they travel as strings
  *   relayWorkers();
  *   for (let worker = 0; worker < availableParallelism(); worker++) cluster.fork();
+ *   // Otherwise the primary ends at once, and its workers with it.
+ *   process.once('SIGTERM', (signal) => {
+ *     for (const worker of Object.values(cluster.workers)) worker.process.kill(signal);
+ *   });
  * } else {
  *   const pool = new ConnectionsPool({ adapter: ipcAdapter() });
+ *   gracefulShutdown({ server, webSocketServer, pool, signals: ['SIGTERM'] });
  * }
  * ```
  *
@@ -52,31 +67,40 @@ export function ipcAdapter(options: IpcAdapterOptions = {}): ClusterAdapter {
   return new IpcAdapter(process as PrimaryChannel, prefix);
 }
 
+/** The prefixes of the adapters that have started: to the primary, two with the same one are one. */
+const prefixesInUse = new WeakMap<PrimaryChannel, Set<string>>();
+
 /** @internal */
 export class IpcAdapter implements ClusterAdapter {
   readonly traits = TRAITS;
   readonly #primary: Primary;
   readonly #prefix: string;
+  readonly #prefixesInUse: Set<string>;
   #link: ClusterLink | undefined;
-  /** Counts the greetings: only the last one is answered. */
-  #session = 0;
+  /** Counts the greetings: only the answer to the last one is heard. */
+  #session = FIRST_SESSION - 1;
   #isUp = false;
-  #isClosed = false;
+  #closed: Promise<void> | undefined;
   #carriesBytes = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(channel: PrimaryChannel, prefix: string) {
     this.#primary = new Primary(channel);
     this.#prefix = prefix;
+    this.#prefixesInUse = prefixesInUse.get(channel) ?? new Set();
+    prefixesInUse.set(channel, this.#prefixesInUse);
   }
 
   start(link: ClusterLink): void {
     if (this.#link !== undefined)
       throw new Error('This adapter serves a pool already: make one adapter for each');
+    if (this.#prefixesInUse.has(this.#prefix))
+      throw new Error(`A pool of this worker has the prefix '${this.#prefix}': give this one another`);
+    this.#prefixesInUse.add(this.#prefix);
     this.#link = link;
     this.#primary.listen(
       (message) => this.#onMessage(message),
-      () => this.#onDown(new Error('The primary has disconnected')),
+      () => this.#onGone(new Error('The primary has disconnected')),
     );
     this.#greet();
   }
@@ -98,47 +122,60 @@ export class IpcAdapter implements ClusterAdapter {
   }
 
   resubscribe(): void {
-    if (this.#link === undefined || this.#isClosed) return;
+    if (this.#link === undefined || this.#closed !== undefined) return;
     this.#onDown(new Error('Subscribing again'));
     this.#greet();
   }
 
   close(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    this.#primary.ignore();
-    this.#primary.fail(new Error('The adapter is closed'));
-    if (this.#isUp) this.#primary.tell({ [KIND]: 'bye', prefix: this.#prefix });
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const wasUp = this.#isUp;
     this.#isUp = false;
-    return Promise.resolve();
+    if (this.#link !== undefined) this.#prefixesInUse.delete(this.#prefix);
+    clearTimeout(this.#timer);
+    this.#primary.fail(new Error('The adapter is closed'));
+    // A worker that disconnects while one of our messages arrives would not end, see Primary.
+    if (wasUp) await this.#primary.leave(this.#prefix).catch(() => undefined);
+    else if (this.#link !== undefined)
+      this.#primary.tell({ [KIND]: 'bye', prefix: this.#prefix, request: 0 });
+    this.#primary.ignore();
   }
 
   #assertUp(): void {
-    if (!this.#isUp || !this.#primary.isConnected) throw new Error('The primary is not connected');
+    this.#primary.assertConnected();
+    if (!this.#isUp) throw new Error('The primary is not connected');
   }
 
   #greet(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#onDown(new Error('The primary does not relay: it has to call relayWorkers()'));
+      this.#onDown(new Error('The primary does not answer: it has to call relayWorkers()'));
     }, WELCOME_TIMEOUT_MS).unref();
     this.#primary.tell({ [KIND]: 'hello', prefix: this.#prefix, session: ++this.#session, probe: PROBE });
   }
 
+  #onGone(error: Error): void {
+    this.#primary.fail(error);
+    this.#onDown(error);
+  }
+
   #onDown(error: Error): void {
     this.#isUp = false;
-    this.#primary.fail(error);
-    this.#link?.down(error);
+    this.#primary.failQuestions(error);
+    if (this.#closed === undefined) this.#link?.down(error);
   }
 
   #onMessage(message: FromPrimary): void {
+    if (this.#closed !== undefined) return;
     switch (message[KIND]) {
       case 'started':
         this.#greet();
         break;
       case 'stopped':
-        this.#onDown(new Error('The primary has stopped to relay'));
+        this.#onGone(new Error('The primary has stopped relaying'));
         break;
       case 'welcome':
         if (message.prefix === this.#prefix && message.session === this.#session)
@@ -157,8 +194,7 @@ export class IpcAdapter implements ClusterAdapter {
   }
 
   #receive(channel: string, data: unknown): void {
-    // What the primary sent before it had read the latest hello.
-    if (!this.#isUp || !isPacked(data)) return;
+    if (!isPacked(data)) return;
     try {
       this.#link?.receive(channel, unpack(data));
     } catch (error) {

@@ -26,11 +26,12 @@ export class Peers {
     return this.#peers.get(id);
   }
 
-  /** A worker says hello: its subscriptions of this prefix start over. */
-  greet(worker: RelayedWorker, prefix: string, carriesBytes: boolean): void {
+  /** A worker says hello. If that is the first one of an adapter, the subscriptions of this prefix start over. */
+  greet(worker: RelayedWorker, prefix: string, isFirst: boolean, carriesBytes: boolean): void {
     const known = this.#peers.get(worker.id);
-    if (known !== undefined) this.forget(known, prefix);
-    else this.#peers.set(worker.id, { worker, carriesBytes, keys: new Map(), unsentBytes: 0 });
+    if (known === undefined)
+      this.#peers.set(worker.id, { worker, carriesBytes, keys: new Map(), unsentBytes: 0 });
+    else if (isFirst) this.forget(known, prefix);
   }
 
   delete(id: number): void {

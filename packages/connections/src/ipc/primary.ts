@@ -1,5 +1,5 @@
 import { Pending } from './pending.js';
-import { isOurs, KIND, type Change, type FromPrimary, type FromWorker } from './protocol.js';
+import { isOurs, KIND, type Bye, type Change, type FromPrimary, type FromWorker } from './protocol.js';
 
 /** The side of a worker: `process`, as far as it is used here. */
 export interface PrimaryChannel {
@@ -12,6 +12,7 @@ export interface PrimaryChannel {
   ): unknown;
   on(event: 'message' | 'disconnect', listener: (message: unknown) => void): unknown;
   off(event: 'message' | 'disconnect', listener: (message: unknown) => void): unknown;
+  emit(event: string, message: object): unknown;
 }
 
 /** Requests of all adapters of this process: they hear each other's answers. */
@@ -20,7 +21,8 @@ let lastRequest = 0;
 /** The primary, as an adapter in a worker sees it. What is sent to it and asked of it settles within 5 s. */
 export class Primary {
   readonly #channel: PrimaryChannel;
-  readonly #pending = new Pending();
+  readonly #writes = new Pending();
+  readonly #questions = new Pending();
   readonly #answers = new Map<number, () => void>();
   #onMessage: ((message: unknown) => void) | undefined;
   #onDisconnect: (() => void) | undefined;
@@ -29,8 +31,13 @@ export class Primary {
     this.#channel = channel;
   }
 
-  get isConnected(): boolean {
-    return this.#channel.connected;
+  /** @throws {Error} the channel is closed */
+  assertConnected(): void {
+    if (this.#channel.connected) return;
+    // A process that disconnects while a message arrives waits for the next one (`_disconnect` in Node's child_process),
+    // but Node drops all that comes from then on: the process would never end. This ends the wait, and nothing else.
+    setImmediate(() => this.#channel.emit('internalMessage', {}));
+    throw new Error('The primary is not connected');
   }
 
   listen(onMessage: (message: FromPrimary) => void, onDisconnect: () => void): void {
@@ -57,26 +64,41 @@ export class Primary {
 
   /** Resolves when the message is written to the pipe: a primary that is too busy to read delays it. */
   write(message: FromWorker): Promise<void> {
-    return this.#pending.settle(this.#send(message));
+    return this.#writes.settle(this.#send(message));
   }
 
   /** Resolves when the primary has answered. */
   async change(kind: Change[typeof KIND], prefix: string, channels: readonly string[]): Promise<void> {
-    const request = ++lastRequest;
+    await this.#ask({ [KIND]: kind, prefix, request: ++lastRequest, channels });
+  }
+
+  /** Resolves when everything has been read that the primary has sent. */
+  async leave(prefix: string): Promise<void> {
+    await this.#ask({ [KIND]: 'bye', prefix, request: ++lastRequest });
+  }
+
+  async #ask(question: Change | Bye): Promise<void> {
+    const { request } = question;
     const answered = new Promise<void>((resolve, reject) => {
       this.#answers.set(request, resolve);
-      this.#send({ [KIND]: kind, prefix, request, channels }).catch(reject);
+      this.#send(question).catch(reject);
     });
     try {
-      await this.#pending.settle(answered);
+      await this.#questions.settle(answered);
     } finally {
       this.#answers.delete(request);
     }
   }
 
-  /** Rejects all that still wait. */
+  /** Rejects all that still waits: nothing more reaches the primary. */
   fail(error: Error): void {
-    this.#pending.fail(error);
+    this.#writes.fail(error);
+    this.failQuestions(error);
+  }
+
+  /** Rejects what waits for an answer. What is being written arrives. */
+  failQuestions(error: Error): void {
+    this.#questions.fail(error);
   }
 
   #send(message: FromWorker): Promise<void> {

@@ -5,20 +5,24 @@
 /** The field that all messages of ours have, with their kind in it, and no others. */
 export const KIND = 'soketi:relay';
 
-/** From a worker: its subscriptions start over. Also tells how its messages have to be sent. */
+/** The number of the first hello of an adapter. */
+export const FIRST_SESSION = 1;
+
+/** From a worker. The first one of an adapter has its subscriptions start over. Also tells how to send messages to it. */
 export interface Hello {
   readonly [KIND]: 'hello';
   readonly prefix: string;
-  /** Tells one hello of a worker from the next. */
+  /** Tells one hello of an adapter from the next: 1, 2, … */
   readonly session: number;
   /** Arrives as a `Buffer` with `serialization: 'advanced'`, as something else with JSON. */
   readonly probe: unknown;
 }
 
-/** From a worker: its subscriptions end. */
+/** From a worker: its subscriptions end. Answered by `done`, the last that comes of this prefix. */
 export interface Bye {
   readonly [KIND]: 'bye';
   readonly prefix: string;
+  readonly request: number;
 }
 
 /** From a worker: all at once, and answered by `done`. */
@@ -45,7 +49,7 @@ export interface Welcome {
   readonly probe: unknown;
 }
 
-/** From the primary, as the answer to a `Change`. */
+/** From the primary, as the answer to a `Change` or a `Bye`. */
 export interface Done {
   readonly [KIND]: 'done';
   readonly prefix: string;
@@ -66,16 +70,17 @@ export const PROBE: unknown = Buffer.of(0);
 export const carriesBytes = (probe: unknown): boolean => probe instanceof Uint8Array;
 
 /**
- * The bytes of a message as the channel carries them best: JSON makes a list of numbers of a Buffer. Takes what it has
+ * The bytes of a message as the channel carries them best: JSON makes a list of numbers of a Buffer, and six bytes of a
+ * control character in a string. In base64 each character is one byte, and their number is known. Takes what it has
  * returned as well, so that a message can go from one kind of channel to the other.
  */
 export function pack(data: Uint8Array | string, asBytes: boolean): Uint8Array | string {
-  if (typeof data === 'string') return asBytes ? Buffer.from(data, 'latin1') : data;
-  return asBytes ? data : unpack(data).toString('latin1');
+  if (typeof data === 'string') return asBytes ? Buffer.from(data, 'base64') : data;
+  return asBytes ? data : unpack(data).toString('base64');
 }
 
 export function unpack(data: Uint8Array | string): Buffer {
-  if (typeof data === 'string') return Buffer.from(data, 'latin1');
+  if (typeof data === 'string') return Buffer.from(data, 'base64');
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 

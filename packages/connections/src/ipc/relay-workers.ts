@@ -2,7 +2,16 @@ import cluster from 'node:cluster';
 import { assertKeys } from '../arguments.js';
 import { expected } from '../errors.js';
 import { Peers, type RelayedWorker } from './peers.js';
-import { carriesBytes, isOurs, isPacked, KIND, pack, PROBE, type FromPrimary } from './protocol.js';
+import {
+  carriesBytes,
+  FIRST_SESSION,
+  isOurs,
+  isPacked,
+  KIND,
+  pack,
+  PROBE,
+  type FromPrimary,
+} from './protocol.js';
 
 /** Options of {@link relayWorkers}. */
 export interface WorkerRelayOptions {
@@ -34,6 +43,8 @@ export interface Workers {
 
 /** What a message takes besides its bytes, approximately, in bytes. */
 const MESSAGE_OVERHEAD_BYTES = 512;
+/** What JSON makes of a control character. */
+const MAX_CHARACTER_BYTES = 6;
 
 /** Has the primary of this process relay: a second relay would deliver everything twice. */
 let current: PrimaryRelay | undefined;
@@ -100,30 +111,34 @@ export class PrimaryRelay implements WorkerRelay {
     const { [KIND]: kind, prefix, channel, channels, data, request, session, probe } = message as Untrusted;
     if (typeof prefix !== 'string') return;
     if (kind === 'hello') {
-      this.#peers.greet(worker, prefix, carriesBytes(probe));
+      this.#peers.greet(worker, prefix, session === FIRST_SESSION, carriesBytes(probe));
       send(worker, { [KIND]: 'welcome', prefix, session: numberOf(session), probe: PROBE });
       return;
     }
     const peer = this.#peers.get(worker.id);
     if (peer === undefined) return;
-    if (kind === 'bye') this.#peers.forget(peer, prefix);
-    else if (kind === 'message') this.#onPublished(prefix, channel, data);
-    else if ((kind === 'subscribe' || kind === 'unsubscribe') && Array.isArray(channels)) {
-      for (const each of channels) this.#peers[kind](peer, prefix, stringOf(each));
-      send(worker, { [KIND]: 'done', prefix, request: numberOf(request) });
+    if (kind === 'message') {
+      this.#onPublished(prefix, channel, data);
+      return;
     }
+    if (kind === 'bye') this.#peers.forget(peer, prefix);
+    else if ((kind === 'subscribe' || kind === 'unsubscribe') && Array.isArray(channels))
+      for (const each of channels) this.#peers[kind](peer, prefix, stringOf(each));
+    else return;
+    send(worker, { [KIND]: 'done', prefix, request: numberOf(request) });
   };
 
   #onPublished(prefix: string, channel: unknown, data: unknown): void {
     if (typeof channel !== 'string' || !isPacked(data)) return;
     for (const peer of this.#peers.subscribersOf(prefix, channel)) {
-      const bytes = data.length + channel.length + MESSAGE_OVERHEAD_BYTES;
+      const packed = pack(data, peer.carriesBytes);
+      const bytes = packed.length + channel.length * MAX_CHARACTER_BYTES + MESSAGE_OVERHEAD_BYTES;
       if (peer.unsentBytes + bytes > this.#maxUnsentBytes) {
         this.dropped++;
         continue;
       }
       peer.unsentBytes += bytes;
-      const message = { [KIND]: 'message', prefix, channel, data: pack(data, peer.carriesBytes) } as const;
+      const message = { [KIND]: 'message', prefix, channel, data: packed } as const;
       send(peer.worker, message, () => (peer.unsentBytes -= bytes));
     }
   }

@@ -75,9 +75,17 @@ export function likeMessage(
   return new View(copy);
 }
 
-/** An error that is a message already is sent as it is, any other value as JSON. */
+/**
+ * An error that is a message already is sent as it is, any other value as JSON. For JSON an `Error` is an object without
+ * its `message`, which is added. Its stack and its cause are nobody's business.
+ *
+ * @throws {TypeError} JSON cannot express the value
+ */
 export function encodeError(error: unknown): WebSocketMessage {
-  return isWebSocketMessage(error) ? error : encodeJson(error);
+  if (isWebSocketMessage(error)) return error;
+  return encodeJson(
+    error instanceof Error && !('toJSON' in error) ? { message: error.message, ...(error as object) } : error,
+  );
 }
 
 /** An incoming message: text as a `string`, binary as bytes. */

@@ -19,8 +19,8 @@ failOnUncaught();
 describe.each([
   ['HTTP', false],
   ['HTTPS', true],
-])('over %s', (_, isSecure) => {
-  test('a client that is authenticated at once joins the pool', async () => {
+])('over %s', (protocol, isSecure) => {
+  test(`a client that is authenticated at once over ${protocol} joins the pool`, async () => {
     const { url, pool } = await startAccepting({
       isSecure,
       accept: { authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }) },
@@ -32,7 +32,7 @@ describe.each([
     expect(await client.exactly(1)).toEqual(['hello']);
   });
 
-  test('a client that is authenticated later joins the pool, and nothing is lost', async () => {
+  test(`a client that is authenticated later over ${protocol} joins the pool, and nothing is lost`, async () => {
     const { url, pool } = await startAccepting({
       isSecure,
       accept: { authenticate: async () => (await delay(20), { id: 'a', namespace: 'n' }) },
@@ -45,7 +45,7 @@ describe.each([
     expect(received).toEqual(['1', '2', '3']);
   });
 
-  test('a client gets the whole response of a refusal', async () => {
+  test(`a client over ${protocol} gets the whole response of a refusal`, async () => {
     const { url } = await startAccepting({
       isSecure,
       accept: { authenticate: () => ({ status: 402, headers: { 'X-Reason': 'pay', 'X-List': ['a', 'b'] } }) },
@@ -92,7 +92,7 @@ describe('frames in the packet of the handshake', () => {
   );
 
   test('frames in the packet of the handshake do not keep a refusal from arriving whole', async () => {
-    // Bytes that the server has not read turn its end into a reset, which overtakes the answer.
+    // Unread bytes make the server's end of the connection a reset, which overtakes the answer.
     const { port } = await startAccepting({
       accept: { authenticate: () => delay(30) },
     });
@@ -122,7 +122,7 @@ describe('frames in the packet of the handshake', () => {
   );
 });
 
-// Its headers, cookies and first bytes stayed in memory as long as the client did.
+// The headers, cookies and first bytes of the request stayed in memory as long as the client was connected.
 test('the request of a client that is connected is not retained', async () => {
   const refs: WeakRef<object>[] = [];
   const authenticate = (request: object) => {

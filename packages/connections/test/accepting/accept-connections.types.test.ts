@@ -1,14 +1,23 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expectTypeOf, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { acceptConnections, Connection, ConnectionsPool, type Acceptor } from '../../src/index.js';
+import {
+  acceptConnections,
+  Connection,
+  ConnectionsPool,
+  type Acceptor,
+  type AcceptOptions,
+  type Answer,
+  type Identity,
+  type Refusal,
+} from '../../src/index.js';
 import { createServer } from 'node:http';
 
 interface User {
   readonly name: string;
 }
 
-/** Never called: what matters is what the compiler says of it. */
+/** Never called: only the verdict of the compiler counts. */
 const unused = (_: () => Acceptor): void => undefined;
 
 const server = createServer();
@@ -84,19 +93,90 @@ describe('the types of acceptConnections', () => {
     const pool = new ConnectionsPool<string, Member>();
     const options = { server, webSocketServer, pool };
     unused(() =>
-      // @ts-expect-error a plain Connection is no Member
+      // @ts-expect-error a plain Connection is not a Member
       acceptConnections({
         ...options,
         authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }),
       }),
     );
     unused(() =>
+      // @ts-expect-error a plain Connection is not a Member
       acceptConnections({
         ...options,
-        authenticate: () => ({ id: 'a', namespace: 'n' }),
-        // @ts-expect-error a plain Connection is no Member
+        authenticate: () => ({ id: 'a', namespace: 'n', data: { name: 'Ada' } }),
         // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- that is the mistake
         createConnection: ({ id, namespace }, socket) => new Connection(id, namespace, socket),
+      }),
+    );
+  });
+
+  // `Identity` had optional data, so that a function with this type was refused where an inline one was accepted.
+  test('the types accept an authenticate that is declared as a function of its own', () => {
+    const pool = new ConnectionsPool<string, Connection<string, string, WebSocket, User>>();
+    const options = { server, webSocketServer, pool };
+    const find = (_: IncomingMessage): Promise<Identity<string, User> | Refusal> =>
+      Promise.resolve({ id: 'a', namespace: 'n', data: { name: 'Ada' } });
+    const ask = (_: IncomingMessage): Answer<string, User> => false;
+    unused(() => acceptConnections({ ...options, authenticate: find }));
+    unused(() => acceptConnections({ ...options, authenticate: ask }));
+    unused(() =>
+      acceptConnections({
+        ...options,
+        authenticate: find,
+        createConnection: ({ id, namespace, data }, socket) => {
+          expectTypeOf(data).toEqualTypeOf<User>();
+          return new Connection<string, string, WebSocket, User>(id, namespace, socket);
+        },
+      }),
+    );
+    expectTypeOf<Identity<string, User>['data']>().toEqualTypeOf<User>();
+    expectTypeOf<Identity<string>['data']>().toEqualTypeOf<unknown>();
+    // @ts-expect-error a User is required
+    const without: Identity<string, User> = { id: 'a', namespace: 'n' };
+    const plain: Identity = { ...without, id: 5 };
+    expectTypeOf(plain.id).toEqualTypeOf<unknown>();
+  });
+
+  test('the types of the options need no arguments for a pool of plain connections', () => {
+    const pool = new ConnectionsPool();
+    const common: Pick<AcceptOptions, 'path' | 'origins' | 'maxPer'> = {
+      path: '/ws',
+      origins: ['https://app.example'],
+      maxPer: { key: (_request, identity) => identity?.id, limit: 2 },
+    };
+    expectTypeOf<AcceptOptions['origins']>().toEqualTypeOf<readonly string[] | undefined>();
+    const authenticate: AcceptOptions['authenticate'] = () => ({ id: 'a', namespace: 'n' });
+    unused(() => acceptConnections({ ...common, server, webSocketServer, pool, authenticate }));
+    const options: AcceptOptions<WebSocket> = { ...common, server, webSocketServer, pool, authenticate };
+    unused(() => acceptConnections(options));
+  });
+
+  // It compiled, and `data.name` read from undefined.
+  test('the types require the data of the pool of authenticate with createConnection too', () => {
+    const pool = new ConnectionsPool<string, Member>();
+    const options = { server, webSocketServer, pool };
+    unused(() =>
+      acceptConnections({
+        ...options,
+        // @ts-expect-error there is no data
+        authenticate: () => ({ id: 'a', namespace: 'n' }),
+        createConnection: (_identity, socket) => new Member('a', 'n', socket),
+      }),
+    );
+    unused(() =>
+      acceptConnections({
+        ...options,
+        // @ts-expect-error data of another type
+        authenticate: () => Promise.resolve({ id: 'a', namespace: 'n', data: { name: 5 } }),
+        createConnection: (_identity, socket) => new Member('a', 'n', socket),
+      }),
+    );
+    // The connection may have another id than the identity.
+    unused(() =>
+      acceptConnections({
+        ...options,
+        authenticate: () => ({ id: 5, namespace: 'n', data: { name: 'Ada' } }),
+        createConnection: ({ id }, socket) => new Member(String(id), 'n', socket),
       }),
     );
   });

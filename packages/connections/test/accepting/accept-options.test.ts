@@ -74,7 +74,7 @@ test('acceptConnections() without options throws', () => {
   expect(accept(null)).toThrow(TypeError);
 });
 
-test('every option may be undefined', () => {
+test('every option of acceptConnections may be undefined', () => {
   const names = ['path', 'origins', 'createConnection', 'timeout', 'maxConnections', 'maxPerNamespace'];
   const undefinedOptions = [...names, 'maxPending', 'maxPer', 'refuseWith', 'retryAfter'].map((name) => [
     name,

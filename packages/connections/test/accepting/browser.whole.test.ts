@@ -24,7 +24,7 @@ describeWith(['chromium'], 'a page in Chromium', () => {
     return page;
   }
 
-  /** How the page sees its WebSocket end: code, reason, and whether it had been open. */
+  /** How the page sees its WebSocket close: code, reason, and whether it had been open. */
   const closeSeenBy = (page: Page, url: string): Promise<unknown> =>
     page.evaluate(`new Promise((resolve) => {
       const socket = new WebSocket('${url}', ['chat', 'other']);

@@ -19,7 +19,7 @@ import {
 } from '../support/accepting.js';
 import { SLOW, upgradeRaw } from '../support/shutdown.js';
 
-/** For what a loaded machine may take long for: one second is the default. */
+/** Longer than the default of one second, for a loaded machine. */
 const PATIENCE = { timeout: 10_000 };
 
 /** A server with an acceptor on /ws, two clients and a shutdown that takes a second. */
@@ -36,7 +36,7 @@ async function startShutdown(
 /** Two clients: the second is closed a second after the first. */
 const connectTwo = async ({ url }: Pick<Accepting, 'url'>) => [await openClient(url), await openClient(url)];
 
-// These wait for drains, which they may do at the same time.
+// These tests wait for drains, so they run at the same time.
 /** A server whose path /admin has a pool and a shutdown of its own, which takes longer than the other. */
 async function startTwoPools(signal?: AbortSignal) {
   const main = await startShutdown({}, { drain: { signal } });
@@ -51,7 +51,7 @@ async function startTwoPools(signal?: AbortSignal) {
 
 describe.concurrent('two pools of one server, with a shutdown each,', () => {
   test('the shutdowns of two pools close all clients with 1012, and the server when both pools are drained', async () => {
-    // The shutdown that was done first closed the server, and cut off the clients of the other pool with 1006.
+    // The shutdown that finished first closed the server, and cut off the clients of the other pool with 1006.
     const { main, admin, clients } = await startTwoPools();
     const done = main.shutdown.shutdown();
     const adminDone = admin.shutdown.shutdown();
@@ -130,7 +130,7 @@ describe.concurrent('a pool that is drained without a shutdown', () => {
 });
 
 describe.concurrent('a graceful shutdown with an acceptor', () => {
-  test('one of the shutdown and the acceptor answers, with the Retry-After of the shutdown', async () => {
+  test('an upgrade during a shutdown gets exactly one answer, with the Retry-After of the shutdown', async () => {
     const accepting = await startShutdown({}, { retryAfter: 3 });
     const clients = await connectTwo(accepting);
     const done = accepting.shutdown.shutdown();
@@ -153,7 +153,7 @@ describe.concurrent('a graceful shutdown with an acceptor', () => {
     expect(accepting.server.listening).toBe(false);
   });
 
-  test('a shutdown refuses clients even if it drains another pool than that of the acceptor', async () => {
+  test('a shutdown refuses clients even if the acceptor has another pool than the one that it drains', async () => {
     const other = await startAccepting();
     await connectTwo(other);
     const accepting = await startShutdown({}, { pool: other.pool });

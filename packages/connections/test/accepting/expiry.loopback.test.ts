@@ -18,7 +18,7 @@ test.each([
   ['in forty days', Date.now() + 40 * 86_400_000],
   ['in a thousand years', Date.now() + 3e13],
   ['never', Infinity],
-])('a session that ends %s is not over at once', async (_, expiresAt) => {
+])('a connection stays open if its session ends %s', async (_, expiresAt) => {
   // A timer of more than 2^31 - 1 ms fires after 1 ms.
   const { url } = await startAccepting({
     accept: { authenticate: () => ({ ...anybody(), expiresAt }) },

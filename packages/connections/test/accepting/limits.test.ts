@@ -16,7 +16,7 @@ const totals = ({ clients, lookups, namespaces, keys }: Limits): number[] =>
   [clients, lookups, namespaces, keys].map(({ total }) => total);
 
 describe('the limits of an acceptor', () => {
-  test('limits refuse what exceeds them, and a refused seat takes up nothing', () => {
+  test('limits refuse clients that exceed them, and a refused client does not count', () => {
     const limits = new Limits({ maxConnections: 3, maxPerNamespace: 2, maxPending: 1, maxPerKey: 1 });
     const [a, b, c, d] = [new Seat(limits), new Seat(limits), new Seat(limits), new Seat(limits)] as const;
     expect([a, b, c, d].map((seat) => seat.takePlace())).toEqual([undefined, undefined, undefined, 503]);
@@ -33,7 +33,7 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([0, 0, 0, 0]);
   });
 
-  test('a released seat takes up nothing more, and frees nothing twice', () => {
+  test('a seat that is released twice frees its place once', () => {
     const limits = new Limits(unlimited);
     const [seat, other] = [new Seat(limits), new Seat(limits)];
     seat.takePlace();
@@ -44,7 +44,7 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([1, 0, 0, 0]);
   });
 
-  test('a lookup that is ended twice counts as ended once', () => {
+  test('a lookup that ends twice counts as ended once', () => {
     const limits = new Limits({ ...unlimited, maxPending: 2 });
     const [first] = [limits.beginLookup(), limits.beginLookup()];
     expect(limits.beginLookup()).toBeUndefined();
@@ -53,7 +53,7 @@ describe('the limits of an acceptor', () => {
     expect(totals(limits)).toEqual([0, 1, 0, 0]);
   });
 
-  test('all limits are free again after thousands of random lives', () => {
+  test('all limits are free again after thousands of clients have come and gone at random', () => {
     const random = new Random(7);
     const limits = new Limits({ maxConnections: 40, maxPerNamespace: 12, maxPending: 9, maxPerKey: 5 });
     const ends: (() => void)[] = [];

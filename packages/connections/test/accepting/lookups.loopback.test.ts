@@ -34,12 +34,12 @@ async function startLookups(
   return { ...accepting, lookups, signals };
 }
 
-/** Nothing of anybody is counted any more. */
+/** No client is counted any more. */
 async function isEmpty({ acceptor, pool }: Accepting): Promise<void> {
   await expect.poll(() => [acceptor.clients, acceptor.pending, pool.stats().connections]).toEqual([0, 0, 0]);
 }
 
-describe('a client that goes while it is looked up', () => {
+describe('a client that leaves while it is looked up', () => {
   test.each([
     ['resets', (client: Awaited<ReturnType<typeof openTcp>>) => void client.resetAndDestroy()],
     ['ends politely', (client: Awaited<ReturnType<typeof openTcp>>) => void client.end()],
@@ -75,7 +75,7 @@ describe('a client that goes while it is looked up', () => {
     expect(errors).toEqual([]);
   });
 
-  test('a client may go at any moment of its lookup', async () => {
+  test('a client may leave at any moment of its lookup', async () => {
     const random = new Random(1);
     const authenticate = async (): Promise<unknown> => {
       await delay(random.below(8));
@@ -129,6 +129,8 @@ describe('authenticate', () => {
     ['null', null],
     ['false', false],
     ['an identity that has expired', { ...anybody(), expiresAt: Date.now() }],
+    ['an identity that expired at the epoch', { ...anybody(), expiresAt: 0 }],
+    ['an identity that was never valid', { ...anybody(), expiresAt: -Infinity }],
   ])('authenticate refuses with 401 when it answers %s', async (_, answer) => {
     const accepting = await startAccepting({ accept: { authenticate: () => answer } });
     expect((await refusalOf(accepting.url)).status).toBe(401);
@@ -147,6 +149,13 @@ describe('authenticate', () => {
     ['an id of another type', { id: {}, namespace: 'n' }, 'id'],
     ['an expiry that is no number', { ...anybody(), expiresAt: new Date() }, 'expiresAt'],
     ['NaN as expiry', { ...anybody(), expiresAt: NaN }, 'expiresAt'],
+    // The `exp` of a JWT is in seconds: every login was refused with 401, and nothing said why.
+    [
+      'an expiry in seconds',
+      { ...anybody(), expiresAt: Math.ceil(Date.now() / 1000) + 900 },
+      'not in seconds',
+    ],
+    ['an expiry in ms from now', { ...anybody(), expiresAt: 900_000 }, 'ms since the epoch'],
     ['a status that is no refusal', { status: 200 }, 'status'],
     ['an identity and a refusal in one', { ...anybody(), status: 403 }, 'both'],
     ['rooms that are a number', { ...anybody(), rooms: 5 }, 'rooms to be a room'],
@@ -196,7 +205,7 @@ describe('authenticate', () => {
     await isEmpty(accepting);
   });
 
-  test('the signal of authenticate does not abort when the accepted client goes', async () => {
+  test('the signal of authenticate does not abort when the accepted client leaves', async () => {
     const accepting = await startLookups();
     const opened = openClient(accepting.url);
     await expect.poll(() => accepting.lookups.length).toBe(1);
@@ -268,7 +277,7 @@ describe('a lookup that takes too long', () => {
 });
 
 describe('maxPending', () => {
-  test('maxPending refuses with 503 while that many lookups run', async () => {
+  test('maxPending refuses with 503 while the maximum number of lookups is running', async () => {
     const accepting = await startLookups({ accept: { maxPending: 2, retryAfter: 7 } });
     const opened = [openClient(accepting.url), openClient(accepting.url)];
     await expect.poll(() => accepting.acceptor.pending).toBe(2);
@@ -283,7 +292,7 @@ describe('maxPending', () => {
   });
 
   test('maxPending counts a lookup whose client has gone until the lookup ends or times out', async () => {
-    // A client that resets and comes again could otherwise start as many lookups as it liked.
+    // A client that resets and reconnects could otherwise start any number of lookups.
     const accepting = await startLookups({ accept: { maxPending: 1, timeout: 1_500 } });
     const client = await openTcp(accepting.port);
     client.write(upgradeRequest());

@@ -73,6 +73,9 @@ describe('the origins of a list', () => {
     'https://A.example',
     'a.example',
     '*.a.example',
+    // It matched nothing: subdomains were refused although the list seemed to allow them.
+    'https://*.a.example',
+    'https://a.example:*',
     'null',
     '',
     'https://a b',

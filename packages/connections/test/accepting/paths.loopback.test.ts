@@ -67,7 +67,7 @@ describe('an acceptor with a path', () => {
 });
 
 describe('two acceptors of one server', () => {
-  test('two acceptors each take their own path, and together answer 404 for all others', async () => {
+  test('two acceptors take their own paths, and answer other paths with one 404', async () => {
     const one = await startAccepting({ accept: { path: '/one' } });
     const pool = new ConnectionsPool();
     const webSocketServer = new WebSocketServer({ noServer: true });

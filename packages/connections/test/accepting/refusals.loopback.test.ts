@@ -22,7 +22,7 @@ const broken = (): never => {
   throw new Error('broken');
 };
 
-/** What a client is refused for, and how it hears of it. */
+/** The cause of a refusal, and how the client learns of it. */
 const refusals: readonly (readonly [why: string, accept: Accept, status: number, closeCode: number])[] = [
   ['nobody', { authenticate: () => undefined }, 401, 4401],
   ['somebody who may not', { authenticate: () => ({ status: 403 }) }, 403, 4403],
@@ -42,23 +42,47 @@ const refusals: readonly (readonly [why: string, accept: Accept, status: number,
   ['a foreign origin', { origins: ['https://app.example'] }, 403, 4403],
 ];
 
-describe.each(refusals)('a client that is refused for %s', (_, accept, status, closeCode) => {
+describe.each(refusals)('a client that is refused for %s', (why, accept, status, closeCode) => {
   const headers = { origin: 'https://evil.example' };
   const options: Accept = { origins: ['*'], ...accept };
 
-  test('a refused client gets the status, and is not counted', async () => {
+  test(`a client that is refused for ${why} gets the status, and counts as a refusal but not as a client`, async () => {
     const { url, acceptor } = await startAccepting({ accept: options });
     expect((await refusalOf(url, { headers })).status).toBe(status);
     expect(acceptor.clients).toBe(0);
+    expect([...acceptor.refusals]).toEqual([[status, 1]]);
   });
 
-  test("a refused client gets the close code with refuseWith: 'close', and is not counted", async () => {
+  test(`a client that is refused for ${why} gets the close code with refuseWith: 'close', and counts as a refusal of its status`, async () => {
     const { url, acceptor, pool } = await startAccepting({ accept: { ...options, refuseWith: 'close' } });
     const client = await openClient(url, { headers });
     client.socket.send('nobody hears this');
     expect((await client.closed).code).toBe(closeCode);
     expect([acceptor.clients, pool.stats().connections, pool.stats().refused]).toEqual([0, 0, 0]);
+    expect([...acceptor.refusals]).toEqual([[status, 1]]);
   });
+});
+
+// 401, 403, 404, 429 and 503 were in no event and in no counter.
+test('an acceptor counts its refusals by status, and nobody else', async () => {
+  let answer: unknown = { status: 403 };
+  const { url, acceptor } = await startAccepting({
+    accept: { authenticate: () => answer, path: (request) => request.url !== '/broken' || broken() },
+  });
+  expect(acceptor.refusals.size).toBe(0);
+  for (let n = 0; n < 3; n++) await refusalOf(url);
+  answer = false;
+  await refusalOf(url);
+  answer = anybody();
+  await openClient(url);
+  await refusalOf(`${url}/broken`);
+  expect(acceptor.refusals).toEqual(
+    new Map([
+      [403, 3],
+      [401, 1],
+      [500, 1],
+    ]),
+  );
 });
 
 test(
@@ -98,7 +122,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     ['createConnection is async', { createConnection: reject as never }, 'createConnection'],
     [
       'the connection cannot join its rooms',
-      // It can be read only once, so that it is not checked before.
+      // The iterable can be read only once, so it is not checked before.
       { authenticate: () => ({ ...anybody(), rooms: [5].values() as never }) },
       'each of rooms',
     ],
@@ -109,7 +133,7 @@ describe('the pool emits an error and the client is closed with 1011', () => {
     await expect.poll(() => acceptor.clients).toBe(0);
   });
 
-  test('the pool emits an error and the client is closed with 1011 when the pool does not take it', async () => {
+  test('the pool emits an error and the client is closed with 1011 when the pool refuses the client', async () => {
     const other = await startAccepting();
     const { url, errors } = await startAccepting({
       accept: {
@@ -174,7 +198,7 @@ describe('refuseUpgrade', () => {
   });
 
   test('refuseUpgrade ignores headers that contradict the length of its response', async () => {
-    // Two of Content-Length, or one and Transfer-Encoding, are read in two ways by two proxies (RFC 9112 §6.3).
+    // Two proxies read two Content-Length headers, or one and Transfer-Encoding, in two ways (RFC 9112 §6.3).
     const headers = {
       'content-length': 500,
       'Transfer-Encoding': 'chunked',

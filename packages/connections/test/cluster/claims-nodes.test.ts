@@ -5,7 +5,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 const HOUR_MS = 3_600_000;
 const isHolder = (node: FakeNode): boolean => node.member('x', '1') !== undefined;
 
-/** Sets the clock of the host, which is that of the node that is called next. */
+/** Sets the clock of the host: that of the node that is called next. */
 function clockOfHost(): { set: (ms: number) => void } {
   let nowMs = Date.now();
   vi.spyOn(Date, 'now').mockImplementation(() => nowMs);
@@ -24,7 +24,7 @@ async function startNodes(bus = {}, bootIds: readonly (number | undefined)[] = [
 describe('one connection for each id', () => {
   useFakeClusters();
 
-  test('Where the broker has one order for all, the last to join wins, even by clocks that are an hour apart.', async () => {
+  test('the last connection to join wins if the broker has one order for all nodes, even if their clocks are an hour apart', async () => {
     const clock = clockOfHost();
     const startMs = Date.now();
     const { a, b } = await startNodes();
@@ -38,7 +38,7 @@ describe('one connection for each id', () => {
     expect([isHolder(a), isHolder(b)]).toEqual([true, false]);
   });
 
-  test('Without such an order the later time of joining wins; clocks that are wrong still leave one.', async () => {
+  test('the later time of joining wins if the broker has no common order, and wrong clocks still leave one connection', async () => {
     const clock = clockOfHost();
     const startMs = Date.now();
     const { a, b } = await startNodes({ totalOrder: false });
@@ -55,7 +55,7 @@ describe('one connection for each id', () => {
     [1, 2],
     [2, 1],
   ])(
-    'At the same time by both clocks, both nodes find the same winner (ids %i and %i).',
+    'both nodes find the same winner if two connections join at the same time (ids %i and %i)',
     async (one, other) => {
       clockOfHost();
       const { a, b } = await startNodes({ totalOrder: false }, [one, other]);
@@ -65,7 +65,7 @@ describe('one connection for each id', () => {
   );
 
   test.each([true, false])(
-    'A connection that joined during an outage wins if it is the newer one, and only then (%s).',
+    'a connection that joined during an outage wins exactly if it is the newer one (%s)',
     async (isNewer) => {
       const clock = clockOfHost();
       const startMs = Date.now();
@@ -82,7 +82,7 @@ describe('one connection for each id', () => {
     },
   );
 
-  test('A node whose clock tells that it was asleep says hello again.', async () => {
+  test('a node whose clock shows that it was suspended announces itself again', async () => {
     const clock = clockOfHost();
     const startMs = Date.now();
     const { a } = await startNodes();

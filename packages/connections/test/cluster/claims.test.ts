@@ -10,7 +10,7 @@ import { Random } from '../support/random.js';
  * One connection for each id, over a broker that keeps no order between the messages of two nodes, such as NATS.
  */
 
-/** A node that holds a connection with the id, or not. */
+/** A node, which may hold a connection with the id. */
 class Holder {
   readonly id: string;
   readonly joinedAtMs: number;
@@ -56,7 +56,7 @@ class Holder {
   }
 }
 
-/** Nodes, and what is on its way from each of them to each other one: in its order. */
+/** Nodes, and the messages on their way between each two of them, in order. */
 class Unordered {
   readonly holders: readonly Holder[];
   readonly #underWay = new Map<string, { readonly from: Holder; readonly to: Holder; heads: Buffer[] }>();
@@ -91,12 +91,12 @@ class Unordered {
     return this.holders.filter(({ holds }) => holds).map(({ id }) => id);
   }
 
-  /** Nobody has listened yet. */
+  /** Drops all messages, as if nobody had subscribed yet. */
   loseAll(): void {
     for (const { heads } of this.#underWay.values()) heads.length = 0;
   }
 
-  /** Two heartbeats have passed. */
+  /** Moves the clock by two heartbeats. */
   repeat(): void {
     const laterMs = wheel.nowMs + 6_000;
     vi.spyOn(wheel, 'nowMs', 'get').mockReturnValue(laterMs);
@@ -140,7 +140,7 @@ function inEveryOrder(make: () => Unordered, check: (nodes: Unordered) => void):
   return orders;
 }
 
-/** Times of joining by the clocks of the hosts, which may go wrong, and the node that is to have the id in the end. */
+/** Times of joining by the clocks of the hosts, which may be wrong, and the node that must have the id at the end. */
 const cases: readonly [string, readonly number[], string][] = [
   ['the first joined later', [2_000, 1_000], 'node 0'],
   ['the second joined later', [1_000, 2_000], 'node 1'],
@@ -148,17 +148,20 @@ const cases: readonly [string, readonly number[], string][] = [
 ];
 
 describe('one connection for each id without an order of the broker', () => {
-  test.each(cases)('In every order of two nodes the newest stays alone: %s.', (_, joinedAtMs, winner) => {
-    const orders = inEveryOrder(
-      () => new Unordered(joinedAtMs),
-      ({ holding }) => expect(holding).toEqual([winner]),
-    );
-    // The orders of two joins and two arrivals at the least.
-    expect(orders).toBeGreaterThanOrEqual(6);
-  });
+  test.each(cases)(
+    'only the newest of two connections stays, whatever the order of events: %s',
+    (_, joinedAtMs, winner) => {
+      const orders = inEveryOrder(
+        () => new Unordered(joinedAtMs),
+        ({ holding }) => expect(holding).toEqual([winner]),
+      );
+      // At least the orders of two joins and two arrivals.
+      expect(orders).toBeGreaterThanOrEqual(6);
+    },
+  );
 
   test.each(Array.from({ length: 10 }, (_, seed) => seed))(
-    'In whichever order three or four nodes hear of each other, the newest stays alone (seed %i).',
+    'only the newest of three or four connections stays, whatever the order in which claims arrive (seed %i)',
     (seed) => {
       const random = new Random(seed);
       for (let round = 0; round < 100; round++) {
@@ -171,7 +174,7 @@ describe('one connection for each id without an order of the broker', () => {
   );
 
   test.each(Array.from({ length: 10 }, (_, seed) => seed))(
-    'With connections that leave meanwhile, never two stay (seed %i).',
+    'at most one connection stays when others leave meanwhile (seed %i)',
     (seed) => {
       const random = new Random(seed);
       for (let round = 0; round < 100; round++) {
@@ -186,8 +189,8 @@ describe('one connection for each id without an order of the broker', () => {
     },
   );
 
-  test('Claims that came before the other nodes listened are made again, and then not any more.', () => {
-    // Both were published before the other node had subscribed: both connections stayed for ever.
+  test('a claim that was published before the other nodes listened is repeated exactly once', () => {
+    // Both claims were published before the other node had subscribed, and both connections stayed for ever.
     const nodes = new Unordered([1_000, 2_000]);
     for (const holder of nodes.holders) holder.join();
     nodes.loseAll();
@@ -204,7 +207,7 @@ describe('one connection for each id without an order of the broker', () => {
     expect(run()).toBe(0);
   });
 
-  test('A clock that is behind makes its connections lose, although they joined last: the limit of the comparison.', () => {
+  test('a connection that joined last loses if the clock of its node is slow', () => {
     const nodes = new Unordered([10_000, 5_000]);
     nodes.holders[0]!.join();
     while (nodes.steps.length > 1) nodes.steps.at(-1)!();

@@ -4,7 +4,7 @@ import { FakeCluster, pass, useFakeClusters } from '../support/cluster-nodes.js'
 describe('nodes of a cluster', () => {
   useFakeClusters();
 
-  test('Nodes are up soon and know each other.', async () => {
+  test('nodes of a cluster are soon up and know each other', async () => {
     const cluster = new FakeCluster();
     const [a, b, c] = await cluster.start(3);
     for (const { node } of [a, b, c]) {
@@ -13,7 +13,7 @@ describe('nodes of a cluster', () => {
     }
   });
 
-  test('A broadcast reaches the members of its namespace on all nodes once.', async () => {
+  test('a broadcast reaches the members of its namespace on all nodes once', async () => {
     const cluster = new FakeCluster();
     const [a, b, c] = await cluster.start(3);
     await Promise.all([a.join('x', '1'), b.join('x', '2'), c.join('y', '3'), pass(200)]);
@@ -26,7 +26,7 @@ describe('nodes of a cluster', () => {
     expect(b.node.stats()).toMatchObject({ gaps: 0, duplicates: 0, invalid: 0, unknown: 0 });
   });
 
-  test('Rooms and exceptions hold on all nodes.', async () => {
+  test('the rooms and exceptions of a broadcast apply on all nodes', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([
@@ -45,7 +45,7 @@ describe('nodes of a cluster', () => {
     expect(b.member('x', '3')?.received).toEqual(['all but 1']);
   });
 
-  test('A send reaches the connection wherever it is, and its node confirms it.', async () => {
+  test('a send reaches a connection on another node, which confirms it', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -55,7 +55,7 @@ describe('nodes of a cluster', () => {
     expect(b.member('x', '1')?.received).toEqual(['hi']);
   });
 
-  test('A send to nobody is false at once where the broker counts receivers.', async () => {
+  test('a send to an unknown id resolves false at once if the broker counts receivers', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([a.join('x', '1'), b.join('x', '2'), pass(200)]);
@@ -64,7 +64,28 @@ describe('nodes of a cluster', () => {
     expect(await answers).toEqual([false, false]);
   });
 
-  test('A send to nobody is false after requestTimeout where it does not.', async () => {
+  test('a message that one node refuses and another node delivers counts as sent', async () => {
+    const cluster = new FakeCluster({ countsReceivers: false });
+    const [a, b, c] = await cluster.start(3);
+    await Promise.all([b.join('x', '1'), c.join('x', '1'), pass(200)]);
+    b.send = () => Promise.resolve(false);
+    c.send = () => new Promise((resolve) => setTimeout(resolve, 100, true));
+    const sent = a.sendRemote('x', '1', 'hi');
+    await pass(200);
+    expect(await sent).toBe(true);
+  });
+
+  test('a refusal by the only node that can have the connection is final', async () => {
+    const cluster = new FakeCluster({ countsReceivers: false }, {}, { isExclusive: true });
+    const [a, b] = await cluster.start(2);
+    await Promise.all([b.join('x', '1'), pass(200)]);
+    b.send = () => Promise.resolve(false);
+    const sent = a.sendRemote('x', '1', 'hi');
+    await pass(50);
+    expect(await sent).toBe(false);
+  });
+
+  test('a send to an unknown id resolves false after requestTimeout if the broker does not count receivers', async () => {
     const cluster = new FakeCluster({ countsReceivers: false });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '2'), pass(200)]);
@@ -76,7 +97,7 @@ describe('nodes of a cluster', () => {
     expect(answer).toBe(false);
   });
 
-  test('A count sums up all nodes, and calls of one turn share a request.', async () => {
+  test('a count adds up all nodes, and the counts of one turn share a request', async () => {
     const cluster = new FakeCluster();
     const [a, b, c] = await cluster.start(3);
     await Promise.all([a.join('x', '1'), b.join('x', '2', 'red'), c.join('x', '3', 'red'), pass(200)]);
@@ -93,7 +114,7 @@ describe('nodes of a cluster', () => {
     expect(b.node.stats().batches).toBe(batches + 1);
   });
 
-  test('A count names the node that does not answer.', async () => {
+  test('a count names a node that does not answer', async () => {
     const cluster = new FakeCluster();
     const [a, b, c] = await cluster.start(3);
     await Promise.all([a.join('x', '1'), b.join('x', '2'), c.join('x', '3'), pass(200)]);
@@ -107,7 +128,7 @@ describe('nodes of a cluster', () => {
     });
   });
 
-  test('A count does not wait for a node that leaves meanwhile.', async () => {
+  test('a count does not wait for a node that leaves meanwhile', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([a.join('x', '1'), b.join('x', '2'), pass(200)]);
@@ -123,7 +144,7 @@ describe('nodes of a cluster', () => {
     expect(a.events).toContainEqual(['node', id, 'left']);
   });
 
-  test('A node that dies is lost after nodeTimeout, and not before.', async () => {
+  test('a node that dies is reported as lost after nodeTimeout, and not before', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     cluster.bus.cut(b.adapter);

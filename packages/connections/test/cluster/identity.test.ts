@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { NodeIdentity } from '../../src/cluster/identity.js';
 
 describe('the id of a node', () => {
-  test('What was said under an earlier id is still known as its own.', () => {
+  test('a node still recognizes messages that it sent under an earlier id', () => {
     const identity = new NodeIdentity();
     const { id } = identity;
     const { first } = identity.sequenceOf('a');
@@ -14,7 +14,7 @@ describe('the id of a node', () => {
     ).toEqual(['other', 'own', 'own', 'other']);
   });
 
-  test('The numbers go on under a new id, so that an echo is never older than the last one.', () => {
+  test('sequence numbers continue under a new id, so that no echo is older than the one before it', () => {
     const identity = new NodeIdentity();
     identity.sequenceOf('a').next += 100;
     const { next } = identity.sequenceOf('a');
@@ -22,7 +22,7 @@ describe('the id of a node', () => {
     expect(identity.sequenceOf('a').first).toBe(next);
   });
 
-  test('Somebody who claims the id again and again does not fill the memory with earlier ids.', () => {
+  test('a node remembers its eight latest ids, however often another node claims them', () => {
     const identity = new NodeIdentity();
     const ids: string[] = [];
     for (let round = 0; round < 100; round++) {
@@ -37,7 +37,7 @@ describe('the id of a node', () => {
     expect(known).toEqual(ids.slice(-8));
   });
 
-  test('A channel that was not used for a minute is forgotten, and begins again with higher numbers.', () => {
+  test('a channel that is unused for a minute is forgotten, and starts again with higher sequence numbers', () => {
     const identity = new NodeIdentity();
     const sequence = identity.sequenceOf('a');
     sequence.next += 5;

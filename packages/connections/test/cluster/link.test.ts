@@ -10,7 +10,7 @@ const fallsOf = ({ events }: FakeNode): unknown[] =>
 describe('the link of a node', () => {
   useFakeClusters();
 
-  test('A broker that is away causes one degraded event, and one recovered event when it is back.', async () => {
+  test('an outage of the broker causes one degraded event, and one recovered event when it ends', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -29,7 +29,7 @@ describe('the link of a node', () => {
     expect(b.member('x', '1')?.received).toEqual(['again']);
   });
 
-  test('A node that is not told that it hears nothing finds out within three heartbeats, and heals.', async () => {
+  test('a node that silently receives nothing notices within three heartbeats, and recovers', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -46,7 +46,7 @@ describe('the link of a node', () => {
     expect(kinds(a)).toEqual([]);
   });
 
-  test('A broker that refuses to publish is noticed with the next heartbeat; nothing is stale afterwards.', async () => {
+  test('a broker that refuses to publish is noticed with the next heartbeat, and no stale message is delivered later', async () => {
     let isDenied = false;
     const cluster = new FakeCluster({ refuses: (command) => isDenied && command === 'publish' });
     const [a, b] = await cluster.start(2);
@@ -65,7 +65,7 @@ describe('the link of a node', () => {
     expect(b.member('x', '1')?.received).toEqual([]);
   });
 
-  test('A publish that is refused on one channel alone is an error and no degradation.', async () => {
+  test('a publish that is refused on a single channel is an error event and does not degrade the node', async () => {
     const cluster = new FakeCluster({
       refuses: (command, channel) => command === 'publish' && channel === 'sx',
     });
@@ -74,13 +74,13 @@ describe('the link of a node', () => {
       a.broadcast('x', 'refused');
       await pass(100);
     }
-    // One in a minute, not one for each message.
+    // One per minute, not one per message.
     expect(kinds(a)).toEqual(['error']);
     expect(a.node.state).toBe('up');
     expect(a.node.stats().dropped).toBe(100);
   });
 
-  test('A channel that is refused degrades the node, and does not keep others from being heard.', async () => {
+  test('a refused subscription degrades the node, and the other channels are still subscribed to', async () => {
     let isDenied = true;
     const refuses = (command: string, channel: string): boolean =>
       isDenied && command === 'subscribe' && channel === 's13';
@@ -100,7 +100,7 @@ describe('the link of a node', () => {
     expect(a.node.state).toBe('up');
   });
 
-  test('A broker that has forgotten one channel is asked for it again.', async () => {
+  test('a node subscribes again to a channel that the broker has forgotten', async () => {
     let isLost = false;
     const cluster = new FakeCluster({
       countsReceivers: false,
@@ -122,9 +122,9 @@ describe('the link of a node', () => {
     expect(a.node.state).toBe('up');
   });
 
-  test('A batch that was published before its channel was subscribed is no reason to subscribe again.', async () => {
+  test('a batch that was published before the subscription of its channel does not cause another subscription', async () => {
     // The claim of a newcomer reached no subscriber, and the answer came after the subscription was confirmed: the node
-    // subscribed anew, and lost what was said after its `newConnection()` had resolved.
+    // subscribed again, and lost messages that were sent after its `newConnection()` had resolved.
     const answers: (() => void)[] = [];
     const cluster = new FakeCluster({}, {}, { isExclusive: true });
     const [a, b] = await cluster.start(2);
@@ -153,7 +153,7 @@ describe('the link of a node', () => {
     expect(b.member('x', '1')!.received).toEqual(['after it has joined']);
   });
 
-  test('A broker without echo is relied on as long as it answers.', async () => {
+  test('a node relies on a broker without echo as long as the broker answers', async () => {
     const cluster = new FakeCluster({ echo: false, totalOrder: false, countsReceivers: false });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -166,7 +166,7 @@ describe('the link of a node', () => {
     expect(fallsOf(a)).toEqual(['receive']);
   });
 
-  test('Two nodes with one id: they take new ones, and hear each other.', async () => {
+  test('two nodes with the same id take new ids, and receive the messages of each other', async () => {
     const cluster = new FakeCluster();
     const bootId = Buffer.alloc(8, 7);
     const [a, b] = [cluster.add({}, { bootId }), cluster.add({}, { bootId })];
@@ -185,13 +185,14 @@ describe('the link of a node', () => {
     expect(b.node.infos).toHaveLength(2);
   });
 
-  test('A connection that answers nothing after a reconnect is replaced.', async () => {
+  test('a connection to the broker that does not answer after a reconnect is replaced', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
     const subscribe = b.adapter.subscribe.bind(b.adapter);
     const resubscribe = b.adapter.resubscribe.bind(b.adapter);
-    // The client of the user has found the new master of a failover; what receives is still connected to the old one.
+    // The client of the user has found the new master of a failover; the receiving connection still leads to the old
+    // one.
     b.adapter.subscribe = () =>
       new Promise((_, reject) => setTimeout(() => reject(new Error('No answer')), 5_000));
     b.adapter.resubscribe = () => {
@@ -208,7 +209,7 @@ describe('the link of a node', () => {
     expect(b.member('x', '1')?.received).toEqual(['heard']);
   });
 
-  test('A node that has taken a new id still finds out that it hears nothing.', async () => {
+  test('a node that has taken a new id still notices that it receives nothing', async () => {
     const cluster = new FakeCluster();
     const bootId = Buffer.alloc(8, 7);
     const a = cluster.add({}, { bootId });
@@ -227,7 +228,7 @@ describe('the link of a node', () => {
     expect([a.node.state, b.node.state]).toEqual(['up', 'up']);
   });
 
-  test('Bytes of any kind are counted and dropped, with one error for each sender and minute.', async () => {
+  test('invalid bytes are counted and dropped, with one error event per sender and minute', async () => {
     const cluster = new FakeCluster();
     const [a] = await cluster.start(1);
     const stranger = cluster.bus.adapter();
@@ -253,7 +254,7 @@ describe('the link of a node', () => {
     await stranger.close();
   });
 
-  test('A node that was stopped for long declares nobody lost, and the others learn that it is back.', async () => {
+  test('a node that was cut off for long reports no other node as lost, and the others learn that it is back', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     cluster.bus.cut(b.adapter);
@@ -265,7 +266,7 @@ describe('the link of a node', () => {
     expect(a.events.at(-1)).toEqual(['node', b.node.id, 'joined']);
   });
 
-  test('A pool that only publishes is not waited for, until it has a connection.', async () => {
+  test('a count does not wait for a node without connections', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([a.join('x', '1'), pass(200)]);
@@ -283,7 +284,7 @@ describe('the link of a node', () => {
     expect(await both).toEqual({ total: 2, answered: 2, missing: [] });
   });
 
-  test('Thousands of namespaces take a command for each 512, and are all heard again after an outage.', async () => {
+  test('thousands of namespaces are subscribed to with one command per 512, and again after an outage', async () => {
     const count = runs({ quick: 2_000, ci: 10_000 });
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);

@@ -6,7 +6,7 @@ import { memoryBus } from '../../src/testing.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 
-test('A graceful shutdown leaves the cluster when the last connection is gone, and not before.', async () => {
+test('a graceful shutdown leaves the cluster when the last connection is gone, and not before', async () => {
   const bus = memoryBus();
   const [a, b] = [1, 2].map(() => new ConnectionsPool({ adapter: bus.adapter() })) as [
     ConnectionsPool,
@@ -18,7 +18,7 @@ test('A graceful shutdown leaves the cluster when the last connection is gone, a
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
 
-  // It takes its time to answer the close frame.
+  // A client that is slow to answer the close frame.
   const { socket, connection } = connectInMemory('1', 'x', new MemorySocket(false));
   await a.newConnection(connection);
   const closed = gracefulShutdown({ server, pool: a }).shutdown();

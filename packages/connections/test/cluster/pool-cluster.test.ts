@@ -7,7 +7,7 @@ import {
   type WebSocketMessage,
 } from '../../src/index.js';
 import { memoryBus, type MemoryBusOptions } from '../../src/testing.js';
-import { pass, poolsOn, useFakeClusters } from '../support/cluster-nodes.js';
+import { leavesAfterTest, pass, poolsOn, useFakeClusters } from '../support/cluster-nodes.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 
 /** Two pools that know each other. */
@@ -29,7 +29,7 @@ async function join(pool: ConnectionsPool, id: string, namespace = 'x', socket =
 describe('pools with an adapter', () => {
   useFakeClusters();
 
-  test('Broadcasts reach the members of all pools, in the order of calls, each once.', async () => {
+  test('broadcasts reach the members of all pools once, in the order of the calls', async () => {
     const { a, b } = await twoPools();
     const [one, two] = [await join(a, '1'), await join(b, '2')];
     void a.broadcastMessage('x', 'text');
@@ -40,7 +40,7 @@ describe('pools with an adapter', () => {
     expect(two.socket.sent).toEqual(['text', Buffer.from('bytes'), '{"json":true}']);
   });
 
-  test('A broadcast to a namespace without local members reaches the other pool, and counts this node.', async () => {
+  test('a broadcast to a namespace without local members reaches the other pool, and counts local recipients only', async () => {
     const { a, b } = await twoPools();
     const { socket } = await join(b, '1');
     expect(await a.broadcastMessage('x', 'hi')).toMatchObject({ recipients: 0 });
@@ -48,7 +48,7 @@ describe('pools with an adapter', () => {
     expect(socket.sent).toEqual(['hi']);
   });
 
-  test('What is local stays on its node.', async () => {
+  test('local broadcasts, sends and closes do not leave their node', async () => {
     const { a, b } = await twoPools();
     const { socket } = await join(b, '1');
     void a.broadcastMessage('x', 'no', { local: true });
@@ -60,7 +60,7 @@ describe('pools with an adapter', () => {
     expect(socket.closes).toEqual([]);
   });
 
-  test('Rooms and exceptions hold for members of other pools.', async () => {
+  test('rooms and exceptions apply to members of other pools', async () => {
     const { a, b } = await twoPools();
     const [one, two] = [await join(b, '1'), await join(b, '2')];
     one.connection.join('red');
@@ -77,7 +77,7 @@ describe('pools with an adapter', () => {
   });
 
   test.each(['send', 'sendJson', 'sendError'] as const)(
-    '%s reaches a connection of the other pool.',
+    '%s reaches a connection of another pool',
     async (method) => {
       const { a, b } = await twoPools();
       const { socket } = await join(b, '1');
@@ -88,7 +88,7 @@ describe('pools with an adapter', () => {
     },
   );
 
-  test('sendThenClose closes the connection of the other pool after the message, and does not wait for it.', async () => {
+  test('sendThenClose closes a connection of another pool after the message, and resolves before the close', async () => {
     const { a, b } = await twoPools();
     const { socket } = await join(b, '1', 'x', new MemorySocket(false));
     const sent = a.sendThenClose('x', '1', 'bye', 4000, 'why');
@@ -98,7 +98,7 @@ describe('pools with an adapter', () => {
     expect(socket.closes).toEqual([{ code: 4000, reason: 'why' }]);
   });
 
-  test('A closing local holder of an id does not take a message that the new holder elsewhere can have.', async () => {
+  test('a message goes to the new connection of an id on another node while the old one is closing here', async () => {
     const { a, b } = await twoPools();
     const old = await join(a, '1', 'x', new MemorySocket(false));
     void old.connection.close();
@@ -109,7 +109,7 @@ describe('pools with an adapter', () => {
     expect(young.socket.sent).toEqual(['hi']);
   });
 
-  test('close and closeAll reach the other pool.', async () => {
+  test('close and closeAll close connections of other pools', async () => {
     const { a, b } = await twoPools();
     const [one, two] = [await join(b, '1'), await join(b, '2')];
     const closed = a.close('x', '1', 4001);
@@ -123,7 +123,7 @@ describe('pools with an adapter', () => {
     expect(b.hasNamespace('x')).toBe(false);
   });
 
-  test('A fatal error reaches all pools, and closes its recipients once.', async () => {
+  test('a fatal broadcastError reaches all pools, and closes its recipients once', async () => {
     const { a, b } = await twoPools();
     const [one, two, three] = [await join(a, '1'), await join(b, '2'), await join(b, '3')];
     void a.broadcastError('x', 'fatal', 4003, 'why', ['3']);
@@ -135,7 +135,7 @@ describe('pools with an adapter', () => {
     expect(three.socket.sent).toEqual([]);
   });
 
-  test('cluster.has finds a connection anywhere.', async () => {
+  test('cluster.has finds connections of every pool', async () => {
     const { a, b } = await twoPools();
     await join(a, '1');
     await join(b, '2');
@@ -144,7 +144,7 @@ describe('pools with an adapter', () => {
     expect(await found).toEqual([true, true, false]);
   });
 
-  test('The newest connection of an id replaces the one of another pool.', async () => {
+  test('the newest connection of an id replaces that of another pool', async () => {
     const { a, b } = await twoPools({}, { onDuplicate: 'replace' });
     const old = await join(a, '1');
     await pass(50);
@@ -155,7 +155,7 @@ describe('pools with an adapter', () => {
     expect([a.getConnection('x', '1'), b.getConnection('x', '1')]).toEqual([undefined, young.connection]);
   });
 
-  test('newConnection waits for the subscription: nothing is missed after it.', async () => {
+  test('newConnection waits for the subscription, so that the connection misses no later message', async () => {
     const { a, b } = await twoPools();
     const { connection, socket } = connectInMemory('1', 'x');
     let isJoined = false;
@@ -169,7 +169,7 @@ describe('pools with an adapter', () => {
     expect(socket.sent).toEqual(['after']);
   });
 
-  test('newConnection does not wait while the broker is away.', async () => {
+  test('newConnection does not wait while the broker is away', async () => {
     const { bus, b } = await twoPools();
     bus.stop();
     const { connection } = connectInMemory('1', 'x');
@@ -177,7 +177,7 @@ describe('pools with an adapter', () => {
     expect(b.getConnection('x', '1')).toBe(connection);
   });
 
-  test('newConnection waits for joinTimeout at most.', async () => {
+  test('newConnection waits for joinTimeout at most', async () => {
     let isSlow = false;
     const adapter: ClusterAdapter = memoryBus().adapter();
     const subscribe = adapter.subscribe.bind(adapter);
@@ -195,7 +195,7 @@ describe('pools with an adapter', () => {
     await pass(6_000);
   });
 
-  test('A local delivery does not wait for a broker that is away, and its messages come late but not stale.', async () => {
+  test('a local delivery does not wait while the broker is away, and other nodes get the messages late but never stale', async () => {
     const { bus, a, b } = await twoPools();
     const [one, two] = [await join(a, '1'), await join(b, '2')];
     bus.stop();
@@ -217,7 +217,7 @@ describe('pools with an adapter', () => {
     expect(a.cluster.stats().dropped).toBe(1);
   });
 
-  test('The first connection of a node that was long without any is counted, found and sent to at once.', async () => {
+  test('the first connection of a node that had none for a minute is counted, found and sent to at once', async () => {
     const { a, b } = await twoPools();
     await pass(60_000);
     const { connection, socket } = connectInMemory('1', 'x');
@@ -230,7 +230,7 @@ describe('pools with an adapter', () => {
     expect([isThere, isSent, socket.sent]).toEqual([true, true, ['hi']]);
   });
 
-  test('A program that broadcasts and leaves at once is heard all the same.', async () => {
+  test('the broadcast of a program that leaves at once is delivered', async () => {
     const { bus, b } = await twoPools();
     const { socket } = await join(b, '1');
     const program = new ConnectionsPool({ adapter: bus.adapter() });
@@ -245,7 +245,7 @@ describe('pools with an adapter', () => {
     expect(bus.channels).not.toContain(`n${program.cluster.nodeId}`);
   });
 
-  test('A pool that leaves while the broker is away drops what waits after 2.5 s, and tells nothing more.', async () => {
+  test('a pool that leaves while the broker is away drops waiting messages after 2.5 s, and emits nothing more', async () => {
     const { bus, a, b } = await twoPools({}, { cluster: { maxQueuedMs: 60_000 } });
     const events: string[] = [];
     for (const name of ['node', 'degraded', 'recovered'] as const) a.on(name, () => events.push(name));
@@ -266,7 +266,7 @@ describe('pools with an adapter', () => {
     expect(events).toEqual(['degraded']);
   });
 
-  test('An overridden send that throws is a send that failed, and the close that follows it happens.', async () => {
+  test('a remote sendThenClose resolves false and still closes if an overridden send throws', async () => {
     const { a, b } = await twoPools();
     const errors: unknown[] = [];
     b.on('error', (error) => errors.push(error));
@@ -287,8 +287,8 @@ describe('pools with an adapter', () => {
     expect(socket.closes).toEqual([{ code: 4000, reason: 'bye' }]);
   });
 
-  test('The close of a remote sendThenClose waits for an overridden send that takes its time.', async () => {
-    // The local one always waited. Over the cluster the connection was closed first, and the message lost.
+  test('a remote sendThenClose closes after a slow overridden send has finished', async () => {
+    // A local call always waited. Over the cluster the connection was closed first, and the message lost.
     const { a, b } = await twoPools();
     class Careful extends Connection<string, WebSocketMessage, MemorySocket> {
       override async send(message: never): Promise<boolean> {
@@ -307,7 +307,34 @@ describe('pools with an adapter', () => {
     expect(await sent).toBe(true);
   });
 
-  test('Ids that are no strings, and Blobs, are refused.', async () => {
+  test('a remote send counts as sent if an overridden send answers nothing', async () => {
+    const { a, b } = await twoPools();
+    class Silent extends Connection<string, WebSocketMessage, MemorySocket> {
+      override send(message: never): Promise<never> {
+        return super.send(message).then(() => undefined as never);
+      }
+    }
+    const socket = new MemorySocket();
+    void b.newConnection(new Silent('1', 'x', socket) as never);
+    await pass(10);
+    const sent = a.send('x', '1', 'hi');
+    await pass(10);
+    expect([await sent, socket.sent]).toEqual([true, ['hi']]);
+  });
+
+  test('a pool without other nodes counts anew with every call', async () => {
+    // It kept the first answer for ever.
+    const pool = new ConnectionsPool({ adapter: memoryBus().adapter() });
+    leavesAfterTest(pool.cluster);
+    await pass(500);
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 0 });
+    await join(pool, '1');
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 1, answered: 1 });
+    void join(pool, '2');
+    expect(await pool.cluster.count('x')).toMatchObject({ total: 2 });
+  });
+
+  test('a pool with an adapter refuses Blobs and ids that are not strings', async () => {
     const { a } = await twoPools();
     const { connection } = connectInMemory(1 as unknown as string);
     await expect(a.newConnection(connection)).rejects.toThrow(TypeError);
@@ -316,7 +343,7 @@ describe('pools with an adapter', () => {
     await expect(a.cluster.has('x', 1)).rejects.toThrow(TypeError);
   });
 
-  test('A pool without adapter, and one that has left, is alone.', async () => {
+  test('a pool is alone if it has no adapter or has left the cluster', async () => {
     const { a, b } = await twoPools();
     await join(a, '1');
     const left = a.cluster.leave();
@@ -333,7 +360,7 @@ describe('pools with an adapter', () => {
     await pool.cluster.leave();
   });
 
-  test('One adapter serves one pool.', async () => {
+  test('an adapter cannot be shared by two pools', async () => {
     const { a } = await twoPools();
     const adapter = memoryBus().adapter();
     const pool = new ConnectionsPool({ adapter });
@@ -343,7 +370,7 @@ describe('pools with an adapter', () => {
     await pass(10);
   });
 
-  test('An overridden send gets relayed messages at the end of the turn.', async () => {
+  test('an overridden send gets relayed messages at the end of the turn', async () => {
     const { a, b } = await twoPools();
     const { connection, socket } = await join(b, '1');
     const messages: unknown[] = [];

@@ -20,8 +20,9 @@ describe('pools of a cluster, whatever happens', { timeout: TIMEOUT_MS }, () => 
     { isExclusive: true, isLossy: false },
     { isExclusive: true, isLossy: true },
   ])('exclusive ids: $isExclusive, messages are lost and doubled: $isLossy', (faults) => {
+    const kind = `exclusive ids: ${faults.isExclusive}, lossy: ${faults.isLossy}`;
     test.each([SEED, SEED + 1])(
-      'Pools deliver in order and once, confirm what they have delivered, and heal (seed %i).',
+      `pools deliver in order and once, confirm what they have delivered, and recover (seed %i, ${kind})`,
       (seed) => new PoolModel(new Random(seed), faults).run(STEPS),
     );
   });

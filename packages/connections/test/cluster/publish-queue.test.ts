@@ -4,7 +4,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 
 const text = (length: number): string => 'x'.repeat(length);
 
-/** Has publishes on namespaces hang until they are let go. */
+/** Makes publishes to namespaces hang until `letGo()`. */
 function hang(adapter: ClusterAdapter): { readonly letGo: () => void } {
   const publish = adapter.publish.bind(adapter);
   const hanging: (() => void)[] = [];
@@ -24,7 +24,7 @@ function hang(adapter: ClusterAdapter): { readonly letGo: () => void } {
 describe('messages that wait for the broker', () => {
   useFakeClusters();
 
-  test('They never take more than maxQueuedBytes while it is away: the oldest are dropped and counted.', async () => {
+  test('waiting messages never exceed maxQueuedBytes, and the oldest are dropped and counted', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -41,11 +41,11 @@ describe('messages that wait for the broker', () => {
     const numbers = b.member('x', '1')!.received.map((message) => parseInt(message, 10));
     expect(numbers).toEqual([-1, 91, 92, 93, 94, 95, 96, 97, 98, 99]);
     expect(a.node.stats()).toMatchObject({ dropped: 91, queuedBytes: 0 });
-    // Each loss is in a counter of the sender, and of the receiver too.
+    // The sender counts each loss, and so does the receiver.
     expect(b.node.stats().gaps).toBe(91);
   });
 
-  test('A slow broker counts too: what it has not confirmed yet is bounded.', async () => {
+  test('unconfirmed messages of a slow broker count towards maxQueuedBytes', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -62,7 +62,7 @@ describe('messages that wait for the broker', () => {
     expect(b.member('x', '1')!.received.length + dropped).toBe(100);
   });
 
-  test('Many small ones count with the memory that each takes: 100,000 bytes hold fewer than 200.', async () => {
+  test('small messages count with the memory that they take, so that 100,000 bytes hold fewer than 200', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a] = await cluster.start(1);
     cluster.bus.stop();
@@ -72,7 +72,7 @@ describe('messages that wait for the broker', () => {
     expect(a.node.stats().queuedBytes).toBeLessThanOrEqual(100_000);
   });
 
-  test('One that is longer than maxQueuedBytes is reported, and does not push out the others.', async () => {
+  test('a message longer than maxQueuedBytes is an error event, and does not displace waiting messages', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '2'), pass(200)]);
@@ -90,7 +90,7 @@ describe('messages that wait for the broker', () => {
     expect(a.node.stats().dropped).toBe(1);
   });
 
-  test('More sends than may be unconfirmed wait for their turn: each is answered.', async () => {
+  test('sends that exceed the bound of unconfirmed messages wait, and each of them is answered', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 1_000_000 });
     const [a, b] = await cluster.start(2);
     const names = Array.from({ length: 1_000 }, (_, index) => `x${index}`);
@@ -100,7 +100,7 @@ describe('messages that wait for the broker', () => {
     expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
   });
 
-  test('A send that waits for its turn when the broker goes away is not sent any more.', async () => {
+  test('a send that is waiting when the broker goes away resolves false and is not sent later', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), b.join('y', '1'), pass(500)]);
@@ -119,7 +119,7 @@ describe('messages that wait for the broker', () => {
     expect(a.node.stats()).toMatchObject({ queuedBytes: 0 });
   });
 
-  test('A count is not overtaken by a heartbeat while other messages wait.', async () => {
+  test('a heartbeat does not overtake a count while other messages wait', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000, heartbeat: 300, requestTimeout: 2_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(500)]);
@@ -135,7 +135,7 @@ describe('messages that wait for the broker', () => {
     expect(b.node.stats()).toMatchObject({ gaps: 0, duplicates: 0 });
   });
 
-  test('They wait for maxQueuedMs at most.', async () => {
+  test('messages wait for the broker for at most maxQueuedMs', async () => {
     const cluster = new FakeCluster({}, { maxQueuedMs: 1_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -150,7 +150,7 @@ describe('messages that wait for the broker', () => {
     expect(b.member('x', '1')?.received).toEqual(['young']);
   });
 
-  test('A burst of one turn leaves in batches of 256 KiB, in order.', async () => {
+  test('a burst of one turn is published in order, in batches of 256 KiB', async () => {
     const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000_000 });
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '1'), pass(200)]);
@@ -163,7 +163,7 @@ describe('messages that wait for the broker', () => {
     expect(a.node.stats().batches - batches).toBe(4);
   });
 
-  test('One that is larger than the broker takes is dropped for other nodes and reported; others follow.', async () => {
+  test('a message larger than the broker allows is an error event and reaches local members alone', async () => {
     const cluster = new FakeCluster({ maxMessageBytes: 65_536 });
     const [a, b] = await cluster.start(2);
     await Promise.all([a.join('x', '1'), b.join('x', '2'), pass(200)]);
@@ -177,7 +177,7 @@ describe('messages that wait for the broker', () => {
     expect(a.node.stats().dropped).toBe(1);
   });
 
-  test('A message of 1 MiB comes through alone.', async () => {
+  test('a message of 1 MiB reaches other nodes', async () => {
     const cluster = new FakeCluster();
     const [a, b] = await cluster.start(2);
     await Promise.all([b.join('x', '2'), pass(200)]);

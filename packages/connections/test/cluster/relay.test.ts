@@ -5,7 +5,7 @@ import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cl
 /** Both nodes. */
 const RECEIVERS = 2;
 
-/** A broker that takes publishes on namespaces at once, and confirms them when it is told to. */
+/** A broker that delivers messages to namespaces at once, and confirms them when `confirm()` is called. */
 function slowConfirmations(adapter: ClusterAdapter): {
   readonly published: () => number;
   readonly confirm: () => Promise<void>;
@@ -44,7 +44,7 @@ describe('batches at high rates', () => {
     return { a, member: b.member('x', '1')!, broker: slowConfirmations(a.adapter) };
   }
 
-  test('A message that follows no unconfirmed one is published at the end of its turn.', async () => {
+  test('a message is published at the end of its turn if no earlier batch is unconfirmed', async () => {
     const { a, member, broker } = await start();
     await turn(a, '1');
     expect(broker.published()).toBe(1);
@@ -55,7 +55,7 @@ describe('batches at high rates', () => {
     expect(member.received).toEqual(['1', '2']);
   });
 
-  test('While a batch is not confirmed, the turns that follow gather in one batch, in order.', async () => {
+  test('the turns that follow an unconfirmed batch are gathered into one batch, in order', async () => {
     const { a, member, broker } = await start();
     for (const text of ['1', '2', '3', '4']) await turn(a, text);
     expect(broker.published()).toBe(1);
@@ -65,7 +65,7 @@ describe('batches at high rates', () => {
     expect(member.received).toEqual(['1', '2', '3', '4']);
   });
 
-  test('A batch waits for a confirmation no longer than about a millisecond.', async () => {
+  test('a batch waits for a confirmation for about a millisecond at most', async () => {
     const { a, member, broker } = await start();
     await turn(a, '1');
     await turn(a, '2');
@@ -76,7 +76,7 @@ describe('batches at high rates', () => {
     expect(member.received).toEqual(['1', '2']);
   });
 
-  test('A refusal counts as an answer: what waited is published.', async () => {
+  test('the next batch is published when the broker refuses the one before it', async () => {
     const { a, member } = await start();
     const publish = a.adapter.publish.bind(a.adapter);
     let refuse = (): void => undefined;
@@ -89,7 +89,7 @@ describe('batches at high rates', () => {
     expect(member.received).toEqual(['2']);
   });
 
-  test('A request does not wait, and takes along what was broadcast before it.', async () => {
+  test('a request is published at once, together with earlier broadcasts', async () => {
     const { a, member, broker } = await start();
     await turn(a, '1');
     await turn(a, '2');
@@ -101,7 +101,7 @@ describe('batches at high rates', () => {
     await expect(sent).resolves.toBe(true);
   });
 
-  test('What waits is published before the node leaves.', async () => {
+  test('a node publishes waiting messages before it leaves', async () => {
     const { a, member, broker } = await start();
     await turn(a, '1');
     await turn(a, '2');

@@ -10,7 +10,7 @@ import { Random } from '../support/random.js';
 import { isCi, runs } from '../support/runs.js';
 
 const FUZZ_ROUNDS = runs({ quick: 2_000, ci: 20_000 }, 'CLUSTER_FUZZ_ROUNDS');
-/** Differences of a byte: all, or those that make a neighbour, another sign, or something long. */
+/** Changes to a byte: all of them, or those that give a neighbour, another sign or a large number. */
 const FLIPS = isCi
   ? Array.from({ length: 256 }, (_, flip) => flip)
   : [1, 2, 3, 4, 8, 16, 32, 64, 127, 128, 255];
@@ -28,7 +28,7 @@ function decode(batch: Buffer): readonly WireRecord[] | undefined {
     const header = decodeHeader(batch);
     return header === OTHER_VERSION ? undefined : decodeRecords(batch, header).records;
   } catch (error) {
-    // Nothing else may come out, above all no RangeError of a read past the end.
+    // No other error may be thrown, above all no RangeError of a read past the end.
     if (!(error instanceof WireError)) throw error;
     return undefined;
   }
@@ -44,15 +44,15 @@ function plain(records: readonly WireRecord[]): unknown {
 }
 
 describe('the wire format', () => {
-  test('The golden bytes cover every record.', () => {
+  test('the golden file has the bytes of every record', () => {
     expect(Object.keys(bytesOf)).toEqual(Object.keys(GOLDEN));
   });
 
-  test.each(golden)('The bytes of %s are those of version 1.', (name, record) => {
+  test.each(golden)('the record %s is encoded as in version 1', (name, record) => {
     expect(batchOf(record).toString('hex')).toBe(bytesOf[name]);
   });
 
-  test.each(golden)('What is read of %s is what was written.', (name, record) => {
+  test.each(golden)('the record %s is decoded to what was encoded', (name, record) => {
     const batch = Buffer.from(bytesOf[name]!, 'hex');
     expect(plain(decode(batch)!)).toEqual(plain([record]));
     expect(decodeHeader(batch)).toEqual({
@@ -63,7 +63,7 @@ describe('the wire format', () => {
     });
   });
 
-  test.each(golden)('%s that lacks its end is refused, wherever it was cut.', (_name, record) => {
+  test.each(golden)('a batch with %s is refused wherever it is cut off', (_name, record) => {
     const batch = batchOf(record);
     for (let length = 0; length < batch.length; length++) {
       expect(decode(batch.subarray(0, length))).toBe(undefined);
@@ -71,14 +71,14 @@ describe('the wire format', () => {
   });
 
   test.each(golden)(
-    'A body of %s that is shorter than it should be is refused or is another one.',
+    'a record %s that is cut off inside is refused, or is decoded without reading past its end',
     (_name, record) => {
       const batch = batchOf(record);
       for (let length = HEADER_BYTES + 2; length < batch.length; length++) {
         const cut = Buffer.from(batch.subarray(0, length));
         cut.writeUInt32BE(length - HEADER_BYTES, 20);
         expect(decode(cut)).toBe(undefined);
-        // Also with a length of the record that fits, where it takes one byte.
+        // Also with a matching length of the record, if that takes one byte.
         if (length - HEADER_BYTES - 1 > 127) continue;
         cut[HEADER_BYTES] = length - HEADER_BYTES - 1;
         decode(cut);
@@ -87,7 +87,7 @@ describe('the wire format', () => {
   );
 
   test.each(golden)(
-    'Whatever byte of %s is another one, nothing but a WireError is thrown.',
+    'the record %s with any byte changed is decoded to whole frames or refused with a WireError',
     (_name, record) => {
       const batch = batchOf(record);
       for (let at = 0; at < batch.length; at++) {
@@ -101,7 +101,7 @@ describe('the wire format', () => {
     },
   );
 
-  test('Random bytes are never read past their end.', () => {
+  test('a batch with random bytes is decoded to whole frames or refused with a WireError', () => {
     const random = new Random(1);
     const batches = golden.map(([, record]) => batchOf(record));
     for (let round = 0; round < FUZZ_ROUNDS; round++) {
@@ -113,7 +113,7 @@ describe('the wire format', () => {
     }
   });
 
-  test('A record of an unknown type is skipped and counted, and the others are read.', () => {
+  test('a record of an unknown type is skipped and counted, and the others are decoded', () => {
     const records = [
       { chunks: [Buffer.from([200, 1, 2, 3])], byteLength: 4 },
       { chunks: [Buffer.of(12)], byteLength: 1 },
@@ -125,7 +125,7 @@ describe('the wire format', () => {
     });
   });
 
-  test('Another version is told from garbage, and a longer header is skipped.', () => {
+  test('another version is not mistaken for garbage, and the rest of a longer header is skipped', () => {
     const batch = batchOf({ kind: 'bye' });
     batch[1] = 2;
     expect(decodeHeader(batch)).toBe(OTHER_VERSION);
@@ -139,7 +139,7 @@ describe('the wire format', () => {
     expect(decode(longer)).toEqual([{ kind: 'bye' }]);
   });
 
-  test('Presence that a later version has made longer is read as far as it is known.', () => {
+  test('the unknown end of a longer presence is ignored', () => {
     const { presence } = GOLDEN['beat'] as Extract<WireRecord, { kind: 'beat' }>;
     const batch = batchOf({ kind: 'beat', presence });
     const longer = Buffer.concat([batch, Buffer.from([1, 2, 3])]);
@@ -149,7 +149,7 @@ describe('the wire format', () => {
   });
 
   test.each([0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000])(
-    'Frames of %i bytes come through.',
+    'frames of %i bytes are decoded unchanged',
     (length) => {
       const text = encodeFrame('x'.repeat(length));
       const bytes = encodeFrame(Buffer.alloc(length, 7));
@@ -157,7 +157,7 @@ describe('the wire format', () => {
       const frames = framesFrom(run);
       expect(frames.map(({ payloadLength }) => payloadLength)).toEqual([length, length]);
       expect(Buffer.concat(frames.flatMap(({ chunks }) => chunks)).equals(run)).toBe(true);
-      // They do not keep the memory that they came in.
+      // They do not keep the memory of the batch.
       expect(frames[0]!.payload.buffer).not.toBe(run.buffer);
     },
   );
@@ -175,11 +175,11 @@ describe('the wire format', () => {
     ['text that is not UTF-8', [0x81, 1, 0xff]],
     ['a lone first byte', [0x81]],
     ['half a length', [0x81, 126, 1]],
-  ])('A frame is refused: %s.', (_what, bytes) => {
+  ])('an invalid frame is refused: %s', (_what, bytes) => {
     expect(() => framesFrom(Buffer.from(bytes))).toThrow(WireError);
   });
 
-  test('Numbers and strings of all kinds come through.', () => {
+  test('random numbers and strings are decoded to what was encoded', () => {
     const random = new Random(2);
     for (let round = runs({ quick: 200, ci: 1_000 }); round > 0; round--) {
       const numbers = Array.from({ length: 5 }, () => Math.floor(2 ** (53 * random.next())) - 1);
@@ -195,19 +195,19 @@ describe('the wire format', () => {
     }
   });
 
-  test('A number that is too long, and a list that is longer than its bytes, are refused.', () => {
+  test('a number that is too long and a list that is longer than its bytes are refused', () => {
     expect(() => new ByteReader(Buffer.alloc(20, 0xff)).varint()).toThrow(WireError);
     // Enough of these make the scale infinite, and 0 times that is not a number.
     const zeros = Buffer.concat([Buffer.alloc(160, 0x80), Buffer.of(1)]);
     expect(() => new ByteReader(zeros).varint()).toThrow(WireError);
-    // Two forms of one number would be two batches of one meaning.
+    // Two encodings of one number would be two batches with one meaning.
     expect(() => new ByteReader(Buffer.from([0x80, 0])).varint()).toThrow(WireError);
     const many = new ByteWriter().varint(2 ** 40).end();
     expect(() => new ByteReader(many).strings()).toThrow(WireError);
   });
 });
 
-/** What came through can be written to a client: whole frames, valid text, a close that can be sent. */
+/** A decoded record can be written to a client: complete frames, valid text, a close that can be sent. */
 function assertSendable(record: WireRecord): void {
   const frames = record.kind === 'frames' ? record.frames : record.kind === 'send' ? [record.frame] : [];
   for (const { chunks, byteLength, payloadLength } of frames) {

@@ -23,14 +23,14 @@ test.each([
   const report = await runDrain(pool.drainConnections({ deadline }), 2 * deadline);
   expect(report).toMatchObject({ closed: count, terminated: 0, left: 0 });
   expect(report!.tookMs).toBeLessThanOrEqual(deadline);
-  // At most half of the time is kept for answers. The rest is used: not all leave at once.
+  // At most half of the time is reserved for answers. The rest is used: not all leave at once.
   if (count > 1) {
     expect(Math.max(...closesMs()) - startMs).toBeGreaterThanOrEqual(deadline / 2 - 200);
     expect(busiestSecond(closesMs())).toBeLessThanOrEqual(Math.max(10, (count * 2.5 * 1_000) / deadline));
   }
 });
 
-test('the last `grace` ms before the deadline are left for answers', async () => {
+test('no connection is asked to close in the last `grace` ms before the deadline', async () => {
   const { pool, closesMs } = timedPool(100);
   const startMs = performance.now();
   await runDrain(pool.drainConnections({ deadline: 10_000, grace: 1_000 }), 20_000);
@@ -38,7 +38,7 @@ test('the last `grace` ms before the deadline are left for answers', async () =>
   expect(Math.max(...closesMs()) - startMs).toBeGreaterThanOrEqual(8_500);
 });
 
-test('connections that leave by themselves slow the pace of a deadline down', async () => {
+test('connections that leave by themselves slow down the pace of a deadline', async () => {
   const { pool, sockets, closesMs } = timedPool(1_000);
   const startMs = performance.now();
   const drained = pool.drainConnections({ deadline: 20_000, interval: 1_000, grace: 1_000 });
@@ -49,7 +49,7 @@ test('connections that leave by themselves slow the pace of a deadline down', as
   const report = await runDrain(drained, 40_000);
   expect(report).toMatchObject({ left: leaving.length, terminated: 0 });
   const last = closesMs().filter((atMs) => atMs > startMs + 5_000);
-  // About 75 are closed in the 14 s that are left. Before, it was 50 per second.
+  // About 75 are closed in the 14 s that remain. Before, it was 50 per second.
   expect(busiestSecond(last)).toBeLessThanOrEqual(15);
   expect(Math.max(...last) - startMs).toBeGreaterThanOrEqual(17_000);
 });
@@ -77,7 +77,7 @@ test('connections that left before their turn do not delay the ones after them',
   expect(closesMs()).toEqual([0, 0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000]);
 });
 
-test('after a stall that took the time of their turns, all connections are asked at once', async () => {
+test('all connections whose turn has passed during a stall are asked to close at once', async () => {
   // The event loop was blocked, or the machine was suspended.
   const { pool, closesMs } = timedPool(10);
   let hasStalled = false;
@@ -112,7 +112,7 @@ test.each([
   expect(mostAtOnce(terminatedMs)).toBe(200);
   expect(Math.min(...terminatedMs)).toBe(2_000);
   expect(Math.max(...terminatedMs)).toBeLessThanOrEqual(2_030);
-  // Only waiting remains, and the drain does not wake up all the time for it.
+  // Only waiting remains, and the drain does not wake up again and again for it.
   expect(progressMs.length).toBeLessThanOrEqual(12);
 });
 
@@ -132,7 +132,7 @@ test.each([
   { deadline: 1_250, interval: 1_000 },
   { deadline: 1_100, interval: 1_000, jitter: 1 },
 ])('the deadline is kept however far apart the slices are: %o', async (options) => {
-  // It was only looked at between two slices: with long ones the process outlived its deadline.
+  // The deadline was only checked between two slices: with long intervals the process outlived its deadline.
   const { pool, sockets } = timedPool(5, { newSocket: () => new TimedSocket(false) });
   const startMs = performance.now();
   await runDrain(pool.drainConnections({ ...options, grace: 60_000 }), 10_000);
@@ -141,8 +141,9 @@ test.each([
   }
 });
 
-test('sockets that never say that they are closed are given up once', async () => {
-  // Each step after the deadline terminated them again, counted that and gave them another second: the drain never ended.
+test('a socket that never reports its close is given up once', async () => {
+  // Each step after the deadline terminated the sockets again, counted that and gave them another second: the drain
+  // never ended.
   const { pool } = timedPool(3, { newSocket: () => new StuckSocket() });
   const report = await runDrain(pool.drainConnections({ deadline: 200 }), 5_000);
   expectToAddUp(report!, { n0: 3 });

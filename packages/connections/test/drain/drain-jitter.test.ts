@@ -42,7 +42,7 @@ test('a jitter of 0.5 varies the time between two slices by half of it, both way
   const gaps = instants.slice(1).map((atMs, index) => atMs - instants[index]!);
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(500);
   expect(Math.max(...gaps)).toBeLessThanOrEqual(1_500);
-  // There are about sixty gaps: that none is in an outer quarter happens once in ten million runs.
+  // There are about sixty gaps: that none of them is in an outer quarter happens once in ten million runs.
   expect(Math.min(...gaps)).toBeLessThan(750);
   expect(Math.max(...gaps)).toBeGreaterThan(1_250);
 });
@@ -57,6 +57,6 @@ test('with jitter every order is as likely as any other', async () => {
     counts.set(order, (counts.get(order) ?? 0) + 1);
   }
   expect([...counts.keys()].toSorted()).toEqual(['012', '021', '102', '120', '201', '210']);
-  // A hundred of each are expected; 40 are more than six standard deviations below that.
+  // A hundred of each are expected; 40 is more than six standard deviations below that.
   expect(Math.min(...counts.values())).toBeGreaterThan(40);
 });

@@ -3,11 +3,11 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 
-describe('a drain of connections that are closing already', () => {
+describe('a drain of connections that are already closing', () => {
   useFakeClock();
 
-  // The client had sent its close frame and vanished, with a laptop lid. Nobody ended its socket, and the drain of the
-  // deployment waited for it.
+  // The client had sent its close frame and vanished, when the lid of a laptop was closed. Nobody ended its socket, and
+  // the drain of the deployment waited for it.
   test('grace holds for a connection whose peer has begun to close', async () => {
     const pool = new ConnectionsPool();
     const { connection, socket } = connectInMemory('1', 'default', new MemorySocket(false));
@@ -46,7 +46,7 @@ describe('a drain of connections that are closing already', () => {
   });
 });
 
-describe('a drain that goes on in the place of an aborted one', () => {
+describe('a drain that replaces an aborted one', () => {
   useFakeClock();
 
   async function poolOf(count: number): Promise<{ pool: ConnectionsPool; closedAtMs: number[] }> {
@@ -62,7 +62,7 @@ describe('a drain that goes on in the place of an aborted one', () => {
 
   // Two servers shared a pool, and the shutdown of the first was aborted. A client of the second had left by itself in
   // the meantime: the second shutdown waited for it for ever.
-  test('a drain that goes on resolves although one of its sockets has closed in the meantime', async () => {
+  test('a drain that replaces an aborted one resolves although one of its sockets has closed in the meantime', async () => {
     const { pool } = await poolOf(20);
     const [leaves, stays] = [new MemorySocket(), new MemorySocket()];
     const abort = new AbortController();
@@ -83,8 +83,9 @@ describe('a drain that goes on in the place of an aborted one', () => {
     expect(leaves.closes).toEqual([]);
   });
 
-  // The drain that went on began with a full second's allowance: twice the rate reconnected within a second.
-  test('a drain that goes on keeps the rate over the moment at which the first was aborted', async () => {
+  // The drain that replaced the aborted one began with a full second's allowance: twice the rate reconnected within a
+  // second.
+  test('a drain that replaces an aborted one keeps the rate across the abort', async () => {
     const { pool, closedAtMs } = await poolOf(25);
     const startedAtMs = performance.now();
     const abort = new AbortController();
@@ -104,7 +105,7 @@ describe('a drain that goes on in the place of an aborted one', () => {
   });
 });
 
-test('a drain leaves a connection of another pool alone that is among its sockets', async () => {
+test('a drain does not close a connection of another pool that is among its sockets', async () => {
   const [pool, other] = [new ConnectionsPool(), new ConnectionsPool()];
   const socket = new MemorySocket();
   await other.newConnection(new Connection('1', 'default', socket));

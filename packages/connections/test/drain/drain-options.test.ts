@@ -6,7 +6,7 @@ import { TimedSocket, timedPool } from '../support/timed-pool.js';
 
 useFakeClock();
 
-/** Nobody has been closed, and the pool works on as if nothing had been asked of it. */
+/** Nobody has been closed, and the pool works as if the drain had not been called. */
 async function expectUndisturbed({ pool, sockets, closesMs }: ReturnType<typeof timedPool>): Promise<void> {
   expect(pool.draining).toBe(false);
   expect(pool.stats()).toMatchObject({ connections: sockets.length, drains: 0 });
@@ -20,7 +20,7 @@ async function expectUndisturbed({ pool, sockets, closesMs }: ReturnType<typeof 
   for (const socket of [...sockets, newcomer]) expect(socket.sent).toEqual(['x']);
 }
 
-/** What is thrown for these arguments. */
+/** The error for these arguments. */
 async function refusalOf(pool: ConnectionsPool, ...args: readonly unknown[]): Promise<Error> {
   const drain = pool.drainConnections.bind(pool) as (...args: readonly unknown[]) => Promise<unknown>;
   return drain(...args).then(
@@ -90,7 +90,7 @@ test.each(badOptions)('a drain with %s is refused, and nothing is closed', async
   await expectUndisturbed(timed);
 });
 
-test('an option that does not exist is refused, and the error names those that do', async () => {
+test('an unknown option of a drain is refused, and the error names the valid ones', async () => {
   // A typing error in JavaScript, `{ maxPerSec: 5 }`, drained at the default of 1,000 per second.
   const timed = timedPool(2);
   const refusal = await refusalOf(timed.pool, { maxPerSec: 5 });

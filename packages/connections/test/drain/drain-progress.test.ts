@@ -2,10 +2,11 @@ import { expect, test, vi } from 'vitest';
 import type { DrainOptions, DrainProgress } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { TimedSocket, StuckSocket, timedPool, runDrain, totalOf } from '../support/timed-pool.js';
+import { watchUnhandled } from '../support/unhandled.js';
 
 useFakeClock();
 
-test('onProgress tells after each slice what has become of everyone', async () => {
+test('onProgress reports the outcome of every connection after each slice', async () => {
   const { pool } = timedPool(35, { namespaces: 4 });
   const seen: DrainProgress[] = [];
   const onProgress = (progress: DrainProgress): void => void seen.push(progress);
@@ -32,7 +33,7 @@ test('onProgress is still called while the last answers are awaited', async () =
 });
 
 test.each<[string, DrainOptions]>([
-  // The rate is used up, but nobody is left whom it would hold up.
+  // The rate is used up, but no connection is left that has to wait for it.
   ['only the last answers are awaited', { maxPerSecond: 2, interval: 500, grace: 2_000 }],
   ['sockets that were terminated do not say that they are closed', { deadline: 1_000, interval: 500 }],
 ])('onProgress is called at each interval while %s', async (_, options) => {
@@ -53,18 +54,29 @@ test('onProgress and the report count the time from the call', async () => {
   expect(report!.tookMs).toBe(300);
 });
 
-test('an onProgress that throws causes an error event of the pool, and the drain goes on', async () => {
-  const { pool } = timedPool(20);
-  const errors: unknown[] = [];
-  pool.on('error', (error, connection) => errors.push([error.message, connection]));
-  const onProgress = (): void => {
-    throw new Error('no progress');
-  };
-  const report = await runDrain(pool.drainConnections({ maxPerSecond: 100, onProgress }), 5_000);
-  expect(report).toMatchObject({ closed: 20 });
-  expect(errors).toEqual([
-    ['no progress', undefined],
-    ['no progress', undefined],
-  ]);
-  expect(pool.stats().errors).toBe(2);
-});
+test.each<[string, () => Promise<void> | void]>([
+  [
+    'throws',
+    () => {
+      throw new Error('no progress');
+    },
+  ],
+  // The rejection was unhandled, which ended the process in the middle of a drain.
+  ['rejects', () => Promise.reject(new Error('no progress'))],
+])(
+  'an onProgress that %s causes an error event of the pool, and the drain goes on',
+  async (_, onProgress) => {
+    const { reasons } = watchUnhandled();
+    const { pool } = timedPool(20);
+    const errors: unknown[] = [];
+    pool.on('error', (error, connection) => errors.push([error.message, connection]));
+    const report = await runDrain(pool.drainConnections({ maxPerSecond: 100, onProgress }), 5_000);
+    expect(report).toMatchObject({ closed: 20 });
+    expect(errors).toEqual([
+      ['no progress', undefined],
+      ['no progress', undefined],
+    ]);
+    expect(pool.stats().errors).toBe(2);
+    expect(reasons).toEqual([]);
+  },
+);

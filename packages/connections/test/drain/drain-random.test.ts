@@ -82,7 +82,7 @@ test.each(Array.from({ length: runs({ quick: 2, ci: 30 }) }, (_, seed) => seed))
     );
     expect(report).toBeDefined();
     expectToAddUp(report!, sizes);
-    // 400 ms are the longest step of the clock above.
+    // The longest step of the clock above is 400 ms.
     expect(report!.tookMs).toBeLessThanOrEqual(deadline + 400);
   },
 );

@@ -9,7 +9,7 @@ import { connectMute } from '../support/raw-client.js';
 import { busiestSecond, expectToAddUp, totalOf } from '../support/timed-pool.js';
 import { watchUnhandled } from '../support/unhandled.js';
 
-/** A pool with `count` real clients, in turn in each of the namespaces. */
+/** A pool with `count` real clients, distributed over the namespaces in turn. */
 async function drainable(
   count: number,
   namespaces: readonly string[] = ['default'],
@@ -26,7 +26,7 @@ async function drainable(
 }
 
 test('a drain at a rate closes no more clients than that within any second, over all namespaces', async () => {
-  // The original closed each namespace on its own and all at the same instant.
+  // The original closed each namespace separately, and all clients at the same instant.
   const rate = 5;
   const { pool, members } = await drainable(15, ['one', 'two']);
   const closingTimes = members.map(({ socket }) => noteClosing(socket));
@@ -58,7 +58,7 @@ test('messages that were sent before a drain arrive before its close', async () 
   expect(members.map(({ client }) => client.inbox)).toEqual([['private', 'to all'], ['to all']]);
 });
 
-test('a pool is draining from the first instant of a drain, and stays so', async () => {
+test('a pool is draining from the first instant of a drain, and still after it', async () => {
   const { pool } = await drainable(1);
   expect(pool.draining).toBe(false);
   const drained = pool.drainConnections();
@@ -100,7 +100,7 @@ test('clients that leave during a drain shorten it', async () => {
   const drained = pool.drainConnections(1);
   await first!.client.closed;
   for (const { client } of others) client.socket.close(1000);
-  // Had they not left, it would take longer than a test may.
+  // If they had not left, the drain would take longer than a test may.
   expect(await drained).toMatchObject({ closed: 1, terminated: 0, left: 11 });
 });
 
@@ -154,7 +154,7 @@ test('the drain event carries the report of the drain', async () => {
   expect(await event).toEqual([report]);
 });
 
-// These wait for drains, which they may do at the same time.
+// These tests wait for drains, so they run at the same time.
 describe.concurrent('drains', () => {
   test(
     'a drain in small slices closes no more clients than its rate within any second, each with the reason',
@@ -201,7 +201,7 @@ describe.concurrent('drains', () => {
 
 const READY_STATE_CLOSED = 3;
 
-test('a drain closes nobody within a second of the batch before', async () => {
+test('a drain at two per second closes the third client a second after the first', async () => {
   // The original closed everybody in one loop, whatever the rate: all clients came back at the same instant.
   const { pool, members: pairs } = await poolOf(3);
   const closingTimes = pairs.map(({ socket }) => noteClosing(socket));
@@ -218,7 +218,8 @@ test('a drain closes nobody within a second of the batch before', async () => {
 });
 
 test('a drain resolves when the last socket is closed', async () => {
-  // The original resolved as soon as it had asked: `await drain(); process.exit()` cut every closing handshake off.
+  // The original resolved as soon as it had sent the close frames: `await drain(); process.exit()` cut off every
+  // closing handshake.
   const { pool, members: pairs } = await poolOf(3);
 
   const report = await pool.drainConnections(10, 'Restart');
@@ -228,8 +229,8 @@ test('a drain resolves when the last socket is closed', async () => {
 });
 
 test('a drain keeps a socket until it has closed, and terminates one that does not answer', async () => {
-  // The original emptied its map when it had called close: a client that never answered stayed connected for ever,
-  // and nothing in the process knew of it any more.
+  // The original emptied its map after it had called close: a client that never answered stayed connected for ever,
+  // unknown to the whole process.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool({ closeTimeout: 200 });
   const { client, connection, socket } = await loopback.connect('deaf');
@@ -245,7 +246,7 @@ test('a drain keeps a socket until it has closed, and terminates one that does n
 });
 
 test('a client that joins during a drain is told to come back later', async () => {
-  // In the original, a connection that joined between the first and the last batch was wiped from the map together
+  // In the original, a connection that joined between the first and the last batch was removed from the map together
   // with the others: open, but unreachable and never closed.
   const loopback = await Loopback.start();
   const pool = new ConnectionsPool();

@@ -75,7 +75,7 @@ test('a drain ends with the last connection, without waiting for the next batch'
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('a drain that only awaits the last answers wakes up no more than once a second', async () => {
+test('a drain that only awaits the last answers wakes up at most once a second', async () => {
   const pool = new ConnectionsPool();
   await pool.newConnection(new Connection('1', 'default', new MemorySocket(false)));
   const setTimer = vi.spyOn(globalThis, 'setTimeout');
@@ -86,7 +86,7 @@ test('a drain that only awaits the last answers wakes up no more than once a sec
   expect(await drained).toMatchObject({ terminated: 1 });
 });
 
-test('connections that are closing already count as left and use nothing of the rate', async () => {
+test('connections that are already closing count as left and use nothing of the rate', async () => {
   const { pool, sockets } = timedPool(3);
   // Their peers have begun to close; the close events are still to come.
   for (const socket of sockets.slice(0, 2)) socket.readyState = 2;
@@ -125,7 +125,7 @@ test.each([
     expect(report).toMatchObject({ closed: count, terminated: 0, left: 0 });
     expect(closesMs()).toHaveLength(count);
     expect(busiestSecond(closesMs())).toBeLessThanOrEqual(rate);
-    // It is not much slower either: 2 % are the margin of the limit, the rest is the grain of the fake timers.
+    // It is not much slower either: 2 % is the margin of the limit, the rest is the resolution of the fake timers.
     expect(report!.tookMs).toBeLessThan(leastMs * 1.25 + 1_100);
   },
 );
@@ -190,7 +190,7 @@ test('the report has the counts of each namespace, and these add up', async () =
   const [leaver] = [join('mixed', '1'), join('mixed', '2', new TimedSocket(false)), join('mixed', '3')];
   const drained = pool.drainConnections({ maxPerSecond: 2, grace: 500 });
   leaver.end(1001);
-  // It comes during the drain and is refused: it does not count.
+  // It joins during the drain and is refused: it does not count.
   join('__proto__', '1');
   const report = await runDrain(drained, 20_000);
   expectToAddUp(report!, { answers: 3, silent: 2, mixed: 3 });
@@ -201,7 +201,7 @@ test('the report has the counts of each namespace, and these add up', async () =
 });
 
 test('one rate holds for all namespaces of a drain together', async () => {
-  // The original drained each namespace by itself: a thousand namespaces meant a thousand times the rate.
+  // The original drained each namespace separately: a thousand namespaces meant a thousand times the rate.
   const { pool, closesMs } = timedPool(9, { namespaces: 3 });
   const drained = pool.drainConnections(3);
   await vi.advanceTimersByTimeAsync(0);
@@ -216,7 +216,7 @@ test('one rate holds for all namespaces of a drain together', async () => {
 });
 
 test('JSON.stringify of a report shows the counts of each namespace', async () => {
-  // They are in a map, of which JSON made `{}`: a log of the report lost them.
+  // The counts are in a map, which JSON turned into `{}`: a log of the report lost them.
   const { pool } = timedPool(3, { namespaces: 2 });
   const report = await runDrain(pool.drainConnections({}), 1_000);
   expect(JSON.parse(JSON.stringify(report))).toMatchObject({
@@ -226,7 +226,8 @@ test('JSON.stringify of a report shows the counts of each namespace', async () =
 });
 
 test('messages that arrive before a drained socket has closed are delivered', async () => {
-  // Everywhere else closing is silent. A drain is not the client's doing, and it has not seen the close yet.
+  // In every other case, closing ignores messages. A drain is not the client's doing, and the client has not seen the
+  // close yet.
   const pool = new ConnectionsPool();
   const socket = new MemorySocket(false);
   const connection = new Connection('1', 'default', socket);

@@ -6,7 +6,7 @@ import { ConnectionsPool, gracefulShutdown } from '../../src/index.js';
 import { expectCollected } from '../support/garbage.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 
-// A shutdown knows the sockets of its server, to cut off those that hold it open.
+// A shutdown keeps track of the sockets of its server, to cut off those that hold it open.
 test('a socket of a server that is to be shut down is not retained when it has closed', async () => {
   const refs: WeakRef<object>[] = [];
   const server = createServer((_request, response) => response.setHeader('Connection', 'close').end('hello'));

@@ -10,7 +10,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 import { start, connect, upgradeRaw, get, keepAliveAgent, pendingRequest } from '../support/shutdown.js';
 import { tlsFixture } from '../support/tls-fixture.js';
 
-// These wait for drains, which they may do at the same time.
+// These tests wait for drains, so they run at the same time.
 describe.concurrent('a server that is shut down', () => {
   test('a keep-alive connection without a request does not keep the server open', async () => {
     const { port, shutdown } = await start(1);
@@ -22,7 +22,7 @@ describe.concurrent('a server that is shut down', () => {
     'a server that never listens and gets its sockets from another one can be shut down',
     { timeout: 15_000 },
     async () => {
-      // The primary of a cluster with sticky sessions does that. Such a server has no `close` event to wait for.
+      // The primary of a cluster with sticky sessions uses one. Such a server has no `close` event to wait for.
       const worker = createServer((_request, response) => response.end('hello'));
       const shutdown = gracefulShutdown({ server: worker, pool: new ConnectionsPool() });
       const primary = net
@@ -51,7 +51,7 @@ describe.concurrent('a server that is shut down', () => {
     'a connection whose running request has finished does not keep the server open',
     { timeout: 15_000 },
     async () => {
-      // Nothing tells its client to close the connection: the library has to find it idle.
+      // The client is not told to close the connection: the library has to find it idle.
       const running = await start(1);
       const { server, shutdown } = running;
       server.keepAliveTimeout = 0;
@@ -67,10 +67,10 @@ describe.concurrent('a server that is shut down', () => {
   );
 
   test(
-    'an upgrade that nobody answers and a socket that nobody told of are cut off after a while',
+    'a shutdown cuts off an unanswered upgrade and a WebSocket that it does not know after a while',
     { timeout: 15_000 },
     async () => {
-      // Once its upgrade has begun, the server itself does not know a socket any more.
+      // Once its upgrade has begun, the server itself no longer knows a socket.
       const { server, port, shutdown } = await start(1, { webSocketServer: { close: () => undefined } });
       const strangers = new WebSocketServer({ noServer: true });
       server.removeAllListeners('upgrade');
@@ -90,7 +90,7 @@ describe.concurrent('a server that is shut down', () => {
   );
 
   test('a TLS handshake that never begins is cut off after a while', { timeout: 15_000 }, async () => {
-    // The probes of load balancers do that.
+    // Probes of load balancers behave like this.
     const pool = new ConnectionsPool();
     const server = createSecureServer(tlsFixture);
     const shutdown = gracefulShutdown({ server, pool });
@@ -106,7 +106,7 @@ describe.concurrent('a server that is shut down', () => {
     expect(server.listening).toBe(false);
   });
 
-  test('a server that its owner is closing already is waited for', async () => {
+  test('a shutdown waits for a server that its owner is already closing', async () => {
     const running = await start(1);
     const { server, shutdown } = running;
     const { response, answered } = await pendingRequest(running);
@@ -120,7 +120,7 @@ describe.concurrent('a server that is shut down', () => {
   });
 
   test(
-    'a request that never finishes and one that never begins are cut off after a while',
+    'a request that never finishes and a connection that never sends one are cut off after a while',
     { timeout: 15_000 },
     async () => {
       const { server, port, shutdown } = await start(1);
@@ -139,7 +139,7 @@ describe.concurrent('a server that is shut down', () => {
   );
 
   test('a client of the WebSocketServer that is in no pool is closed with the code of the drain', async () => {
-    // A client that had connected and not joined yet was cut off without a close frame, at the end of the drain.
+    // A client that had connected but not yet joined was cut off without a close frame, at the end of the drain.
     const { webSocketServer, port, shutdown } = await start(1);
     webSocketServer.removeAllListeners('connection');
     const stray = await connect(port);
@@ -149,7 +149,8 @@ describe.concurrent('a server that is shut down', () => {
   });
 
   test('a server that is still looking up its host closes when it listens', async () => {
-    // `listen('localhost')` takes a moment. A shutdown meanwhile took the server for closed, and the process stayed.
+    // `listen('localhost')` takes a moment. A shutdown meanwhile mistook the server for closed, and the process did not
+    // end.
     const server = createServer();
     const shutdown = gracefulShutdown({ server, pool: new ConnectionsPool() });
     onTestFinished(() => void server.close());

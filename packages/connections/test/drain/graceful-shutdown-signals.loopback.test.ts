@@ -21,7 +21,7 @@ function forgetSignals(): void {
   onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
 }
 
-test('a shutdown that fails after a signal is told to onError, and the next signal ends the process', async () => {
+test('onError gets the failure of a shutdown that a signal began, and the next signal ends the process', async () => {
   forgetSignals();
   const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
   onTestFinished(() => exit.mockRestore());
@@ -48,7 +48,7 @@ test('a shutdown that fails after a signal is an unhandled rejection without an 
 });
 
 test('an aborted shutdown is not a failure, and the next signal begins another one', async () => {
-  // It ended the process, and with it all the clients that were to stay.
+  // The signal ended the process, and with it all the clients that were to stay.
   forgetSignals();
   const { reasons, settle } = watchUnhandled();
   const abort = new AbortController();

@@ -40,7 +40,7 @@ test('isReady is false from the instant in which a shutdown begins', async () =>
   expect(shutdown.isReady).toBe(false);
 });
 
-test('a second call returns the promise of the first', async () => {
+test('a second call of shutdown() returns the promise of the first', async () => {
   const { pool, shutdown } = await start(1);
   const first = shutdown.shutdown();
   expect(shutdown.shutdown()).toBe(first);
@@ -60,7 +60,7 @@ test('a shutdown of a server that does not listen drains the pool all the same',
   expect(await shutdown.shutdown()).toMatchObject({ closed: 0 });
 });
 
-test('a shutdown of a server that its owner has closed already does not close it again', async () => {
+test('a shutdown does not close a server again that its owner has already closed', async () => {
   // Node would emit `close` a second time, and a listener that closes a database would do so twice.
   const { server, shutdown } = await start(0);
   let closes = 0;
@@ -72,7 +72,7 @@ test('a shutdown of a server that its owner has closed already does not close it
 });
 
 test('a shutdown whose drain is aborted rejects and takes clients again', async () => {
-  // The pool took newcomers again, but none could come: their upgrades were refused for ever.
+  // The pool took newcomers again, but their upgrades were refused for ever.
   const abort = new AbortController();
   const { server, pool, port, shutdown } = await start(3, {
     drain: { maxPerSecond: 1, signal: abort.signal },
@@ -87,13 +87,13 @@ test('a shutdown whose drain is aborted rejects and takes clients again', async 
   await connect(port);
   expect(pool.stats().connections).toBe(3);
   expect(await connectionHeader(port)).toBe('keep-alive');
-  // That signal has done its work: if it counted once more, nothing could ever end the process.
+  // That signal has been handled: if it counted again, nothing could ever end the process.
   expect(await shutdown.shutdown()).toMatchObject({ closed: 3 });
   expect(server.listening).toBe(false);
 });
 
 test('a shutdown that is called within its own first slice is the same one', async () => {
-  // The first slice is closed before the call returns: `isReady` was still true, and a second drain was begun.
+  // The first slice is closed before the call returns: `isReady` was still true, and a second drain began.
   const seen: unknown[] = [];
   const { shutdown } = await start(2, {
     drain: { maxPerSecond: 2, onProgress: () => seen.push(shutdown.isReady, shutdown.shutdown()) },
@@ -163,7 +163,7 @@ describe('with a delay for the readiness probe', () => {
   });
 });
 
-// These wait for drains, which they may do at the same time.
+// These tests wait for drains, so they run at the same time.
 describe.concurrent('while it drains', () => {
   test('upgrades are refused with 503 and Retry-After before all clients are closed', async () => {
     const { pool, clients, port, shutdown } = await start(2, SLOW);
@@ -182,7 +182,7 @@ describe.concurrent('while it drains', () => {
     expect(pool.stats().refused).toBe(0);
   });
 
-  test('a ws client that comes during a drain gets 503 and does not delay the end', async () => {
+  test('a ws client that connects during a drain gets 503 and does not delay the end', async () => {
     const { port, shutdown } = await start(2, { ...SLOW, retryAfter: 0 });
     const done = shutdown.shutdown();
     const client = new WebSocket(`ws://127.0.0.1:${port}`);
@@ -195,7 +195,7 @@ describe.concurrent('while it drains', () => {
   });
 
   test('a refused client that keeps its side open does not delay the end', { timeout: 15_000 }, async () => {
-    // It was answered, but nobody read from it or ended it: the server waited for it for ever.
+    // The upgrade was answered, but nobody read from its socket or ended it: the server waited for it for ever.
     const { server, port, shutdown } = await start(2, SLOW);
     const done = shutdown.shutdown();
     const stubborn = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -241,8 +241,8 @@ describe.concurrent('while it drains', () => {
 });
 
 test('two shutdowns of one pool drain it once, and both servers close', async () => {
-  // Of a public and an internal server the second failed with "draining already": the process crashed in the middle of
-  // the drain, or, with an `onError`, never ended.
+  // With a public and an internal server, the second shutdown failed with "draining already": the process crashed in
+  // the middle of the drain, or, with an `onError`, never ended.
   const one = await start(2, SLOW);
   const { pool } = one;
   const other = await start(0, { pool, drain: { maxPerSecond: 1_000 } });
@@ -272,7 +272,7 @@ test('closed resolves with the report when a shutdown is done', async () => {
   expect(isListening).toBe(false);
 });
 
-test('closed waits for the shutdown after one that was aborted', async () => {
+test('closed waits for the shutdown that follows an aborted one', async () => {
   const abort = new AbortController();
   const { shutdown } = await start(2, { drain: { maxPerSecond: 1, signal: abort.signal } });
   let isClosed = false;

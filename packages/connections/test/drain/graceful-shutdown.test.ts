@@ -17,6 +17,8 @@ test.each<[string, object, ErrorConstructor]>([
   ['a webSocketServer that is not one', { webSocketServer: {} }, TypeError],
   ['signals that are not a list', { signals: 'SIGTERM' }, TypeError],
   ['a signal that does not exist', { signals: ['SIGTERM', 'SIGFOO'] }, TypeError],
+  ['a signal that no process can listen to', { signals: ['SIGKILL'] }, TypeError],
+  ['a signal that stops the process', { signals: ['SIGSTOP'] }, TypeError],
   ['an onError that is not a function', { onError: 'log' }, TypeError],
   ['retryAfter -1', { retryAfter: -1 }, RangeError],
   ['retryAfter 1.5', { retryAfter: 1.5 }, RangeError],
@@ -32,7 +34,7 @@ test.each<[string, object, ErrorConstructor]>([
   expect(() => gracefulShutdown(options)).toThrow(new RegExp(`^Expected ${name} to .*, got `));
 });
 
-/** Has both signals start a shutdown that does not end. Returns the spy on what would end the process. */
+/** Makes both signals start a shutdown that does not end. Returns the spy on what would end the process. */
 function listenToBoth() {
   const drainConnections = () => new Promise<never>(() => undefined);
   gracefulShutdown({

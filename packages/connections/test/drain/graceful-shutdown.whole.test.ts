@@ -7,8 +7,8 @@ import { connect } from '../support/shutdown.js';
 
 describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   async function startProgram(count: number) {
-    const program = new Program('shutdown-server');
-    const port = (await program.message()) as number;
+    const program = new Program('shutdown-server', '1', '1');
+    const [port] = (await program.message()) as [number];
     const clients: Client[] = [];
     while (clients.length < count) clients.push(await connect(port));
     return { program, port, clients };
@@ -22,9 +22,9 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   });
 
   test('a signal that comes twice within half a second counts once', { timeout: 20_000 }, async () => {
-    // Ctrl-C in a terminal reaches the whole process group, and npm passes it on once more.
+    // Ctrl-C in a terminal reaches the whole process group, and npm sends it again.
     const { program, clients } = await startProgram(2);
-    // At once: half a second may pass on a loaded machine before a client hears of the first.
+    // At once: on a loaded machine half a second may pass before a client is closed because of the first signal.
     program.process.kill('SIGINT');
     program.process.kill('SIGINT');
     expect(await clients[1]!.closed).toEqual({ code: 1012, reason: '' });
@@ -37,7 +37,7 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
     async (signal) => {
       const { program, clients } = await startProgram(10);
       program.process.kill(signal);
-      // The second of them is closed a second later.
+      // The second client is closed a second later.
       await clients[1]!.closed;
       program.process.kill(signal);
       expect(await program.exited).toEqual({ status: 128 + constants.signals[signal], signal: null });
@@ -46,7 +46,7 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   );
 
   test('SIGINT after SIGTERM ends the process at once', { timeout: 20_000 }, async () => {
-    // Each kind had a first one of its own: Ctrl-C could not end what SIGTERM had begun.
+    // Each kind of signal was counted separately: Ctrl-C could not end what SIGTERM had begun.
     const { program, clients } = await startProgram(10);
     program.process.kill('SIGTERM');
     await clients[1]!.closed;
@@ -55,9 +55,9 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   });
 
   test('two servers that share a pool drain it once, and the process ends with status 0', async () => {
-    // The README told to make one shutdown for each server. On SIGTERM the second failed with "draining already": the
+    // The README said to make one shutdown for each server. On SIGTERM the second failed with "draining already": the
     // process crashed after 0.1 s, and 98 of 100 clients saw 1006.
-    const program = new Program('two-servers');
+    const program = new Program('shutdown-server', '20', '2');
     const ports = (await program.message()) as number[];
     const clients: Client[] = [];
     for (let n = 0; n < 10; n++) for (const port of ports) clients.push(await connect(port));
@@ -67,7 +67,7 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   });
 
   test('a node:cluster worker drains on SIGTERM, and then its process ends with status 0', async () => {
-    // The worker drained rightly and then stayed for ever, held by its channel to the primary.
+    // The worker drained correctly and then never ended, held by its channel to the primary.
     const program = new Program('cluster-server', '1000');
     const { pid, ports } = (await program.message()) as { pid: number; ports: number[] };
     const client = await connect(ports[0]!);
@@ -79,7 +79,7 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
   });
 
   test('a node:cluster worker with two servers ends when the clients of both are drained', async () => {
-    // The shutdown that was done first disconnected the worker, which ends the process: 1006 for the others.
+    // The shutdown that finished first disconnected the worker, which ends the process: 1006 for the others.
     const program = new Program('cluster-server', '1000', '2');
     const { pid, ports } = (await program.message()) as { pid: number; ports: number[] };
     const clients: Client[] = [];
@@ -88,5 +88,15 @@ describe.skipIf(!hasSignals)('signals', { concurrent: true }, () => {
     process.kill(pid, 'SIGTERM');
     for (const client of clients) expect((await client.closed).code).toBe(1012);
     expect(await ended).toEqual({ status: 0, signal: null });
+  });
+
+  test('a node:cluster worker ends when what is done after the shutdown is done', async () => {
+    // The worker disconnected as soon as `closed` had resolved. Node ends a worker then, in the middle of closing its
+    // database.
+    const program = new Program('worker-with-cleanup');
+    const { pid } = (await program.message()) as { pid: number };
+    const ended = program.message();
+    process.kill(pid, 'SIGTERM');
+    expect(await ended).toEqual({ status: 3, signal: null });
   });
 });

@@ -9,7 +9,7 @@ test('a new limiter lets its whole rate pass at once', () => {
   expect(limiter.waitMs(0)).toBe(0);
 });
 
-test('the rate is used up until a window has passed since the oldest of those that passed', () => {
+test('a limiter that is used up has room again one window after the oldest close that it let pass', () => {
   const limiter = new RateLimiter(5);
   limiter.record(0, 3);
   limiter.record(400, 2);
@@ -30,7 +30,7 @@ test('a slice in which nobody had to be closed uses nothing of the rate', () => 
 });
 
 test.each(Array.from({ length: 20 }, (_, seed) => seed))(
-  'no second sees more than the rate, however unevenly they come (seed %i)',
+  'no more than the rate passes in any second, however uneven the requests are (seed %i)',
   (seed) => {
     const random = new Random(seed);
     const rate = 1 + random.below(50);
@@ -40,7 +40,7 @@ test.each(Array.from({ length: 20 }, (_, seed) => seed))(
       const waitMs = limiter.waitMs(nowMs);
       const allowed = limiter.allowed(nowMs);
       expect(waitMs > 0).toBe(allowed === 0);
-      // After the wait that it asks for, at least one may pass.
+      // After the wait that it asks for, it must let at least one pass.
       if (allowed === 0) nowMs += waitMs;
       expect(limiter.allowed(nowMs)).toBeGreaterThan(0);
       const count = Math.min(limiter.allowed(nowMs), random.below(rate + 1));
@@ -52,7 +52,7 @@ test.each(Array.from({ length: 20 }, (_, seed) => seed))(
   },
 );
 
-// A drain that went on in the place of an aborted one began with an empty window: twice the rate closed in a second.
+// A drain that replaced an aborted one began with an empty window: twice the rate was closed in a second.
 test('a limiter that follows another one counts what passed there', () => {
   const earlier = new RateLimiter(10);
   earlier.record(1_000, 4);
@@ -64,7 +64,7 @@ test('a limiter that follows another one counts what passed there', () => {
   expect(limiter.waitMs(1_600)).toBe(420);
   // The first four have left the window.
   expect(limiter.allowed(2_020)).toBe(4);
-  // The earlier one goes on on its own.
+  // The earlier limiter continues on its own.
   expect(earlier.allowed(1_600)).toBe(3);
 });
 

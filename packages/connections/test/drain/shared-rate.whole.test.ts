@@ -7,14 +7,14 @@ import { busiestSecond } from '../support/timed-pool.js';
 
 /** Four processes have to start, and drain for six seconds. */
 const TIMEOUT_MS = 90_000;
-/** What the workers close after that long is their share: the windows before it belong to who did not know. */
+/** After this time the workers close their shares: before it, some did not know of the others yet. */
 const AFTERMATH_MS = 1_250;
 
 type Fact<Name extends DrainTold['fact']> = Extract<DrainTold, { fact: Name }>;
 
 describe.skipIf(!hasSignals)('processes that drain at the same time', () => {
   test(
-    'Three workers that are told to stop at once close one rate together, and then end.',
+    'three workers that are told to stop at once share one rate, and then end',
     async () => {
       const [workers, connections, rate] = [3, 60, 30];
       const program = new Program('draining-workers', `${workers}`, `${connections}`, `${rate}`);

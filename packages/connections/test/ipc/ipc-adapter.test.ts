@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
 import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
@@ -57,7 +57,7 @@ test('workers of both serializations understand each other', async () => {
   }
 });
 
-test('two adapters of one worker with different prefixes do not hear each other', async () => {
+test('two adapters of one worker with different prefixes do not receive the messages of each other', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { process } = cluster.fork('json');
@@ -81,19 +81,111 @@ test('two adapters of one worker with different prefixes do not hear each other'
   await other.until(() => other.total === 2);
 });
 
+test('two adapters of one worker with the same prefix are a mistake, unless the first is closed', async () => {
+  // The primary knows a worker by its prefix: when one of them left, or subscribed again, the other one became deaf.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { worker, adapter } = await start(cluster);
+  const [second, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
+  expect(() => second.start(link)).toThrow(/prefix/);
+  const closed = adapter.close();
+  second.start(link);
+  await Promise.all([closed, link.untilUp()]);
+  await second.subscribe(['c']);
+  await second.publish('c', Buffer.from('1'));
+  await link.until(() => link.total === 1);
+});
+
+test('what is under way when an adapter subscribes again still arrives', async () => {
+  // A primary that stood still for 5 s had everybody subscribe again, and what they then read was thrown away.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  expect(other.link.total).toBe(0);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  expect(other.link.texts('c')).toEqual(['1']);
+});
+
+test('a message that is on its way to the primary when an adapter subscribes again is published', async () => {
+  // It was counted as dropped, and arrived.
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const { adapter, link } = await start(cluster);
+  await adapter.subscribe(['c']);
+  const published = adapter.publish('c', Buffer.from('1'));
+  adapter.resubscribe();
+  await expect(published).resolves.toBeUndefined();
+  await link.until(() => link.total === 1);
+});
+
+test('messages that come while an adapter subscribes again arrive once', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await other.adapter.subscribe(['c']);
+  await publisher.adapter.publish('c', Buffer.from('2'));
+  await other.link.until(() => other.link.texts('c').includes('2'));
+  expect(other.link.texts('c')).toEqual(['1', '2']);
+});
+
+test('an adapter that is closed while it is down receives nothing more', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  // The one that was subscribed last is sent to last.
+  const [other, publisher] = [await start(cluster), await start(cluster)];
+  for (const { adapter } of [other, publisher]) await adapter.subscribe(['c']);
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const heard: unknown[] = [];
+  other.worker.process.on('message', (message) => heard.push(message));
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await publisher.link.until(() => publisher.link.total === 1);
+  expect(heard).not.toContainEqual(expect.objectContaining({ channel: 'c' }));
+});
+
+test('the next adapter of a worker hears nothing of what the one before has left behind', async () => {
+  const cluster = new FakeCluster();
+  new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+  const [publisher, other] = [await start(cluster), await start(cluster)];
+  await other.adapter.subscribe(['c']);
+  // It is down when it is closed.
+  other.adapter.resubscribe();
+  await other.adapter.close();
+  const [next, link] = [new IpcAdapter(other.worker.process, 'soketi'), new RecordedLink()];
+  next.start(link);
+  await link.untilUp();
+  await publisher.adapter.publish('c', Buffer.from('1'));
+  await next.subscribe(['d']);
+  await publisher.adapter.publish('d', Buffer.from('2'));
+  await link.until(() => link.total > 0);
+  expect([link.texts('c'), link.texts('d')]).toEqual([[], ['2']]);
+});
+
 test('an adapter is down when the primary does not relay, and up as soon as it does', async () => {
   const cluster = new FakeCluster();
   const { process } = cluster.fork('json');
   const [adapter, link] = [new IpcAdapter(process, 'soketi'), new RecordedLink()];
-  adapter.start(link);
-  await link.untilDown();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    adapter.start(link);
+    await vi.advanceTimersByTimeAsync(1_000);
+  } finally {
+    vi.useRealTimers();
+  }
   expect(link.downs[0]!.message).toMatch(/relayWorkers/);
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   await link.untilUp();
   await adapter.close();
 });
 
-test('an adapter is down as soon as its primary disconnects, and what waits rejects', async () => {
+test('an adapter is down as soon as its primary disconnects, and waiting calls reject', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, adapter, link } = await start(cluster);
@@ -104,7 +196,7 @@ test('an adapter is down as soon as its primary disconnects, and what waits reje
   await expect(adapter.publish('c', Buffer.from(''))).rejects.toThrow(Error);
 });
 
-test('messages of the program on the same channel are none of the business of the adapter', async () => {
+test('an adapter ignores other messages of the program on the same IPC channel', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const { worker, link } = await start(cluster);
@@ -112,19 +204,19 @@ test('messages of the program on the same channel are none of the business of th
   expect([link.ups, link.downs, link.warnings, link.total]).toEqual([1, [], [], 0]);
 });
 
-test('both sides say where they have to be called', () => {
+test('ipcAdapter and relayWorkers refuse a wrong process and wrong options', () => {
   expect(() => ipcAdapter()).toThrow(/worker/);
   expect(() => ipcAdapter({ prefix: 1 as never })).toThrow(TypeError);
   expect(() => relayWorkers({ maxUnsentBytes: 0 })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: NaN })).toThrow(RangeError);
   expect(() => relayWorkers({ maxUnsentBytes: '5' as never })).toThrow(TypeError);
-  // Taken for the default, it let two applications of a machine be one cluster.
+  // The misspelt prefix was ignored, and two applications on a machine became one cluster.
   expect(() => ipcAdapter({ prefx: 'chat' } as never)).toThrow(/prefx/);
   expect(() => relayWorkers({ maxUnsent: 1 } as never)).toThrow(/maxUnsent/);
 });
 
-test('a process relays once, until it stops to', () => {
-  // A second relay delivered everything twice.
+test('a process has at most one relay at a time', () => {
+  // With a second relay, everything was delivered twice.
   const relay = relayWorkers();
   expect(() => relayWorkers()).toThrow(/already/);
   relay.close();

@@ -4,7 +4,7 @@ import type { Order, Told } from '../support/ipc-workers.js';
 import { Program } from '../support/program.js';
 import { hasSignals } from '../support/requires.js';
 
-/** A primary and its workers, in processes of their own. */
+/** A primary and its workers, in separate processes. */
 class Workers {
   readonly #program: Program;
   readonly #told: Told[] = [];
@@ -18,7 +18,7 @@ class Workers {
     this.#program.process.send(order);
   }
 
-  /** All that one worker, or the primary, has told of a kind; as soon as there are `count` of them. */
+  /** All messages of a kind from one worker, or from the primary, once there are `count` of them. */
   async told(worker: number, fact: Told['fact'], count = 1): Promise<Told[]> {
     for (;;) {
       const found = this.#told.filter((told) => told.worker === worker && told.fact === fact);
@@ -48,13 +48,13 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
     }
   });
 
-  test(`the others go on when a worker dies, disconnects, or sends what cannot be cloned: ${serialization}`, async () => {
+  test(`the other workers go on when a worker dies, disconnects or sends what cannot be cloned: ${serialization}`, async () => {
     const workers = new Workers(serialization, 4);
     const pids = await workers.up(4);
     process.kill(pids[0]!, 'SIGKILL');
     workers.order({ worker: 2, verb: 'disconnect' });
     workers.order({ worker: 3, verb: 'send what cannot be cloned' });
-    // While they go away.
+    // While the workers disconnect.
     workers.order({ worker: 4, verb: 'publish', lengths: new Array<number>(100).fill(10_000) });
     await Promise.all([workers.told(1, 'gone'), workers.told(2, 'gone'), workers.told(3, 'sent')]);
     workers.order({ worker: 3, verb: 'publish', lengths: [7] });
@@ -65,8 +65,23 @@ describe.each(['advanced', 'json'])('serialization %s', (serialization) => {
     }
   });
 
+  test.skipIf(!hasSignals).each(['disconnect', 'close'] as const)(
+    `a worker ends that disconnects while a message arrives (%s): ${serialization}`,
+    async (verb) => {
+      // Node waits for the rest of the message, drops it, and goes on waiting: such a worker never ended.
+      const workers = new Workers(serialization, 2);
+      const pids = await workers.up(2);
+      process.kill(pids[0]!, 'SIGSTOP');
+      workers.order({ worker: 1, verb });
+      workers.order({ worker: 2, verb: 'publish', lengths: [1024 * 1024] });
+      await workers.told(2, 'received');
+      process.kill(pids[0]!, 'SIGCONT');
+      await workers.told(1, 'gone');
+    },
+  );
+
   test.skipIf(!hasSignals)(
-    `a flood to a worker that stands still is dropped for it alone: ${serialization}`,
+    `a flood to a suspended worker is dropped for that worker alone: ${serialization}`,
     async () => {
       const workers = new Workers(serialization, 3, 1_000_000);
       const pids = await workers.up(3);

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { IpcAdapter } from '../../src/ipc/ipc-adapter.js';
 import { PrimaryRelay } from '../../src/ipc/relay-workers.js';
-import { FakeCluster } from '../support/ipc-channels.js';
+import { FakeCluster, type Serialization } from '../support/ipc-channels.js';
 import { RecordedLink } from '../support/recorded-link.js';
 
 const MAX_UNSENT_BYTES = 100_000;
 
-async function start(cluster: FakeCluster) {
-  const worker = cluster.fork('advanced');
+async function start(cluster: FakeCluster, serialization: Serialization = 'advanced') {
+  const worker = cluster.fork(serialization);
   const [adapter, link] = [new IpcAdapter(worker.process, 'soketi'), new RecordedLink()];
   adapter.start(link);
   await link.untilUp();
@@ -15,7 +15,7 @@ async function start(cluster: FakeCluster) {
   return { worker, adapter, link };
 }
 
-test('a worker that does not read loses messages, the primary no memory, and the others nothing', async () => {
+test('a worker that does not read loses messages, while the primary keeps its memory bounded and other workers lose nothing', async () => {
   const cluster = new FakeCluster();
   const relay = new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, stuck, other] = [await start(cluster), await start(cluster), await start(cluster)];
@@ -26,7 +26,25 @@ test('a worker that does not read loses messages, the primary no memory, and the
   expect(relay.dropped).toBe(91);
 });
 
-test('a worker that is gone receives nothing more', async () => {
+test.each([0, 31, 97, 255])(
+  'bytes of the value %i take no more of the primary than maxUnsentBytes as JSON',
+  async (value) => {
+    // JSON writes a control character with six bytes, and one above 0x7f takes two: a limit of 32 MiB was 350 MB.
+    const cluster = new FakeCluster();
+    new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
+    const [publisher, stuck] = [await start(cluster), await start(cluster, 'json')];
+    stuck.worker.isStuck = true;
+    for (let index = 1; index <= 20; index++) {
+      await publisher.adapter.publish('c', Buffer.alloc(10_000, value));
+      await publisher.link.until(() => publisher.link.total === index);
+    }
+    const taken = stuck.worker.unread.map((message) => Buffer.byteLength(JSON.stringify(message)));
+    expect(taken.length).toBeGreaterThan(0);
+    expect(taken.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(MAX_UNSENT_BYTES);
+  },
+);
+
+test('a relay sends nothing more to a worker that is gone', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, gone] = [await start(cluster), await start(cluster)];
@@ -38,7 +56,7 @@ test('a worker that is gone receives nothing more', async () => {
   expect(gone.worker.unread).toEqual([]);
 });
 
-test('an adapter that is closed receives nothing more', async () => {
+test('a relay sends nothing more to an adapter that is closed', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [publisher, closed] = [await start(cluster), await start(cluster)];
@@ -50,7 +68,10 @@ test('an adapter that is closed receives nothing more', async () => {
   expect(closed.worker.unread).toEqual([]);
 });
 
-/** Objects that throw when they are made a string or a number, as they can come with `serialization: 'advanced'`. */
+/**
+ * Objects that throw when they are converted to a string or a number; `serialization: 'advanced'` can deliver such
+ * objects.
+ */
 const THROWING = { toString: 1, valueOf: 1 };
 
 const KIND = 'soketi:relay';
@@ -82,7 +103,7 @@ const strange: readonly unknown[] = [
   { [KIND]: '__proto__', prefix: '__proto__' },
 ];
 
-test('a worker can send to the primary what it likes, and the others go on', async () => {
+test('invalid messages of a worker affect neither the primary nor other workers', async () => {
   const cluster = new FakeCluster();
   new PrimaryRelay(cluster, MAX_UNSENT_BYTES);
   const [one, other] = [await start(cluster), await start(cluster)];

@@ -27,7 +27,7 @@ describe.concurrent('a heartbeat in a process of its own', () => {
 
   const stateOf = async (program: Program): Promise<State> => (await program.ask({})) as State;
 
-  /** Waits until everyone has been pinged twice more: a client that was wrongly taken for dead has gone by then. */
+  /** Waits until everyone has been pinged twice more: by then, a client that was wrongly taken for dead is gone. */
   async function expectAllAlive(program: Program, clients: readonly Client[]): Promise<void> {
     const { stats } = await stateOf(program);
     const enough = stats.pings + 2 * clients.length;
@@ -55,7 +55,7 @@ describe.concurrent('a heartbeat in a process of its own', () => {
     },
   );
 
-  // As when the lid of a laptop closes: the answers come when everything is awake again.
+  // As after the lid of a laptop was closed: the answers come when everything is awake again.
   test.skipIf(!hasSignals)(
     'a process that was suspended for longer than the timeout terminates nobody when it wakes',
     { timeout: 30_000 },

@@ -65,7 +65,7 @@ describe('a silent connection', () => {
   });
 });
 
-// Sending used to restart the idle limit, and nothing that the client did restarted it.
+// Sending used to restart the idle limit, and receiving did not.
 test('messages, pings and unsolicited pongs of a client restart its idle limit, and silence ends it', async () => {
   const { loopback, pool } = await connectIdle();
   const acts: Record<string, (client: Client) => void> = {
@@ -123,7 +123,7 @@ describe('updateTimeout() and clearTimeout()', () => {
     await expectIdleClose(client);
   });
 
-  // A send to a closed connection started its timer again, which kept it in memory and closed it once more.
+  // A send to a closed connection started its timer again, which kept it in memory and closed it a second time.
   test('a closed connection starts no idle limit', async () => {
     const { connection, client, loopback, pool } = await connectIdle();
     const closes: unknown[] = [];
@@ -151,7 +151,7 @@ describe('updateTimeout() and clearTimeout()', () => {
 
 // The original library made one timer object per message and connection.
 test('idle limits create no timer per message and none per connection', async () => {
-  // Longer than the test takes on any machine: the wheel must not come to rest meanwhile.
+  // Longer than the test takes on any machine: the wheel must not stop meanwhile.
   const idleTimeout = 60_000;
   const { pool, loopback, members } = await poolOf(1, { pool: { idleTimeout }, isNumbered: true });
   const [{ client, connection }] = members;
@@ -168,7 +168,7 @@ test('idle limits create no timer per message and none per connection', async ()
   }
   await client.exactly(100);
 
-  // Timers of `ws` and Node are not the library's.
+  // Timers of `ws` and Node do not belong to the library.
   const ours = [...timeouts.mock.calls, ...intervals.mock.calls].filter(([, ms]) => ms === idleTimeout);
   expect(ours).toEqual([]);
   expect(intervals).not.toHaveBeenCalled();

@@ -16,7 +16,7 @@ describe('an idle limit', () => {
     expect(socket.closes).toEqual([]);
     await vi.advanceTimersByTimeAsync(201);
     expect(socket.closes).toEqual([{ code: 4408, reason: 'Idle timeout' }]);
-    // It was not looked at before that.
+    // The limit was not checked before that.
     expect(looks).toHaveBeenCalledTimes(1);
   });
 

@@ -24,7 +24,7 @@ describe.concurrent('a heartbeat on real sockets', () => {
     return { client, connection, closed };
   }
 
-  /** Resolves when two silent peers, one after the other, were terminated: others had time enough for that too. */
+  /** Resolves when two silent peers, one after the other, have been terminated: enough time for other peers too. */
   async function witnessesDie(pool: ConnectionsPool, loopback: Loopback): Promise<void> {
     for (const id of ['first witness', 'second witness']) {
       const { closed } = await join(pool, loopback, id, SILENT);
@@ -85,7 +85,7 @@ describe.concurrent('a heartbeat on real sockets', () => {
     await witnessesDie(pool, loopback);
     expect(connection.closed).toBe(false);
     clearInterval(timer);
-    // Nothing else kept it alive.
+    // Nothing else kept the connection alive.
     expect(await closed).toEqual([1006, '']);
   });
 

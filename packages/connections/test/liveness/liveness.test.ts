@@ -4,7 +4,7 @@ import { useFakeClock } from '../support/fake-clock.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { runs } from '../support/runs.js';
 
-/** Answers pings unless told otherwise, and notes when they came. */
+/** Answers pings unless told otherwise, and records when they came. */
 class PingSocket extends MemorySocket {
   readonly pingedAtMs: number[] = [];
   answersPings = true;
@@ -39,7 +39,7 @@ describe('the heartbeat of a pool', () => {
     return Array.from({ length: count }, (_, index) => join(pool, new PingSocket(), String(from + index)));
   }
 
-  /** Pings in each slot of 100 ms of that time. */
+  /** How many pings fell into each slot of 100 ms in that time. */
   function pingsPerSlot(sockets: readonly PingSocket[], fromMs: number, toMs: number): number[] {
     const slots = Array.from({ length: Math.ceil((toMs - fromMs) / 100) }, () => 0);
     for (const atMs of sockets.flatMap(({ pingedAtMs }) => pingedAtMs)) {
@@ -48,7 +48,7 @@ describe('the heartbeat of a pool', () => {
     return slots;
   }
 
-  /** The most pings of a slot in the next two intervals. */
+  /** The largest number of pings in a slot during the next two intervals. */
   async function burstOf(sockets: readonly PingSocket[]): Promise<number> {
     const fromMs = performance.now();
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
@@ -75,7 +75,7 @@ describe('the heartbeat of a pool', () => {
     expect(pool.stats().heartbeatsLost).toBe(0);
   });
 
-  // They are neighbours in memory as well, so pinging them together is cheaper.
+  // They are neighbours in memory too, so pinging them together is cheaper.
   test('connections that joined one after the other are pinged together, thirty-two at a time', async () => {
     const sockets = joinMany(newPool(), 160);
     await vi.advanceTimersByTimeAsync(INTERVAL_MS + 200);
@@ -83,7 +83,7 @@ describe('the heartbeat of a pool', () => {
     const changes = firstMs.flatMap((atMs, index) =>
       index > 0 && atMs !== firstMs[index - 1] ? [index] : [],
     );
-    // The position of the first one in its group depends on how many have joined before.
+    // The position of the first one in its group depends on how many have joined before it.
     expect(changes[0]).toBeLessThanOrEqual(32);
     expect(changes.slice(1).map((index, nth) => index - changes[nth]!)).toEqual(
       Array.from({ length: changes.length - 1 }, () => 32),
@@ -142,7 +142,7 @@ describe('the heartbeat of a pool', () => {
     expect(silent.pingedAtMs).toHaveLength(1);
   });
 
-  test('a heartbeat without a timeout gives at most the interval to answer', async () => {
+  test('a heartbeat without a timeout allows at most the interval for an answer', async () => {
     const pool = newPool({ heartbeat: { interval: 2_000 } });
     const socket = join(pool, new PingSocket());
     socket.answersPings = false;
@@ -162,7 +162,7 @@ describe('the heartbeat of a pool', () => {
     expect(endedAtMs - socket.pingedAtMs[0]!).toBeLessThanOrEqual(5_200);
   });
 
-  // Timers come first in a turn of the event loop: a peer whose answer had arrived during a stall was taken for silent.
+  // In a turn of the event loop, timers run first: a peer whose answer had arrived during a stall was taken for silent.
   test('an answer that arrives in the turn in which the timeout passes still counts', async () => {
     const pool = newPool();
     const socket = join(pool, new PingSocket());

@@ -31,8 +31,8 @@ function head(bytes: number): Buffer {
   return frame;
 }
 
-// A client that uploaded one large frame was terminated after a single timeout, with a third of it received: inside of
-// a frame it may not even answer the ping (RFC 6455 §5.4).
+// A client that uploaded one large frame was terminated after a single timeout, with a third of it received: within a
+// frame it cannot even answer the ping (RFC 6455 §5.4).
 describe.concurrent('a peer in the middle of a frame', () => {
   const PART = 20_000;
   const PARTS = 40;
@@ -52,7 +52,7 @@ describe.concurrent('a peer in the middle of a frame', () => {
     await Promise.race([upload(client), closed]);
     expect((await message)[0].length).toBe(PART * PARTS);
     expect(pool.stats().heartbeatsLost).toBe(0);
-    // It answers no ping, and says nothing more.
+    // The client answers no ping, and sends nothing more.
     expect((await closed)[0]).toBe(1006);
   });
 
@@ -75,8 +75,8 @@ describe.concurrent('a peer in the middle of a frame', () => {
   });
 });
 
-// While our side does not read, as `createWebSocketStream` with a slow consumer does by itself, pongs are not read
-// either, and the peer was terminated for that.
+// If our side does not read, as with `createWebSocketStream` and a slow consumer, pongs are not read either, and the
+// peer was terminated for that.
 describe.concurrent('a socket that our side has paused', () => {
   async function joinPaused(pause: (socket: WebSocket) => void) {
     const { client, socket, connection } = await (await Loopback.start()).connect('1');
@@ -118,11 +118,11 @@ describe.concurrent('a socket that our side has paused', () => {
   });
 });
 
-// With the defaults together, 16 MiB may wait in front of a ping that has to be answered within 10 s: a client that read
-// 800 KB/s all the time was terminated.
+// With both defaults, 16 MiB may be queued before a ping that has to be answered within 10 s: a client that steadily
+// read 800 KB/s was terminated.
 describe.concurrent('a peer with a backlog', () => {
   test('a peer that reads slowly but steadily does not lose its heartbeat', { timeout: 20_000 }, async () => {
-    // The system takes bytes in steps of some megabytes, because the window of a slow reader opens seldom: the timeout
+    // The kernel takes bytes in steps of some megabytes, because the window of a slow reader rarely opens: the timeout
     // has to be longer than such a step.
     const heartbeat = { interval: 1_500, timeout: 1_500 };
     const { client, pool, connection, closed } = await joinMute({ heartbeat, maxBufferedBytes: 100_000_000 });
@@ -147,7 +147,7 @@ describe.concurrent('a peer with a backlog', () => {
   });
 });
 
-// The sample of the README set both. The pongs that answered our own pings restarted the idle limit, so nobody was ever
+// The example in the README set both. The pongs to our own pings restarted the idle limit, so no connection was ever
 // idle.
 test('a silent client that answers the heartbeat reaches its idle limit all the same', async () => {
   const { client, connection } = await (await Loopback.start()).connect('1');

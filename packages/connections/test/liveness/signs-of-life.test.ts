@@ -6,7 +6,7 @@ import type { MemorySocket } from '../support/memory-socket.js';
 
 const HEARTBEAT = { interval: 300, timeout: 300 };
 
-/** Ten timeouts from the first look at a paused socket on; the looks are rounded up to slots of the timing wheel. */
+/** Ten timeouts from the first look at a paused socket; the looks are rounded up to slots of the timing wheel. */
 function expectTenTimeouts(livedMs: number): void {
   expect(livedMs).toBeGreaterThanOrEqual(10 * HEARTBEAT.timeout);
   expect(livedMs).toBeLessThanOrEqual(15 * HEARTBEAT.timeout);
@@ -19,7 +19,7 @@ describe('signs of life of a ws socket', () => {
     for (const connection of connections.splice(0)) connection.terminate();
   });
 
-  /** @param connection what is added instead of an ordinary connection over the socket */
+  /** @param connection is added instead of an ordinary connection over the socket */
   async function join(
     pool: ConnectionsPool,
     socket: MemorySocket,
@@ -43,8 +43,8 @@ describe('signs of life of a ws socket', () => {
     return closedAtMs - fromMs;
   }
 
-  // The pool had a heartbeat and an idle limit. Both looked at the socket in the same moment, and the second of them saw
-  // no byte that the first one had not seen: clients were closed in the middle of an upload.
+  // The pool had a heartbeat and an idle limit. Both looked at the socket at the same moment, and the second saw no new
+  // bytes because the first had already seen them: clients were closed in the middle of an upload.
   test('a heartbeat and an idle limit that look at the same time both see the bytes of an upload', async () => {
     const pool = newPool({ heartbeat: { interval: 1_000, timeout: 1_000 }, idleTimeout: 3_000 });
     const sockets = Array.from({ length: 20 }, () => new FakeWsSocket());
@@ -60,14 +60,14 @@ describe('signs of life of a ws socket', () => {
     await vi.advanceTimersByTimeAsync(12_000);
     expect(pool.stats()).toMatchObject({ connections: 20, idleTimeouts: 0, heartbeatsLost: 0 });
 
-    // It is over in the middle of the message: now they are silent.
+    // The upload stops in the middle of the message: now the clients are silent.
     clearInterval(upload);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(pool.stats().connections).toBe(0);
   });
 
   // A server that paused a client a second time, long after the first, lost it at once: the ten timeouts were counted
-  // from the first pause on.
+  // from the first pause.
   test('a socket that is paused for the second time has ten timeouts again', async () => {
     const pool = newPool();
     const socket = new FakeWsSocket();
@@ -81,8 +81,8 @@ describe('signs of life of a ws socket', () => {
     expectTenTimeouts(await timeToLive(connection));
   });
 
-  // A tracer that replaces `send`, or handlers over the socket, made it a stranger to the library, which then did not
-  // ask whether it was paused: it ended after the first timeout.
+  // If a tracer had replaced `send`, or handlers were used, the library no longer asked whether the socket was paused:
+  // the connection ended after the first timeout.
   test('a paused ws socket whose send is patched has ten timeouts', async () => {
     const pool = newPool();
     const socket = new FakeWsSocket();

@@ -4,7 +4,7 @@ import { SLOT_MS, TimingWheel, type Timed } from '../../src/liveness/timing-whee
 import { useFakeClock } from '../support/fake-clock.js';
 import { withhold } from '../support/unhandled.js';
 
-/** Notes when it is called, by the real clock (which is faked here). */
+/** Records when it is called, by the real clock (which is faked here). */
 class Entry implements Timed {
   dueSlot = 0;
   readonly calledAtMs: number[] = [];
@@ -60,7 +60,7 @@ describe('a timing wheel', () => {
     }
   });
 
-  // A wheel that started to turn counted its first slot as passed, so the entry waited for ever.
+  // A wheel that started counted its first slot as passed, so the entry waited for ever.
   test('an entry that is already due is called soon, also if the wheel was stopped', () => {
     for (const lateMs of [0, 1, 1_000]) {
       vi.advanceTimersByTime(12_345);
@@ -90,7 +90,8 @@ describe('a timing wheel', () => {
     expect(entry.calledAtMs).toHaveLength(2);
   });
 
-  // If it left its slot and entered it again, the timer would be stopped and started each time, and would never tick.
+  // If the entry left its slot and entered it again, the timer would be stopped and started each time, and would never
+  // tick.
   test('an entry that is scheduled for the same time again and again is called then', () => {
     const wheel = new TimingWheel();
     const entry = new Entry();
@@ -165,7 +166,7 @@ describe('a timing wheel', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  // One entry that threw used to end the loop: the entries after it were never called, and after a full slot the wheel
+  // An entry that threw used to end the loop: the entries after it were never called, and after a full slot the wheel
   // called nothing any more.
   test('an entry that throws is an uncaught exception, and the entries after it are called all the same', async () => {
     withhold('uncaughtException');
@@ -233,7 +234,7 @@ describe('a timing wheel', () => {
     expect([one.calls, vi.getTimerCount()]).toEqual([1, 1]);
     wheel.cancel(two);
     expect(vi.getTimerCount()).toBe(0);
-    // And starts again, with the time that has passed since.
+    // It starts again, with the time that has passed since.
     vi.advanceTimersByTime(700);
     wheel.schedule(two, wheel.nowMs + 200);
     vi.advanceTimersByTime(200 + LATEST_MS);
@@ -243,7 +244,7 @@ describe('a timing wheel', () => {
   test('a wheel that starts again does not look through the slots that passed while it was stopped', () => {
     const wheel = new TimingWheel();
     const startMs = wheel.nowMs;
-    // Reading the clock moves it on.
+    // Reading the clock advances it.
     for (let second = 0; second < 1_000; second++) {
       vi.advanceTimersByTime(1_000);
       expect(wheel.nowMs - startMs).toBe((second + 1) * 1_000);
@@ -318,7 +319,7 @@ test('the turns after a tick follow at once, also on a quiet event loop', async 
   const isWaking: boolean[] = [];
   const spy = vi.spyOn(globalThis, 'setImmediate').mockImplementation((callback: () => void) => {
     const immediate = nextTurn(callback);
-    // After whatever is done to it at once.
+    // After the code that has made it.
     queueMicrotask(() => isWaking.push(immediate.hasRef()));
     return immediate;
   });

@@ -3,7 +3,7 @@ import { HeldMessages } from '../../src/receiving/held-messages.js';
 
 const KIB = 1024;
 
-/** Held messages of an owner in memory, and what it is told. */
+/** Held messages of an owner in memory, and the calls that the owner gets. */
 function holding(canPause = true) {
   const told: string[] = [];
   const owner = {
@@ -30,13 +30,13 @@ function brokenBlob(bytes: number): Blob {
   return blob;
 }
 
-test('64 KiB are held before the socket is paused', () => {
+test('up to 64 KiB are held before the socket is paused', () => {
   const { told, held, add } = holding();
   expect([add(64 * KIB), told.length, held.isPaused]).toEqual([true, 0, false]);
   expect([add(1), told, held.isPaused, held.length]).toEqual([true, ['pause'], true, 2]);
 });
 
-test('1,024 messages are held before the socket is paused, however small they are', () => {
+test('up to 1,024 messages are held before the socket is paused, however small they are', () => {
   const { told, add } = holding();
   for (let i = 0; i < 1_024; i++) expect(add(0)).toBe(true);
   expect(told).toEqual([]);
@@ -44,7 +44,7 @@ test('1,024 messages are held before the socket is paused, however small they ar
   expect(told).toEqual(['pause']);
 });
 
-test('a paused socket may still bring 4 MiB, where a message counts 128 bytes more than its payload', () => {
+test('a paused socket may still deliver 4 MiB, and each message counts 128 bytes more than its payload', () => {
   const { add } = holding();
   add(0, true);
   expect(add(4 * KIB * KIB - 2 * 128)).toBe(true);
@@ -52,14 +52,14 @@ test('a paused socket may still bring 4 MiB, where a message counts 128 bytes mo
   expect(add(0)).toBe(false);
 });
 
-test('a socket that cannot be paused loses what exceeds the bound, and all that waits for the rate limit', () => {
+test('a socket that cannot be paused loses messages above the bound, and all that wait for the rate limit', () => {
   const { held, add } = holding(false);
   const isHeld = [add(64 * KIB), add(1), held.addBlob(new Blob(['x']), true), add(0, true)];
   expect(isHeld).toEqual([true, false, false, false]);
   expect([held.length, held.isPaused]).toEqual([1, false]);
 });
 
-test('a Blob that cannot be read makes room for others', async () => {
+test('a Blob that cannot be read makes room for other messages', async () => {
   const { told, held, add } = holding();
   held.addBlob(brokenBlob(64 * KIB), false);
   await vi.waitUntil(() => told.length > 0);
@@ -67,7 +67,7 @@ test('a Blob that cannot be read makes room for others', async () => {
   expect([add(64 * KIB), held.isPaused]).toEqual([true, false]);
 });
 
-test('a Blob that waits for the rate limit and cannot be read holds up nobody', async () => {
+test('a Blob that waits for the rate limit and cannot be read does not hold up later messages', async () => {
   const { told, held } = holding();
   held.addBlob(brokenBlob(1), true);
   expect(held.hasLimited).toBe(true);
@@ -76,7 +76,7 @@ test('a Blob that waits for the rate limit and cannot be read holds up nobody', 
   expect(told).toEqual(['pause', 'failed: broken', 'resume', 'emptied']);
 });
 
-test('a Blob that cannot be read leaves alone what waits for the rate limit', async () => {
+test('a Blob that cannot be read does not affect messages that wait for the rate limit', async () => {
   const { told, held, add } = holding();
   add(1, true);
   held.addBlob(brokenBlob(1), false);
@@ -96,7 +96,7 @@ test('the socket is resumed once, when everything has been delivered', () => {
   expect(told).toHaveLength(4);
 });
 
-test('a listener that has more delivered gets it after the message that it is working on', () => {
+test('a listener that causes another delivery gets that message after the one that it is handling', () => {
   const { told, owner, held } = holding();
   owner.wantsMessages = true;
   owner.deliver = (message) => {
@@ -109,7 +109,7 @@ test('a listener that has more delivered gets it after the message that it is wo
   expect(told).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2', 'emptied']);
 });
 
-test('a Blob that is read after it was dropped does not disturb what is held by then', async () => {
+test('a Blob that is read after it was dropped does not affect messages that are held by then', async () => {
   const { told, owner, held } = holding();
   owner.wantsMessages = true;
   const blob = new Blob(['late']);

@@ -5,7 +5,7 @@ import { WebSocket } from 'ws';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { Client, Loopback } from '../support/loopback.js';
 
-// Five of five messages that a client sent in its `open` event were lost, because the server looked its user up first.
+// All messages that a client sent in its `open` event were lost, because the server looked its user up first.
 test('messages that a client sends at once survive a lookup before the first listener', async () => {
   const { server, url } = await Loopback.start();
   const pool = new ConnectionsPool();

@@ -10,7 +10,7 @@ import { watchUnhandled } from '../support/unhandled.js';
 
 const KIB = 1024;
 
-/** Counts how often it was paused, and gets Blobs. */
+/** Counts how often it was paused, and receives Blobs. */
 class BlobSocket extends PausableSocket {
   pauses = 0;
 
@@ -79,7 +79,7 @@ describe('the deadline of held messages', () => {
     expect(messages).toEqual(['early']);
   });
 
-  test('a listener that came in time is not cut off by the deadline', async () => {
+  test('the deadline of held messages does not affect a listener that was added in time', async () => {
     const { socket, connection, pool } = await join(new BlobSocket(), { closeTimeout: 1_000 });
     socket.text('early');
     const messages = messagesOf(connection);
@@ -127,7 +127,7 @@ describe('messages before the first listener', () => {
     for (let i = 0; i < 64; i++) socket.text('x'.repeat(KIB));
     socket.text('one too many');
     expect([socket.isPaused, socket.pauses]).toEqual([true, 1]);
-    // What was already read by the socket still arrives.
+    // Messages that the socket has already read still arrive.
     socket.text('on the way');
     expect(socket.pauses).toBe(1);
     const messages = messagesOf(connection);
@@ -138,7 +138,7 @@ describe('messages before the first listener', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 66, messagesIgnored: 0 });
   });
 
-  test('what exceeds 64 KiB of a socket that cannot be paused is ignored, and smaller messages still fit', async () => {
+  test('messages above 64 KiB are ignored if the socket cannot be paused, and smaller ones still fit', async () => {
     const socket = endingWithTest(new MemorySocket());
     const pool = new ConnectionsPool();
     const connection = new Connection('1', 'default', socket);
@@ -408,9 +408,9 @@ describe('messages that are held', () => {
     return messages;
   }
 
-  // The first message logged the client in; then the server took all listeners off and put those of the game on. With
-  // them it had removed the library's own: what was held, and everything after it, was never delivered.
-  test('a listener that follows removeAllListeners() gets what is held with the next message', async () => {
+  // The first message logged the client in; then the server removed all listeners and added those of the game. That
+  // also removed the library's own listener: held messages, and everything after them, were never delivered.
+  test('a listener that is added after removeAllListeners() gets the held messages with the next message', async () => {
     const { pool, socket, connection } = await join();
     socket.text('1');
     socket.text('2');
@@ -426,7 +426,7 @@ describe('messages that are held', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 5, messagesIgnored: 0 });
   });
 
-  test('a listener that follows removeAllListeners() gets what is held of a paused socket, which is resumed', async () => {
+  test('a listener that is added after removeAllListeners() gets the messages held for a paused socket, which is resumed', async () => {
     const { pool, socket, connection } = await join();
     const large = 'x'.repeat(70_000);
     socket.text('1');
@@ -443,8 +443,8 @@ describe('messages that are held', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 3, messagesIgnored: 0 });
   });
 
-  // A server had no listener when the client spoke first, and later read message by message with `once`. Since the
-  // first ones had been given up, whatever arrived between two calls was ignored.
+  // A server had no listener when the client spoke first, and later read message by message with `once`. Because the
+  // first messages had been given up, everything that arrived between two calls was ignored.
   test('a loop of once() loses nothing after earlier messages were given up', async () => {
     const { pool, socket, connection } = await join();
     socket.text('nobody');
@@ -464,7 +464,7 @@ describe('messages that are held', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 5, messagesIgnored: 1 });
   });
 
-  // A second connection over the same socket was taken for somebody else who listens: early messages were ignored.
+  // A second connection over the same socket was mistaken for other code that listens: early messages were ignored.
   test('two connections over one socket both get early messages', async () => {
     const pool = new ConnectionsPool();
     const socket = new MemorySocket();
@@ -481,8 +481,8 @@ describe('messages that are held', () => {
     expect(pool.stats().messagesIgnored).toBe(0);
   });
 
-  // A client that only gets pushes had sent more than the library holds. Its socket stayed paused during a drain and
-  // did not read the answer to the close frame: it was terminated instead of closed.
+  // A client that only receives pushes had sent more than the library holds. Its socket stayed paused during a drain
+  // and did not read the answer to the close frame: it was terminated instead of closed.
   test('a client whose socket is paused because nobody listens answers the close of a drain', async () => {
     const { pool, socket } = await join({ closeTimeout: 3_000 });
     for (let i = 0; i < 3; i++) socket.text('x'.repeat(40_000));

@@ -6,7 +6,7 @@ import { socketKinds } from '../support/socket-kinds.js';
 
 type RateLimit = NonNullable<ConnectionsPoolOptions['rateLimit']>;
 
-/** One client of a pool with that limit, and what its connection delivers. */
+/** One client of a pool with that limit, and the messages that its connection delivers. */
 async function limited(rateLimit: RateLimit, perMessageDeflate = false) {
   const { pool, members } = await poolOf(1, { pool: { rateLimit }, server: { perMessageDeflate } });
   const messages: string[] = [];
@@ -20,7 +20,9 @@ async function limited(rateLimit: RateLimit, perMessageDeflate = false) {
 const numbers = (count: number): string[] => Array.from(Array(count).keys(), String);
 
 describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %s', (perMessageDeflate) => {
-  test('a flood is closed with 1008', async () => {
+  const mode = perMessageDeflate ? 'compressed' : 'plain';
+
+  test(`a client that floods the server is closed with 1008: ${mode}`, async () => {
     const { client, pool, messages } = await limited({ messagesPerSecond: 100 }, perMessageDeflate);
     for (const text of numbers(2_000)) client.socket.send(text);
     expect(await client.closed).toEqual({ code: 1008, reason: 'Rate limit exceeded' });
@@ -29,7 +31,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     expect(messages.length).toBeLessThan(2_000);
   });
 
-  test('a flood is dropped down to the limit, and the client stays connected', async () => {
+  test(`a flood is dropped down to the limit, and the client stays connected: ${mode}`, async () => {
     const { client, pool, messages } = await limited(
       { messagesPerSecond: 100, onExceeded: 'drop' },
       perMessageDeflate,
@@ -43,7 +45,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     expect(client.socket.readyState).toBe(client.socket.OPEN);
   });
 
-  test('a paused flood waits in the sockets, and arrives complete and in order', async () => {
+  test(`a paused flood waits in the sockets, and arrives complete and in order: ${mode}`, async () => {
     const { client, socket, pool, messages } = await limited(
       { messagesPerSecond: 2_000, burst: 100, onExceeded: 'pause' },
       perMessageDeflate,
@@ -57,7 +59,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     expect(pool.stats().rateLimited).toBeGreaterThan(0);
   });
 
-  test('a client that says all it has and closes while it is paused is heard to the end', async () => {
+  test(`every message of a client that closes while it is paused is delivered: ${mode}`, async () => {
     const { client, connection, messages } = await limited(
       { messagesPerSecond: 1_000, burst: 10, onExceeded: 'pause' },
       perMessageDeflate,
@@ -70,7 +72,7 @@ describe.each([false, true])('a rate limit of a ws client, permessage-deflate: %
     expect(messages).toEqual(numbers(300));
   });
 
-  test('a message in fragments counts once, when it is complete', async () => {
+  test(`a message in fragments counts once, when it is complete: ${mode}`, async () => {
     const { client, messages } = await limited(
       { messagesPerSecond: 0.001, burst: 2, onExceeded: 'drop' },
       perMessageDeflate,
@@ -92,7 +94,7 @@ test('bytesPerSecond counts what a compressed message inflates to', async () => 
   expect(messages).toHaveLength(1);
 });
 
-test('a paused client does not hold the others of its pool up', async () => {
+test('a paused client does not hold up the others of its pool', async () => {
   const rateLimit = { messagesPerSecond: 50, onExceeded: 'pause' } as const;
   const { members } = await poolOf(2, { pool: { rateLimit } });
   const [flooding, quiet] = members;
@@ -106,8 +108,8 @@ test('a paused client does not hold the others of its pool up', async () => {
   expect(flooding.socket.isPaused).toBe(true);
 });
 
-describe.each(Object.entries(socketKinds))('a rate limit over %s', (_name, kind) => {
-  test('a client is paused where its socket can be paused; elsewhere what exceeds the limit is dropped', async () => {
+describe.each(Object.entries(socketKinds))('a rate limit over %s', (name, kind) => {
+  test(`a client is paused if its socket can be paused, and otherwise loses messages above the limit: ${name}`, async () => {
     const link = await kind.connect();
     const pool = new ConnectionsPool<never, typeof link.connection>({
       rateLimit: { messagesPerSecond: 5, burst: 2, onExceeded: 'pause' },
@@ -125,7 +127,7 @@ describe.each(Object.entries(socketKinds))('a rate limit over %s', (_name, kind)
     }
   });
 
-  test('a client that exceeds the limit is closed with 1008', async () => {
+  test(`a client that exceeds the limit is closed with 1008: ${name}`, async () => {
     const link = await kind.connect();
     const pool = new ConnectionsPool<never, typeof link.connection>({ rateLimit: { messagesPerSecond: 1 } });
     link.connection.on('message', () => undefined);
@@ -134,7 +136,7 @@ describe.each(Object.entries(socketKinds))('a rate limit over %s', (_name, kind)
     for (const text of ['1', '2', '3']) link.say(text);
     await expect.poll(() => pool.stats().rateLimited).toBe(1);
     expect(link.connection.closed).toBe(true);
-    // The standard has no 1008 for clients: such a socket closes without a code.
+    // In the standard, clients cannot close with 1008: such a socket closes without a code.
     if (kind.takesAllCodes) expect(await link.ended()).toEqual({ code: 1008, reason: 'Rate limit exceeded' });
   });
 });

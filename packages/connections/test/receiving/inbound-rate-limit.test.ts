@@ -26,7 +26,7 @@ async function join<Socket extends MemorySocket = PausableSocket>(
   return { pool, socket, connection, messages };
 }
 
-/** The client sends these, all in one chunk. */
+/** The client sends these messages in one chunk. */
 function send(socket: MemorySocket, ...texts: readonly (string | number)[]): void {
   for (const text of texts) socket.emit('message', Buffer.from(String(text)), false);
 }
@@ -61,7 +61,7 @@ describe('a client that exceeds its rate limit', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1 });
   });
 
-  test('drop ignores what exceeds the limit, and later messages are delivered', async () => {
+  test('drop ignores messages above the limit, and later messages are delivered', async () => {
     const { pool, socket, messages } = await join({ messagesPerSecond: 2, onExceeded: 'drop' });
     send(socket, 1, 2, 3, 4);
     await vi.advanceTimersByTimeAsync(500);
@@ -112,7 +112,7 @@ describe('a client that exceeds its rate limit', () => {
 describe('a flood that is dropped', () => {
   useFakeClock();
 
-  test('a flood that one read brings gets every token that comes in meanwhile', async () => {
+  test('a flood that arrives in one read can use the tokens that are added meanwhile', async () => {
     const { pool, socket, messages } = await join({
       messagesPerSecond: 10_000,
       burst: 10,
@@ -120,7 +120,7 @@ describe('a flood that is dropped', () => {
     });
     let nowMs = performance.now();
     vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
-    // All in one turn: a message each 10 µs, which is ten times what is allowed.
+    // All in one turn: a message every 10 µs, ten times the limit.
     for (let i = 0; i < 10_000; i++) {
       nowMs += 0.01;
       send(socket, i);
@@ -131,13 +131,13 @@ describe('a flood that is dropped', () => {
     expect(pool.stats()).toMatchObject({ messagesIgnored: ignored, rateLimited: ignored });
   });
 
-  test('a small message is not dropped because a large one before it was', async () => {
+  test('a small message is not dropped because an earlier large one was', async () => {
     const { socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });
     send(socket, 'x'.repeat(200), 'small', 'y'.repeat(200), 'tiny');
     expect(messages).toEqual(['small', 'tiny']);
   });
 
-  test('a function is asked about each message of a flood', async () => {
+  test('an onExceeded function is called for each message of a flood', async () => {
     let asked = 0;
     const onExceeded = (): RateDecision => (++asked % 3 === 0 ? 'accept' : 'drop');
     const { socket, messages } = await join({ messagesPerSecond: 1, onExceeded });
@@ -149,7 +149,7 @@ describe('a flood that is dropped', () => {
 describe('a client that is paused', () => {
   useFakeClock();
 
-  test('pause stops reading, delivers what was read at the rate, and reads on when nothing waits', async () => {
+  test('pause stops reading, delivers what was read at the rate, and resumes reading when nothing waits', async () => {
     const { pool, socket, messages } = await join({ messagesPerSecond: 10, onExceeded: 'pause' });
     send(socket, ...Array(25).keys());
     expect(messages).toHaveLength(10);
@@ -181,7 +181,7 @@ describe('a client that is paused', () => {
     expect(socket.isPaused).toBe(false);
   });
 
-  test('what waits when the socket closes is delivered at the rate, and close comes after it', async () => {
+  test('messages that wait when the socket closes are delivered at the rate, before the close event', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 2, onExceeded: 'pause' });
     const events = record(connection);
     send(socket, 1, 2, 3, 4, 5);
@@ -195,8 +195,8 @@ describe('a client that is paused', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, closing: 0, messagesIgnored: 0, terminated: 0 });
   });
 
-  // A client sent 10,000 messages in one packet and hung up: all of them were delivered at once.
-  test('what waits when the socket closes is ignored after closeTimeout', async () => {
+  // A client sent 10,000 messages in one packet and disconnected: all of them were delivered at once.
+  test('messages that wait when the socket closes are ignored after closeTimeout', async () => {
     const { pool, socket, connection, messages } = await join(
       { messagesPerSecond: 2, onExceeded: 'pause' },
       { closeTimeout: 1_000 },
@@ -220,7 +220,7 @@ describe('a client that is paused', () => {
     ['removeConnection()', (connection, pool) => void pool.removeConnection(connection)],
     ['a drain', (_, pool) => void pool.drainConnections({ grace: 500 })],
     ['removeAllListeners()', (connection) => connection.removeAllListeners('message')],
-  ])('%s after the socket has closed leaves nothing behind while messages wait', async (_title, act) => {
+  ])('%s after the socket has closed cleans up although messages wait', async (_title, act) => {
     const { pool, socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     const codes: number[] = [];
     connection.on('close', (code) => codes.push(code));
@@ -234,7 +234,7 @@ describe('a client that is paused', () => {
     expect(messagesReceived + messagesIgnored).toBeLessThanOrEqual(50);
   });
 
-  test('a client that comes back takes its id while messages of its last connection wait', async () => {
+  test('a client can reconnect with its id while messages of its last connection wait', async () => {
     const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3);
     socket.end(1006);
@@ -246,7 +246,7 @@ describe('a client that is paused', () => {
     expect(messages).toEqual(['1', '2', '3']);
   });
 
-  test('what waits when our side closes is ignored, and the answer to the close is read', async () => {
+  test('messages that wait when our side closes are ignored, and the answer to the close is read', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3);
     await connection.close();
@@ -254,7 +254,7 @@ describe('a client that is paused', () => {
     expect(pool.stats()).toMatchObject({ connections: 0, messagesIgnored: 2, terminated: 0 });
   });
 
-  test('a drain delivers what waits at the rate, and reads the answer to its close after that', async () => {
+  test('a drain delivers waiting messages at the rate, and then reads the answer to its close', async () => {
     const { pool, socket, messages } = await join({ messagesPerSecond: 10, onExceeded: 'pause' });
     send(socket, ...Array(20).keys());
     const drained = pool.drainConnections({ grace: 5_000 });
@@ -271,13 +271,13 @@ describe('a client that is paused', () => {
     const drained = pool.drainConnections({ grace: 2_000 });
     let isDrained = false;
     void drained.then(() => (isDrained = true));
-    // Deadlines are noticed within 100 ms. What waited for the rate limit once held the end up for a second more.
+    // Deadlines are noticed within 100 ms. Waiting messages used to delay the end by another second.
     await vi.advanceTimersByTimeAsync(2_300);
     expect(isDrained).toBe(true);
     expect(await drained).toMatchObject({ closed: 0, terminated: 1 });
   });
 
-  test('terminate() during a drain ends the connection at once, and ignores what waits', async () => {
+  test('terminate() during a drain ends the connection at once, and ignores waiting messages', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3);
     void pool.drainConnections();
@@ -285,7 +285,7 @@ describe('a client that is paused', () => {
     expect([messages, pool.stats().messagesIgnored, pool.stats().connections]).toEqual([['1'], 2, 0]);
   });
 
-  test('what waits is delivered when the connection has left the pool', async () => {
+  test('waiting messages are delivered after the connection has left the pool', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3);
     await pool.removeConnection(connection);
@@ -297,7 +297,7 @@ describe('a client that is paused', () => {
     expect(messages).toHaveLength(5);
   });
 
-  test('what waits counts for the limit of the pool that the connection joins', async () => {
+  test('waiting messages count towards the limit of the pool that the connection joins', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2, 3, 4, 5);
     await pool.removeConnection(connection);
@@ -310,7 +310,7 @@ describe('a client that is paused', () => {
     expect(messages).toHaveLength(5);
   });
 
-  test('release() ignores what waits and resumes the socket', async () => {
+  test('release() ignores waiting messages and resumes the socket', async () => {
     const { pool, socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     send(socket, 1, 2);
     connection.release();
@@ -320,7 +320,7 @@ describe('a client that is paused', () => {
     expect(pool.stats().messagesIgnored).toBe(1);
   });
 
-  test('messages that come before the first listener count, and wait for both', async () => {
+  test('messages before the first listener count, and wait for the listener and for the limit', async () => {
     const pool = new ConnectionsPool({ rateLimit: { messagesPerSecond: 2, onExceeded: 'pause' } });
     const socket = new PausableSocket();
     const connection = new Connection('1', 'default', socket);
@@ -336,7 +336,7 @@ describe('a client that is paused', () => {
     expect(socket.isPaused).toBe(false);
   });
 
-  test('what waits for longer than closeTimeout is not given up while somebody listens', async () => {
+  test('messages that wait for longer than closeTimeout are kept while somebody listens', async () => {
     const { pool, socket, messages } = await join(
       { messagesPerSecond: 1, onExceeded: 'pause' },
       { closeTimeout: 500 },
@@ -347,7 +347,7 @@ describe('a client that is paused', () => {
     expect(pool.stats().messagesIgnored).toBe(0);
   });
 
-  test('what waits is given up after closeTimeout when the listener has gone', async () => {
+  test('waiting messages are given up after closeTimeout when the listener is removed', async () => {
     const { pool, socket, connection } = await join(
       { messagesPerSecond: 1, onExceeded: 'pause' },
       { closeTimeout: 500 },
@@ -359,7 +359,7 @@ describe('a client that is paused', () => {
     expect(socket.isPaused).toBe(false);
   });
 
-  test('a socket that cannot be paused drops instead', async () => {
+  test('messages above the limit are dropped if the socket cannot be paused', async () => {
     const socket = new MemorySocket();
     const { pool, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' }, {}, socket);
     send(socket, 1, 2, 3);
@@ -369,10 +369,10 @@ describe('a client that is paused', () => {
     expect(pool.stats()).toMatchObject({ messagesIgnored: 2, rateLimited: 2 });
   });
 
-  test('a socket whose pause() does nothing drops instead', async () => {
+  test('messages above the limit are dropped if pause() of the socket does nothing', async () => {
     class Unpausable extends PausableSocket {
       override pause(): void {
-        // As the `ws` of Bun.
+        // Like the `ws` of Bun.
       }
     }
     const { socket, messages } = await join(
@@ -405,7 +405,7 @@ describe('a client that is paused', () => {
     expect(pool.stats().messagesIgnored).toBe(1);
   });
 
-  test('what a paused socket still delivers is bounded', async () => {
+  test('the messages that a paused socket still delivers are bounded', async () => {
     const { pool, socket } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
     const large = 'x'.repeat(1024 * 1024);
     send(socket, 1, ...Array<string>(6).fill(large));
@@ -420,7 +420,7 @@ describe('a client that is paused', () => {
       { heartbeat: { interval: 1_000, timeout: 1_000 } },
       Object.assign(new PausableSocket(), { ping: () => undefined }),
     );
-    // A socket that does not tell whether it is paused.
+    // A socket that does not say whether it is paused.
     Object.defineProperty(socket, 'isPaused', { get: () => undefined, set: () => undefined });
     send(socket, 'x'.repeat(60));
     await vi.advanceTimersByTimeAsync(9_000);
@@ -442,7 +442,7 @@ describe('a function that decides about messages above the rate limit', () => {
     return { asked, onExceeded };
   };
 
-  test('the function is asked for each message, with the connection and its size', async () => {
+  test('an onExceeded function gets the connection and the size of each message', async () => {
     const { asked, onExceeded } = decide('accept', 'drop', 'pause');
     const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded });
     send(socket, 1, '22', '333', '4444');
@@ -457,7 +457,7 @@ describe('a function that decides about messages above the rate limit', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 3, messagesIgnored: 1, rateLimited: 3 });
   });
 
-  test('messages after one that waits are not asked about, and wait too', async () => {
+  test('onExceeded is not called for messages after one that waits, and they wait too', async () => {
     const { asked, onExceeded } = decide('pause', 'drop');
     const { socket, messages } = await join({ messagesPerSecond: 2, burst: 1, onExceeded });
     send(socket, 1, 2, 3);
@@ -471,20 +471,23 @@ describe('a function that decides about messages above the rate limit', () => {
     ['terminates', (connection) => connection.terminate(), ['1']],
     ['releases', (connection) => connection.release(), ['1']],
     ['removes', (connection, pool) => void pool.removeConnection(connection), ['1', '2', '3']],
-  ])('a function that %s the connection and answers accept', async (_title, act, expected) => {
-    const joined = await join({
-      messagesPerSecond: 1,
-      onExceeded: (connection) => {
-        act(connection, joined.pool);
-        return 'accept';
-      },
-    });
-    send(joined.socket, 1, 2, 3);
-    expect(joined.messages).toEqual(expected);
-  });
+  ])(
+    'an onExceeded function that %s the connection may still answer accept',
+    async (_title, act, expected) => {
+      const joined = await join({
+        messagesPerSecond: 1,
+        onExceeded: (connection) => {
+          act(connection, joined.pool);
+          return 'accept';
+        },
+      });
+      send(joined.socket, 1, 2, 3);
+      expect(joined.messages).toEqual(expected);
+    },
+  );
 });
 
-// Reading a Blob, and hearing of a rejection, takes real time.
+// Reading a Blob, and learning of a rejection, takes real time.
 describe('a rate limit by the clock of the process', () => {
   test('bytesPerSecond counts the payload of texts, bytes and Blobs', async () => {
     const { pool, socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });
@@ -499,7 +502,7 @@ describe('a rate limit by the clock of the process', () => {
     expect(pool.stats()).toMatchObject({ bytesReceived: 100, rateLimited: 1 });
   });
 
-  test('a Blob waits in its place', async () => {
+  test('a Blob waits for the rate limit in its place', async () => {
     const { socket, messages } = await join({ messagesPerSecond: 20, burst: 1, onExceeded: 'pause' });
     send(socket, 1);
     socket.emit('message', new Blob(['2']), true);
@@ -533,17 +536,20 @@ describe('a rate limit by the clock of the process', () => {
         'no database',
       ],
     ],
-  ])('a function that %s is an error, and the connection is closed', async (_title, onExceeded, reasons) => {
-    const { settle } = watchUnhandled();
-    const { pool, socket } = await join({
-      messagesPerSecond: 1,
-      onExceeded: onExceeded as () => RateDecision,
-    });
-    const errors: string[] = [];
-    pool.on('error', ({ message }) => errors.push(message));
-    send(socket, 1, 2, 3);
-    expect(await settle()).toEqual([]);
-    expect(errors).toEqual(reasons);
-    expect(socket.closes).toEqual([{ code: 1008, reason: 'Rate limit exceeded' }]);
-  });
+  ])(
+    'an onExceeded function that %s is an error event, and the connection is closed',
+    async (_title, onExceeded, reasons) => {
+      const { settle } = watchUnhandled();
+      const { pool, socket } = await join({
+        messagesPerSecond: 1,
+        onExceeded: onExceeded as () => RateDecision,
+      });
+      const errors: string[] = [];
+      pool.on('error', ({ message }) => errors.push(message));
+      send(socket, 1, 2, 3);
+      expect(await settle()).toEqual([]);
+      expect(errors).toEqual(reasons);
+      expect(socket.closes).toEqual([{ code: 1008, reason: 'Rate limit exceeded' }]);
+    },
+  );
 });

@@ -8,7 +8,7 @@ const NONE = {
   onExceeded: 'drop',
 } as const;
 
-/** How many empty messages it takes at that moment. */
+/** How many empty messages it takes at that time. */
 function takeAll(bucket: TokenBucket, nowMs: number): number {
   let count = 0;
   while (count < 1_000_000 && bucket.take(0, nowMs)) count++;
@@ -60,7 +60,7 @@ describe('a token bucket', () => {
     expect(bucket.take(1_001, 3_600_000)).toBe(false);
   });
 
-  test('a clock that stands still brings nothing back, and harms no limit that is not set', () => {
+  test('a clock that stands still adds no tokens, and does not affect a limit that is not set', () => {
     const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 10 }, 0);
     expect([bucket.take(10, 0), bucket.take(1, 0), bucket.take(0, 0)]).toEqual([true, false, true]);
     expect(bucket.take(1, 100)).toBe(true);
@@ -74,7 +74,7 @@ describe('a token bucket', () => {
 });
 
 describe('a message that waits for a token bucket', () => {
-  test('a message waits as long as its tokens take', () => {
+  test('a message waits until enough tokens have been added', () => {
     const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 4, burst: 1, bytesPerSecond: 100 }, 0);
     expect(bucket.take(90, 0)).toBe(true);
     expect(bucket.take(10, 0)).toBe(false);
@@ -85,7 +85,7 @@ describe('a message that waits for a token bucket', () => {
     expect(bucket.takeWaiting(10, 250)).toBe(true);
   });
 
-  test('a message larger than the token bucket fits when it has waited for all of its bytes', () => {
+  test('a message larger than the token bucket fits after it has waited for all of its bytes', () => {
     const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 1_000 }, 0);
     expect(bucket.take(5_000, 0)).toBe(false);
     expect(bucket.waitMs(5_000)).toBe(4_000);

@@ -70,7 +70,7 @@ test('all open answers are settled before any of them is reported', async () => 
   expect([answers.isOpen, onAnswered.mock.calls.length]).toEqual([false, 1]);
 });
 
-test('answers that are abandoned have failed, whatever comes of them, and a rejection is still reported', async () => {
+test('an abandoned answer counts as failed whatever it settles to, and its rejection is still reported', async () => {
   const { answers, onError, onAnswered, counted, tally } = newAnswers();
   answers.await(nextTurn(true), tally());
   answers.abandon();
@@ -104,8 +104,8 @@ function handledBy(send: () => unknown, close: () => unknown = () => undefined):
   return new Connection('handled', 'default', new MemorySocket(), { send, close });
 }
 
-// The broadcast of everybody never resolved, even after the connection whose handler did not answer was gone.
-test('a handler that never answers holds up a broadcast only as long as its connection is there', async () => {
+// The broadcast never resolved for anybody, even after the connection whose handler did not answer was gone.
+test('a handler that never answers delays the promise of a broadcast only until its connection ends', async () => {
   const pool = new ConnectionsPool();
   const connection = handledBy(() => new Promise(() => undefined));
   for (const each of [connection, connectInMemory('1').connection]) await pool.newConnection(each);
@@ -127,7 +127,7 @@ test('a handler that ends its own connection and never answers has failed', asyn
   expect(await pool.broadcastMessage('default', 'x')).toEqual(HALF);
 });
 
-// It was counted as failed at once and waited for all the same.
+// The message was counted as failed at once, and waited for all the same.
 test('a handler that answers with a thenable that throws has failed', async () => {
   const unhandled = watchUnhandled();
   const pool = new ConnectionsPool();
@@ -142,8 +142,9 @@ test('a handler that answers with a thenable that throws has failed', async () =
   expect(await unhandled.settle()).toEqual([]);
 });
 
-// Only promises of this realm were waited for: with a query builder or Bluebird the close handler ran first.
-test('a thenable that a handler answers with is waited for before the close', async () => {
+// Only promises of this realm were waited for: with the thenable of a query builder or of Bluebird, the close handler
+// ran first.
+test('a close waits for the thenable that a handler has answered with', async () => {
   const events: string[] = [];
   const slow = (): PromiseLike<unknown> =>
     thenable((resolve) => {

@@ -7,8 +7,8 @@ import { Loopback } from '../support/loopback.js';
 import { MORE_THAN_KERNEL, stalledMember, waitingIn } from '../support/stall.js';
 import { WireClient } from '../support/wire.js';
 
-// A slab of Node's pool would stay as long as the smallest message in it.
-test('what waits for a reader that has stalled keeps no more memory than its own', async () => {
+// A slab of Node's pool would stay in memory as long as the smallest message in it.
+test('a message that waits for a stalled reader keeps no more memory than its own bytes', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: 2 * MORE_THAN_KERNEL });
   const { socket, connection } = await stalledMember(pool, await Loopback.start(), '1');
   void connection.send('private');
@@ -16,7 +16,7 @@ test('what waits for a reader that has stalled keeps no more memory than its own
   expect(waitingIn(socket).at(-1)?.buffer.byteLength).toBe(9);
 });
 
-test('stalled readers share one buffer also where only a part of a turn still fits', async () => {
+test('stalled readers share one buffer even if only a part of a turn still fits', async () => {
   const maxBufferedBytes = MORE_THAN_KERNEL + 10_000;
   const pool = new ConnectionsPool({ maxBufferedBytes, onSlow: 'drop' });
   const loopback = await Loopback.start();
@@ -52,8 +52,8 @@ test('a hundred stalled readers keep one buffer between them', async () => {
   expect(new Set(waiting).size).toBe(1);
 });
 
-// A stalled reader that was excepted from most of each turn kept the whole turn: 88 KB were due to it, and 389 MB of memory
-// stayed for them.
+// A stalled reader that was excepted from most of each turn kept the whole turn: for 88 KB of its messages, 389 MB
+// stayed in memory.
 test('a stalled reader that is excepted from most of a turn keeps only its own messages', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: 2 * MORE_THAN_KERNEL });
   const loopback = await Loopback.start();
@@ -70,8 +70,8 @@ test('a stalled reader that is excepted from most of a turn keeps only its own m
   for (const { buffer, length } of waiting) expect([length, buffer.byteLength]).toEqual([22, 22]);
 });
 
-// Messages of one character filled 2.4 GB before their bytes reached a bound of 16 MiB.
-test('each write that waits counts 320 bytes beside its payload', async () => {
+// Messages of one character took 2.4 GB before their bytes reached a bound of 16 MiB.
+test('each waiting write counts 320 bytes in addition to its payload', async () => {
   const pool = new ConnectionsPool({ maxBufferedBytes: MORE_THAN_KERNEL + 100_000, onSlow: 'drop' });
   const { socket, connection } = await stalledMember(pool, await Loopback.start(), 'a');
   const room = MORE_THAN_KERNEL + 100_000 - socket.bufferedAmount;

@@ -17,7 +17,7 @@ class BrokenGetter extends MemorySocket {
   }
 }
 
-// A `bufferedAmount` that throws, as the one of a detached socket may, made `send` reject while a broadcast was pending:
+// A `bufferedAmount` that throws, as that of a detached socket may, made `send` reject while a broadcast was pending:
 // an unhandled rejection.
 test('a bufferedAmount that throws is an error event, and send() does not reject', async () => {
   const unhandled = watchUnhandled();

@@ -10,7 +10,7 @@ const BOUND_BYTES = 1024 * 1024;
 /** Enough to go far beyond the bound if only their 3 bytes each were counted. */
 const MAX_MESSAGES = 20_000;
 
-// One reader that had stalled kept 2.4 GB of messages of one character before their bytes reached a bound of 16 MiB.
+// A single stalled reader kept 2.4 GB of messages of one character before their bytes reached a bound of 16 MiB.
 test('twelve stalled readers of one-character messages keep at most 1.5 times their bounds in memory', async () => {
   const args = [READERS, BOUND_BYTES, MAX_MESSAGES].map(String);
   const program = new Program('stalled-readers-server', ...args);
@@ -25,6 +25,6 @@ test('twelve stalled readers of one-character messages keep at most 1.5 times th
   const { waiting, slowReaders, grownBytes } = (await measured) as Memory;
   expect(grownBytes / (READERS * BOUND_BYTES)).toBeLessThanOrEqual(1.5);
   expect(slowReaders).toBe(READERS);
-  // The bound is not reached long before the memory is.
+  // The bound is not reached long before that much memory is used.
   expect(waiting / READERS).toBeGreaterThan(BOUND_BYTES / 500);
 });

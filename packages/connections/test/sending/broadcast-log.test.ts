@@ -34,7 +34,7 @@ test('a sealed log ends after some messages, and the rest goes on in the next on
   expect(textsOf(next.from(2))).toEqual(['c', 'd']);
 });
 
-test('a log that is sealed twice keeps the chain', () => {
+test('the parts of a log that is sealed twice stay in order', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   const last = log.seal(3);
   const middle = log.seal(1);
@@ -43,7 +43,7 @@ test('a log that is sealed twice keeps the chain', () => {
 });
 
 // A burst had sealed the log, a private message had taken a part of it, and then a part of it had to wait for its
-// compression. The whole still held everything: what waited was sent twice.
+// compression. The whole still contained everything: the waiting messages were sent twice.
 test('a log that is sealed again after a part was taken has the length it reports', () => {
   const log = new BroadcastLog(entriesOf(['a', 'b', 'c']));
   log.seal(3);

@@ -9,7 +9,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 import { slowClock } from '../support/slow-clock.js';
 
 test('one immediate is scheduled per turn, however many namespaces and messages the turn has', async () => {
-  // However slow the machine is, all of it fits one turn.
+  // However slow the machine is, all of it fits into one turn.
   const pool = new ConnectionsPool({ maxFlushMs: 60_000 });
   for (let i = 0; i < 10; i++) await pool.newConnection(connectInMemory('1', `n${i}`).connection);
   const asked = vi.spyOn(globalThis, 'setImmediate');
@@ -52,7 +52,7 @@ test('a namespace with more messages than one turn can write does not starve the
   expect(order).toEqual(['busy', 'other', 'another', 'busy', 'busy']);
 });
 
-test('flush() leaves nothing for the end of the turn, and also flushes those that wait', async () => {
+test('flush() leaves nothing for the end of the turn, and also flushes namespaces that were interrupted', async () => {
   const deadlines: number[] = [];
   const endOfTurn = new EndOfTurn(1);
   endOfTurn.add({
@@ -70,8 +70,8 @@ test('flush() leaves nothing for the end of the turn, and also flushes those tha
   expect(deadlines.slice(1)).toEqual([Infinity]);
 });
 
-// With a namespace per user, each of some thousand broadcasts was written in the same turn: the clock was looked at only
-// within a namespace, and the event loop stood still for 50 ms whatever `maxFlushMs` said.
+// With a namespace per user, each of some thousand broadcasts was written in the same turn: the clock was only read
+// within a namespace, and the event loop was blocked for 50 ms whatever `maxFlushMs` said.
 test('maxFlushMs holds for broadcasts to many namespaces of one member each', async () => {
   const clock = slowClock();
   const pool = new ConnectionsPool({ maxFlushMs: 5 });

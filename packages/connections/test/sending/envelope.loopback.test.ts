@@ -38,14 +38,14 @@ test('binary of up to 64 KiB may be reused as soon as the call returns', async (
   expect((await client.exactly(2)).map(digest)).toEqual(expected.map(digest));
 });
 
-// It was left to the socket's own send() for its compression, and then written as a plain frame after all.
+// It was left to the socket's own send() to be compressed, and then written as a plain frame after all.
 test('a large private message is compressed', async () => {
   const wire = await WireClient.connect(await Loopback.start(SHARED), OFFER);
   void new Connection('1', 'default', wire.socket).send('x'.repeat(60_000));
   expect(isCompressed(await wire.frame())).toBe(true);
 });
 
-// Frames are written at the end of the turn: what the caller had written into the buffer meanwhile went out instead.
+// Frames are written at the end of the turn: if the caller changed the buffer before that, the change was sent.
 test.each([1, 125, 126, 65_535, COPIED_BYTES])(
   'a buffer of %i bytes that the caller uses again goes out as it was',
   async (length) => {

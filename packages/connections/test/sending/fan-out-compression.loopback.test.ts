@@ -15,7 +15,7 @@ const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 }
 
 beforeEach(stopClock);
 
-// Once the turn had ended, flush() did not know of a broadcast that was being compressed.
+// Once the turn had ended, flush() missed a broadcast that was being compressed.
 test('flush() writes a broadcast of an earlier turn that is being compressed', async () => {
   const { release } = holdDeflate();
   const {
@@ -66,7 +66,7 @@ test('a message that is being compressed is counted for members that leave meanw
   expect(await a.client.exactly(1)).toEqual(['x'.repeat(20_000)]);
 });
 
-// A member that had to have its messages early shared its uncompressed slice of the log with everybody.
+// A member that needed its messages early shared its uncompressed slice of the log with everybody.
 test('a message is compressed for the others when one member closes while the compression runs', async () => {
   const pool = new ConnectionsPool();
   const loopback = await Loopback.start(SHARED);
@@ -110,13 +110,13 @@ test('a large message goes out plain when zlib fails', async () => {
   expect(pool.stats()).toMatchObject({ compressions: 0, compressedMessages: 0 });
 });
 
-/** Lets the library see that much time pass. */
+/** Advances the clock of the library. */
 function pass(ms: number): void {
   vi.spyOn(performance, 'now').mockReturnValue(performance.now() + ms);
 }
 
-// A namespace waited until nothing was being compressed. With a steady stream of large messages that never came: small
-// messages were seconds late, and in the end everybody was closed as a slow reader.
+// A namespace waited until no compression was running. With a steady stream of large messages that never happened:
+// small messages were seconds late, and in the end everybody was closed as a slow reader.
 test('messages that are ready leave at the end of the turn while later ones are being compressed', async () => {
   const { release } = holdDeflate();
   const pool = new ConnectionsPool();
@@ -131,7 +131,7 @@ test('messages that are ready leave at the end of the turn while later ones are 
   let isLastSent = false;
   void last.then(() => (isLastSent = true));
   await endTurn();
-  // Its order is kept.
+  // The order is kept.
   expect([isLastSent, wire.rest]).toEqual([false, 0]);
   release();
   expect(await last).toEqual(ONE_SENT);
@@ -151,7 +151,7 @@ test('a message goes out plain when its compression takes more than 50 ms, and c
   const writes = all.map(({ socket }) => spyWrites(socket));
   expect(pool.stats().messagesSent).toBe(0);
   pass(51);
-  // The end of the wait is a real timer.
+  // A real timer ends the wait.
   for (const result of results)
     expect(await result).toEqual({ recipients: 2, sent: 2, dropped: 0, failed: 0, conflated: 0 });
   for (const { client } of all) expect(await client.exactly(6)).toEqual(texts);

@@ -14,7 +14,7 @@ const anyWindow = (random: Random): { serverMaxWindowBits: number } => ({
   serverMaxWindowBits: 9 + random.below(7),
 });
 
-/** Some of every kind in one namespace. */
+/** Clients of every kind in one namespace. */
 function anyAgreement(random: Random): { perMessageDeflate: object | false } {
   if (random.chance(0.3)) return { perMessageDeflate: false };
   return { perMessageDeflate: { serverNoContextTakeover: random.chance(0.5), ...anyWindow(random) } };
@@ -52,7 +52,7 @@ describe.each(Object.entries(modes))('%s', (name, { server, client }) => {
   );
 
   test.each(seeds)(
-    `sends of the owner on the raw socket mix with nothing ${name} (seed %i)`,
+    `sends of the owner on the raw socket do not disturb the order ${name} (seed %i)`,
     async (seed) => {
       const loopback = await Loopback.start(server);
       await new BroadcastModel({ seed, loopback, isRaw: true, ...clientOptions }).run();

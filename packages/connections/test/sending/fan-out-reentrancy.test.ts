@@ -14,7 +14,7 @@ const seeds = Array.from({ length: 8 }, (_, index) => FIRST_SEED + index);
 // connections half in the pool, and changed the order of messages.
 test.each(seeds)('user code may call the pool whenever the pool calls it (seed %i)', async (seed) => {
   const unhandled = watchUnhandled();
-  // Every look at the clock takes its time, so that walks over many members stop in the middle.
+  // Each reading of the clock takes time, so that walks over many members stop in the middle.
   let nowMs = performance.now();
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 0.6));
   onTestFinished(() => clock.mockRestore());

@@ -36,7 +36,7 @@ test('ten broadcasts of a turn are one write of one buffer that all members shar
   const texts = Array.from({ length: 10 }, (_, i) => `message ${i}`);
   for (const text of texts) void pool.broadcastMessage('default', text);
   for (const { client } of all) expect(await client.exactly(10)).toEqual(texts);
-  // The pong of `exactly` is the second.
+  // The pong for `exactly` is the second write.
   expect(writes.map(([, ...others]) => others.length)).toEqual([1, 1, 1]);
   expect(writes[1]?.[0]).toBe(writes[0]?.[0]);
   expect(writes[2]?.[0]).toBe(writes[0]?.[0]);
@@ -69,16 +69,16 @@ test('an excepted connection does not disturb the shared path of the others', as
   expect(await a.client.exactly(3)).toEqual(['1', '2', '3']);
 });
 
-describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) => {
+describe.each(Object.entries(modes))('with %s', (mode, { server, pool: options }) => {
   test.each([
     ['short messages', [text(1), text(2)]],
     ['short messages and a large one', [text(1), LARGE, text(2)]],
-  ])('%s are one buffer that all members are written', async (_title, texts) => {
+  ])(`%s are written to all members as the same buffers: ${mode}`, async (_title, texts) => {
     const { pool, members: all } = await poolOf(3, { pool: options, server: server });
     const writes = all.map(({ socket }) => spyWrites(socket));
     const results = texts.map((message) => pool.broadcastMessage('default', message));
     await Promise.all(results);
-    // What is ready does not wait for what is still being compressed.
+    // Finished messages do not wait for those that are still being compressed.
     const isCompressed = texts.includes(LARGE) && server.perMessageDeflate !== undefined;
     expect(writes[0]).toHaveLength(isCompressed ? 2 : 1);
     for (const others of writes.slice(1)) {
@@ -92,7 +92,7 @@ describe.each(Object.entries(modes))('with %s', (_, { server, pool: options }) =
 test.each([
   ['plain', {}],
   ['shared compression', SHARED],
-])('members that get a part of a turn are written a part of the one buffer (%s)', async (_, server) => {
+])('members that get a part of a turn share the memory of the whole (%s)', async (_, server) => {
   const {
     pool,
     loopback,
@@ -125,7 +125,7 @@ test.each(Object.entries(modes).slice(1))(
       member(pool, loopback, id, { perMessageDeflate: { serverMaxWindowBits } });
     const stays = await join('stays', 15);
     const leavers = [await join('same', 15), await join('10', 10), await join('12', 12)];
-    // Longer than the smaller windows, so that each needs a compression of its own.
+    // Longer than the smaller windows, so that each needs its own compression.
     const first = `${text(1)} ${LARGE}`;
     await pool.broadcastMessage('default', first);
     expect(pool.stats().compressions).toBe(3);

@@ -10,14 +10,14 @@ import { slowClock } from '../support/slow-clock.js';
 describe('broadcasts whose compression is overdue', () => {
   useFakeClock();
 
-  // While the thread pool was busy, each slow client got a copy of its own of each message that went out uncompressed:
-  // some megabytes of broadcasts became gigabytes.
+  // While the thread pool was busy, each slow client got its own copy of each message that was sent uncompressed: some
+  // megabytes of broadcasts became gigabytes.
   test('all members are written the same buffer when the compression is not done in time', async () => {
     holdDeflate();
     const pool = new ConnectionsPool();
     const sockets = Array.from({ length: 50 }, () => new FakeWsSocket(true));
     for (const [i, socket] of sockets.entries()) {
-      // Each is a little behind.
+      // Each of them is a little behind.
       socket._socket.writableLength = 1_000;
       await pool.newConnection(new Connection(`${i}`, 'default', socket));
     }
@@ -41,8 +41,8 @@ describe('broadcasts whose compression is overdue', () => {
 /** Broadcasts that take several turns: each write takes a millisecond, and a flush may take two. */
 const MAX_FLUSH_MS = 2;
 
-// A listener sent a large broadcast while the private message before it was written. The large one began to be written
-// and stopped in the middle; those whom it had not reached got neither it nor the one before, and no promise settled.
+// A listener sent a large broadcast while the private message before it was written. The large one stopped in the
+// middle of being written; clients that it had not reached got neither it nor the one before, and no promise settled.
 test('members that a suspended broadcast has not reached get it after user code has started it', async () => {
   const clock = slowClock();
   const deflating = holdDeflate();
@@ -60,7 +60,7 @@ test('members that a suspended broadcast has not reached get it after user code 
     const handlers = { send, close: () => undefined };
     await pool.newConnection(new Connection(`h${i}`, 'default', new MemorySocket(), handlers));
   }
-  // The compression for the `ws` socket holds it up; the private message of h0 is flushed on its own meanwhile.
+  // The compression for the `ws` socket delays it; the private message of h0 is flushed separately meanwhile.
   const big = pool.broadcastMessage('default', 'b'.repeat(20_000));
   void pool.send('default', 'h0', 'private');
   await endTurn();
@@ -74,9 +74,9 @@ test('members that a suspended broadcast has not reached get it after user code 
   for (const lengths of others) expect(lengths).toEqual([20_000, 1_100_000]);
 });
 
-// A large ArrayBuffer was handed to a worker while its broadcast was still on its way. Clients that it had not reached
-// got a header without its bytes, took the next message for them, and closed with a protocol error.
-test('a large ArrayBuffer that is transferred between two turns fails for the rest and breaks no stream', async () => {
+// A large ArrayBuffer was transferred to a worker while its broadcast was still being written. Clients that it had not
+// reached got a header without its bytes, took the next message for the payload, and closed with a protocol error.
+test('a large ArrayBuffer that is transferred between two turns fails for the remaining members and breaks no stream', async () => {
   const clock = slowClock();
   const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
   const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());

@@ -5,14 +5,14 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { tcpOf } from '../support/engine.js';
 import { expectMessages, last, record, records, Room } from '../support/history-room.js';
 
-/** Of four pools by turns, each with five records, those of the first and the last. */
+/** The records of the first and the last of four pools, which take turns with five records each. */
 function veteranRecords(count: number): string[] {
   return records(count).filter((_, serial) => [0, 3].includes(Math.floor(serial / 5) % 4));
 }
 
 beforeEach(stopClock);
 
-// If it were taken for received, the next broadcast would refer to it.
+// If it counted as received, the next broadcast would refer to it.
 test('a message that was compressed but not written for a slow reader is not referred to', async () => {
   const room = await Room.open({
     compression: { history: true },
@@ -63,7 +63,7 @@ test('a connection that closes during a compression does not disturb the others'
   await expectMessages(again, records(5));
 });
 
-// The plain bytes for the one that could not wait were kept for all.
+// The plain bytes for a member that could not wait were kept for everybody.
 test('a message that a closing connection got plain is compressed for the others', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
@@ -92,7 +92,7 @@ test('a message that flush() sent uncompressed is not referred to', async () => 
   expect(a.client.tapped.map(({ isCompressed }) => isCompressed).slice(0, 3)).toEqual([true, false, true]);
 });
 
-test('a history is gone with its namespace', async () => {
+test('a history ends with its namespace', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   for (const text of records(20)) await room.broadcast(text);
@@ -100,7 +100,7 @@ test('a history is gone with its namespace', async () => {
   expect(room.pool.hasNamespace('default')).toBe(false);
   await room.pool.newConnection(a.connection);
   const { compressions } = room.pool.stats();
-  // A large one is compressed for those in step at once, and again for a newcomer: unless there is no history.
+  // A large message is compressed for members in step at once, and again for a newcomer, unless there is no history.
   const large = records(200).join();
   await room.broadcast(large);
   expect(room.pool.stats().compressions - compressions).toBe(1);
@@ -165,7 +165,7 @@ test('a connection may leave a history for a pool without one, or with another o
     await vi.waitUntil(() => a.client.inbox.length === serial, { interval: 1 });
     const { isCompressed, reachBytes } = await last(a);
     expect(isCompressed).toBe(true);
-    // What `ws` compresses by itself refers to nothing from now on.
+    // From now on, what `ws` itself compresses refers to nothing.
     expect(reachBytes > 0).toBe(index % 4 !== 1);
     await pool.removeConnection(a.connection);
   }

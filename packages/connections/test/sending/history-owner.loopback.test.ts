@@ -4,7 +4,7 @@ import type * as ws from 'ws';
 import { expectMessages, record, records, Room } from '../support/history-room.js';
 interface Begun {
   readonly begin: (socket: ws.WebSocket, text: string) => void;
-  /** `ws` has written what it was given by then. */
+  /** By then `ws` has written everything that it was given. */
   readonly isWritten?: boolean;
   readonly end?: (socket: ws.WebSocket, text: string) => void;
 }
@@ -29,9 +29,9 @@ const begun: Record<string, Begun> = {
   'that is written': { begin: (socket, text) => socket.send(text), isWritten: true },
 };
 
-// `ws` compressed what its owner sent with a context of its own: the client's window then ended with bytes that the
-// history did not know, and `ws` referred to a window that the client no longer had. 295 of 300 messages came out
-// wrong, and nobody said so.
+// `ws` compressed the owner's messages with its own context: the client's window then ended with bytes that the history
+// did not know, and `ws` referred to a window that the client no longer had. 295 of 300 messages were wrong, without
+// any error.
 test('the owner of a socket may send on it, compressed, between broadcasts', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
@@ -48,7 +48,7 @@ test('the owner of a socket may send on it, compressed, between broadcasts', asy
   );
   for (const [index, { isCompressed, reachBytes }] of a.client.tapped.entries()) {
     expect(isCompressed).toBe(true);
-    // It begins from nothing, and so does what is broadcast next.
+    // It starts with an empty window, and so does the next broadcast.
     if (raw(index) || index % 3 === 0) expect(reachBytes).toBe(0);
     else expect(reachBytes).toBeGreaterThan(0);
   }
@@ -80,7 +80,7 @@ test.each(Object.entries(begun))(
     const room = await Room.open();
     const [veteran, a] = [await room.member('veteran'), await room.visitor('a')];
     for (const text of records(10)) await room.broadcast(text);
-    // A context that `ws` believes in.
+    // A context that `ws` relies on.
     for (const text of records(10)) await new Promise((resolve) => a.socket.send(text, resolve));
     const raw = records(20, 3).join();
     begin(a.socket, raw);
@@ -96,7 +96,7 @@ test.each(Object.entries(begun))(
     await vi.waitUntil(() => a.client.inbox.includes(record(16)), { interval: 1 });
     const received = (await a.client.settled()).map(({ message }) => message.toString());
     expect(received).toEqual(a.client.inbox);
-    // Inside the owner's message no other one may start: the broadcasts of that turn have failed for this member.
+    // No other message may start inside the owner's message: the broadcasts of that turn have failed for this member.
     expect(received.filter((text) => text.length < 200)).toEqual(
       end === undefined ? records(17) : [...records(10), ...records(4, 13)],
     );

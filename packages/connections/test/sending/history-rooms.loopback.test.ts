@@ -5,7 +5,7 @@ import { stopClock } from '../support/stop-clock.js';
 
 beforeEach(stopClock);
 
-/** Two members with the history full, of whom the first is in the room 'red'. */
+/** Two members with a full history; the first is in the room 'red'. */
 async function twoInStep(): ReturnType<typeof members> {
   const all = await members();
   for (const text of records(10)) await all.room.broadcast(text);
@@ -36,19 +36,19 @@ test('a small message to a room goes uncompressed to members that share the hist
   await expectMessages(other, [...records(10), record(11)]);
 });
 
-test('a large message to a room is compressed on its own, and the members of the room begin anew after it', async () => {
+test('a large message to a room is compressed on its own, and the members of the room start again after it', async () => {
   const { room, inRed, other } = await twoInStep();
   const large = records(15).join('');
   const { compressions } = room.pool.stats();
   await room.pool.broadcastMessage('default', large, { rooms: 'red' });
   expect(await last(inRed)).toMatchObject({ isCompressed: true, reachBytes: 0 });
-  // Nothing of it is in what the others get next, or may refer to.
+  // The next messages of the others do not contain it and must not refer to it.
   await room.broadcast(record(11));
   const [one, two] = [await last(inRed), await last(other)];
   expect(one).toMatchObject({ isCompressed: true, reachBytes: 0 });
   expect(two.reachBytes).toBeGreaterThan(0);
   expect(room.pool.stats().compressions - compressions).toBe(3);
-  // In step again after the length of the history.
+  // The members are in step again after the length of the history.
   const more = records(SMALL_HISTORY_BYTES / 100 + 2, 12);
   for (const text of more) await room.broadcast(text);
   expect((await last(inRed)).wire).toEqual((await last(other)).wire);

@@ -55,7 +55,7 @@ test('a member that joins does not set back members that are nearly in step', as
   expect(ofA.isCompressed).toBe(true);
 });
 
-test('members behind get a large message compressed also when they hold some of the history', async () => {
+test('members that are behind get a large message compressed even if they have some of the history', async () => {
   const room = await Room.open({ compression: { history: { bytes: 5_000 } } });
   const a = await room.member('a');
   for (const text of records(20)) await room.broadcast(text);
@@ -70,7 +70,7 @@ test('members behind get a large message compressed also when they hold some of 
   expect((await last(b)).reachBytes).toBeGreaterThan(0);
 });
 
-// Eight bytes more than a newcomer held were taken for its own: too few for ordinary messages to refer to.
+// Eight bytes more than a newcomer had were counted as received: too few for ordinary messages to refer to.
 test('a member that joins is not sent references to the last bytes before it joined', async () => {
   const room = await Room.open();
   const a = await room.member('a');
@@ -107,7 +107,7 @@ test('a member that was excepted begins without history, and is in step after th
 const TURNS = runs({ quick: 30, ci: 60 });
 
 test.each([9, 15])(
-  'members behind cost at most two variants more, however many they are and by however much (%i bits)',
+  'members that are behind cost at most two more variants, however many and however far behind they are (%i bits)',
   async (bits) => {
     const room = await Room.open({ compression: { history: { bytes: 32_768 } } });
     const options = { perMessageDeflate: { serverMaxWindowBits: bits } };
@@ -129,10 +129,10 @@ test.each([9, 15])(
   },
 );
 
-// A member that is excepted in the middle of a turn has its own slice of the turn's messages, and each slice that
-// began elsewhere had variants of its own: 50 members that each told the others something in one turn cost 1,274
-// compressions instead of 50.
-test('members behind cost a few variants more when everybody broadcasts to all others in one turn', async () => {
+// A member that is excepted in the middle of a turn has its own slice of the turn's messages, and each slice with
+// another start had its own variants: 50 members that each broadcast to the others in one turn cost 1,274 compressions
+// instead of 50.
+test('members that are behind cost a few more variants when everybody broadcasts to all others in one turn', async () => {
   const room = await Room.open({ compression: { history: true } });
   const members: Member[] = [];
   for (let id = 0; id < 30; id++) members.push(await room.member(String(id)));
@@ -142,7 +142,7 @@ test('members behind cost a few variants more when everybody broadcasts to all o
   expect(room.pool.stats().compressions).toBeLessThanOrEqual(4 * 30);
 });
 
-test('members behind get large messages compressed, which costs nothing when no member is behind', async () => {
+test('members that are behind get large messages compressed, at no cost when no member is behind', async () => {
   const room = await Room.open();
   const a = await room.member('a');
   const large = records(200).join();

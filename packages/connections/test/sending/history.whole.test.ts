@@ -12,7 +12,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 const require = createRequire(import.meta.url);
 /** Packages that are `ws` under another name. */
 const PACKAGES = ['ws-8.0', 'ws-8.5', 'ws-8.11', 'ws-8.14', 'ws-8.17', 'ws-8.18', 'ws-8.21'];
-/** The first version that takes Blobs. */
+/** The first version that accepts Blobs. */
 const BLOBS_SINCE_MINOR = 18;
 
 describe.each(PACKAGES)('%s', (name) => {
@@ -20,7 +20,7 @@ describe.each(PACKAGES)('%s', (name) => {
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
 
   async function start(): Promise<Loopback> {
-    // The name that all versions know.
+    // The name that all versions have.
     const { Server } = require(name) as { Server: typeof ws.WebSocketServer };
     const server = new Server({ host: '127.0.0.1', port: 0, ...TAKEOVER });
     await once(server, 'listening');
@@ -31,7 +31,7 @@ describe.each(PACKAGES)('%s', (name) => {
     return new Loopback(server);
   }
 
-  test('this version shares the history, and lets the owner of a socket send on it', async () => {
+  test(`${name} shares the history, and lets the owner of a socket send on it`, async () => {
     const room = new Room(await start());
     const [a, b] = [await room.member('a'), await room.member('b')];
     for (const text of records(10)) await room.broadcast(text);
@@ -43,7 +43,7 @@ describe.each(PACKAGES)('%s', (name) => {
     expect((await last(a)).reachBytes).toBeGreaterThan(0);
   });
 
-  test.each([1, 2])('this version gives every client exactly its messages (seed %i)', async (seed) => {
+  test.each([1, 2])(`${name} gives every client exactly its messages (seed %i)`, async (seed) => {
     const hasBlobs = Number(version.split('.')[1]) >= BLOBS_SINCE_MINOR;
     const loopback = await start();
     await new HistoryModel({ ...modelOptions(seed), loopback, hasBlobs, steps: 100 }).run();

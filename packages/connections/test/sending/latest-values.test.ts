@@ -25,7 +25,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** One member on a socket that takes whole frames, and a way to say how much waits in it. */
+/** One member on a socket that takes whole frames, and a way to set how much waits in it. */
 function oneReader(options?: ConnectionsPoolOptions<Connection>): {
   readonly pool: ConnectionsPool;
   readonly connection: Connection;
@@ -68,7 +68,7 @@ test('messages are held in order, and a newer one takes the place of the one und
   expect(values.take(0).map(({ envelope }) => envelope.message)).toEqual(['b']);
 });
 
-test('what is held is taken up to a number of bytes, and up to a position', () => {
+test('held values are taken up to a number of bytes, and up to a position', () => {
   const values = new LatestValues();
   const hold = (key: string, text: string, position: number): void =>
     void values.hold(key, new PrivateMessage(new Envelope(text), key), position);
@@ -87,7 +87,7 @@ test('what is held is taken up to a number of bytes, and up to a position', () =
   expect([values.position, values.size, values.byteLength, values.cost]).toEqual([Infinity, 0, 0, 0]);
 });
 
-test('a key costs memory, and what is given up costs nothing', () => {
+test('a held value counts with the memory of its key, and a discarded value no longer counts', () => {
   const values = new LatestValues();
   const message = new PrivateMessage(new Envelope('x'), 'key');
   expect(values.discard('key')).toBe(false);
@@ -107,7 +107,7 @@ test('a reader that keeps up gets every message', async () => {
   expect(pool.stats()).toMatchObject({ conflated: 0, superseded: 0 });
 });
 
-test('a reader that is behind gets the latest value when it has room, in the place of the first', async () => {
+test('a reader that is behind gets the latest value when it has room, instead of the first', async () => {
   const { pool, connection, texts, setWaiting } = oneReader();
   setWaiting(BEHIND);
   const results: Promise<BroadcastResult>[] = [];
@@ -151,7 +151,7 @@ test.each([
       void pool.removeConnection(connection),
   ],
   ['is released', ({ connection }: { connection: Connection }) => connection.release()],
-])('a connection that %s sends what is held first, and answers for it', async (_, end) => {
+])('a connection that %s sends held values first, and their promises resolve true', async (_, end) => {
   const reader = oneReader();
   reader.setWaiting(BEHIND);
   const held = reader.connection.send('held', { conflate: 'k' });
@@ -161,7 +161,7 @@ test.each([
   expect(reader.texts()).toBe('held pending');
 });
 
-test('a connection that ends answers false for what is held', async () => {
+test('sends of held values resolve false when the connection ends', async () => {
   const { connection, setWaiting, texts } = oneReader();
   setWaiting(BEHIND);
   const held = connection.send('held', { conflate: 'k' });
@@ -183,7 +183,7 @@ test('held values count towards the bound, and a newer value only with what it a
 });
 
 test.each(['send', 'broadcast'] as const)(
-  'a newer value by %s that does not fit is dropped, and the older one never comes in its place',
+  'a newer value by %s that does not fit is dropped, and the older one is not delivered instead',
   async (way) => {
     // With `onSlow: 'drop'` the newest value was lost, and the outdated one arrived as if it were the latest.
     const { pool, connection, texts, setWaiting } = oneReader({
@@ -200,7 +200,7 @@ test.each(['send', 'broadcast'] as const)(
       expect(await result).toMatchObject({ dropped: 1, conflated: 0 });
     }
     expect(await old).toBe(false);
-    // Its place is free again.
+    // The dropped value has made room.
     const next = connection.send(other, { conflate: 'other' });
     setWaiting(0);
     vi.advanceTimersByTime(20);
@@ -209,8 +209,8 @@ test.each(['send', 'broadcast'] as const)(
   },
 );
 
-test('a value that user code sends while a flush runs replaces the one that is held, if that makes room', async () => {
-  // It was measured as if the older one stayed, and dropped.
+test('a value that user code sends during a flush replaces the held one if that makes room', async () => {
+  // The newer value was measured as if the older one stayed, and dropped.
   const newer: Promise<boolean>[] = [];
   const { pool, connection, socket, setWaiting } = oneReader({
     maxBufferedBytes: BEHIND + 3_000,
@@ -230,13 +230,13 @@ test('a value that user code sends while a flush runs replaces the one that is h
   expect(socket._socket.bytes.toString('latin1', 4)).toBe('y'.repeat(2_000));
 });
 
-test('a reader that is never idle gets a held value when what was before it has left', () => {
+test('a reader that is never idle gets a held value when the messages before it have left', () => {
   const { pool, connection, texts, socket, setWaiting } = oneReader();
   const tcp = socket._socket;
   tcp.bytesWritten = 2 * BEHIND;
   setWaiting(BEHIND);
   void connection.send('held', { conflate: 'k' });
-  // The reader goes on reading, and as much is sent to it.
+  // The reader continues to read, and as much is sent to it.
   tcp.bytesWritten += BEHIND - 1;
   void pool.broadcastMessage('default', '1');
   pool.flush();
@@ -247,7 +247,7 @@ test('a reader that is never idle gets a held value when what was before it has 
   expect(texts()).toBe('1 held 2');
 });
 
-test('a policy that closes the connection in the middle of a flush loses nothing that is held', async () => {
+test('a policy that closes the connection in the middle of a flush loses no held value', async () => {
   const reader = oneReader({ maxBufferedBytes: BEHIND + 3_000 });
   reader.setWaiting(BEHIND);
   const held = reader.connection.send('held', { conflate: 'k' });
@@ -286,7 +286,7 @@ test('held values leave in parts that do not fill the socket again', () => {
   expect(pool.stats().conflated).toBe(5);
 });
 
-test('handlers, an overridden send and sockets that do not tell what waits never conflate', async () => {
+test('handlers, an overridden send and sockets without bufferedAmount never conflate', async () => {
   class Overridden extends Connection {
     override send(message: WebSocketMessage): Promise<boolean> {
       return super.send(message, { conflate: 'k' });
@@ -315,7 +315,7 @@ test('handlers, an overridden send and sockets that do not tell what waits never
   expect(overridden._socket.bytes.toString('latin1', 2)).toBe('1');
 });
 
-test('a generic socket that tells what waits conflates', async () => {
+test('a generic socket with bufferedAmount conflates', async () => {
   const socket = new MemorySocket();
   const connection = new Connection('a', 'default', socket);
   const pool = new ConnectionsPool();
@@ -329,8 +329,8 @@ test('a generic socket that tells what waits conflates', async () => {
   expect(socket.sent).toEqual(['2']);
 });
 
-test('a reader that stays behind is looked at less and less often, and not at all when nothing is held', async () => {
-  // Thousands of stalled readers were looked at a hundred times a second each.
+test('a reader that stays behind is checked less and less often, and not at all when nothing is held', async () => {
+  // Thousands of stalled readers were each checked a hundred times a second.
   const socket = new MemorySocket();
   const connection = new Connection('a', 'default', socket);
   await new ConnectionsPool({ conflateAboveBytes: 10 }).newConnection(connection);
@@ -356,14 +356,14 @@ test('a reader that stays behind is looked at less and less often, and not at al
   waiting = 0;
   vi.advanceTimersToNextTimer();
   expect(socket.sent).toHaveLength(2);
-  // It reads again, so the next look comes soon.
+  // It reads again, so the next check comes soon.
   vi.advanceTimersByTime(10);
   expect(socket.sent).toHaveLength(4);
   vi.advanceTimersByTime(1_000);
   expect([socket.sent.length, vi.getTimerCount(), looksIn(10_000)]).toEqual([7, 0, 0]);
 });
 
-/** What the documentation promises, for one reader. */
+/** The promises of the documentation, for one reader. */
 class Model {
   readonly out: string[] = [];
   isBehind = false;
@@ -432,7 +432,7 @@ test.each(Array.from({ length: runs({ quick: 50, ci: 200 }) }, (_, seed) => seed
       } else if (kind === 'end') {
         model.endTurn();
         pool.flush();
-        // If nothing was to be flushed, the next look at the socket finds that it has room.
+        // If there was nothing to flush, the next check of the socket finds that it has room.
         vi.advanceTimersByTime(100);
       } else {
         model.isBehind = kind === 'behind';

@@ -7,7 +7,7 @@ import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
-/** A connection that is closing is no recipient. */
+/** A connection that is closing is not a recipient. */
 const NOBODY = { recipients: 0, sent: 0, dropped: 0, failed: 0, conflated: 0 };
 const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
 
@@ -27,7 +27,7 @@ const takers: Record<string, () => Connection> = {
   'an overridden send': () => new Overridden('1', 'default', new MemorySocket()),
 };
 
-/** A connection whose handlers note what they get, and do `act` on the first message. */
+/** A connection whose handlers record what they get, and call `act` on the first message. */
 async function noting(
   isMixed: boolean,
   act: (connection: Connection, pool: ConnectionsPool) => void,
@@ -85,7 +85,7 @@ test('a handler that answers false has not sent the broadcast', async () => {
 });
 
 test.each([null, undefined, 0, 'ok', { then: 'not a function' }])(
-  'a handler that answers %o has sent it',
+  'a handler that answers %o has sent the broadcast',
   async (answer) => {
     const pool = new ConnectionsPool();
     const handlers = { send: () => answer, close: () => undefined };
@@ -94,7 +94,7 @@ test.each([null, undefined, 0, 'ok', { then: 'not a function' }])(
   },
 );
 
-test('handlers over an object that tells no state get nothing after their close', async () => {
+test('handlers over an object without readyState get nothing after their close', async () => {
   const pool = new ConnectionsPool();
   const got: unknown[] = [];
   const socket = { send: () => undefined, close: () => undefined };
@@ -135,22 +135,22 @@ test('a socket that its peer has begun to close gets nothing more', async () => 
   expect(socket.sent).toEqual([]);
 });
 
-// What stood after the batch of the running handler, or was new, was delivered before the rest of that batch.
+// Messages that followed the batch of the running handler, or were new, were delivered before the rest of that batch.
 describe.each([
   { mix: 'broadcasts', isMixed: false },
   { mix: 'broadcasts and private messages', isMixed: true },
-])('with $mix pending', ({ isMixed }) => {
-  test('a handler that removes its connection disturbs no order', async () => {
+])('with $mix pending', ({ mix, isMixed }) => {
+  test(`a handler that removes its connection disturbs no order (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection, pool) => void pool.removeConnection(connection));
     expect(seen).toEqual(['1', '2', '3', '4']);
   });
 
-  test('a handler that sends adds to the end', async () => {
+  test(`a handler that sends adds to the end (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection) => void connection.send('5'));
     expect(seen).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  test('a handler that broadcasts and flushes adds to the end', async () => {
+  test(`a handler that broadcasts and flushes adds to the end (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (_, pool) => {
       void pool.broadcastMessage('default', '5');
       pool.flush();
@@ -158,7 +158,7 @@ describe.each([
     expect(seen).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  test('a handler that closes its connection gets the close last', async () => {
+  test(`a handler that closes its connection gets the close last (${mix} pending)`, async () => {
     const seen = await noting(isMixed, (connection) => void connection.close(4000));
     expect(seen).toEqual(['1', '2', '3', '4', 4000]);
   });
@@ -175,7 +175,7 @@ test('a generic socket gets the bytes of a buffer as they were at the call', asy
   expect(socket.sent.map(String)).toEqual(['aaaaaaaaaa']);
 });
 
-// Handlers get a broadcast after the call. They were handed the buffer of the caller, who had used it again by then.
+// Handlers get a broadcast after the call. They were given the caller's buffer, which the caller had already reused.
 test.each([
   ['a Buffer', Buffer.from('hello')],
   ['a Uint16Array', Uint16Array.of(1, 2, 3)],
@@ -199,8 +199,8 @@ test.each([
   }
 });
 
-// A handler that flushed, or broadcast past the limit of a turn, had the broadcast that it was called for resolved before
-// it was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0, conflated: 0 }.
+// If a handler flushed, or broadcast past the limit of a turn, the broadcast that it was called for resolved before it
+// was counted: { recipients: 3, sent: 1, dropped: 0, failed: 0, conflated: 0 }.
 test.each<[string, (pool: ConnectionsPool) => void]>([
   ['flushes', (pool) => pool.flush()],
   [
@@ -233,8 +233,8 @@ test.each<[string, (pool: ConnectionsPool) => void]>([
   });
 });
 
-// While a connection that leaves is emptied, its handler broadcast something. For that connection it was lost, and
-// counted nowhere.
+// While the messages of a leaving connection were handed over, its handler broadcast something. For that connection the
+// broadcast was lost, and not counted.
 test('the counts of a broadcast made while a leaving connection is emptied add up', async () => {
   const pool = new ConnectionsPool();
   let inner: Promise<BroadcastResult> | undefined;
@@ -259,7 +259,7 @@ test('the counts of a broadcast made while a leaving connection is emptied add u
   expect(stays.socket.sent).toEqual(['A', 'B']);
 });
 
-// 16,000 private messages after a broadcast took 271 ms, and it grew with their square.
+// 16,000 private messages after a broadcast took 271 ms, growing with the square of their number.
 test('pending bytes are not summed up again for each private message', async () => {
   const {
     pool,

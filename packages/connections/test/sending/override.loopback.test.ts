@@ -71,7 +71,7 @@ describe('an overridden send', () => {
     ['sends at once', Player],
     ['waits first', ThoughtfulPlayer],
   ])('an overridden send that %s still sends what was broadcast before a close', async (_title, PlayerOf) => {
-    // The connection already counted as closing when the override was called for what had been waiting. Every fatal
+    // The connection already counted as closing when the override was called with pending messages. Every fatal
     // `broadcastError` was lost on such a subclass, and the client saw only the close.
     const lobby = new Lobby();
     const { client } = await joinLobby(lobby, 1, PlayerOf);
@@ -84,7 +84,7 @@ describe('an overridden send', () => {
   });
 
   test('an overridden send still sends a fatal broadcastError before the close', async () => {
-    // The same in one call.
+    // The same in a single call.
     const lobby = new Lobby();
     const { client } = await joinLobby(lobby, 1);
     await lobby.broadcastError('game', 'fatal', 4000);
@@ -165,7 +165,7 @@ class Shouting extends Connection {
   }
 }
 
-// The connection counted as closed already when its pending broadcasts were handed to the overridden send().
+// The connection already counted as closed when its pending broadcasts were passed to the overridden send().
 test('an overridden send passes on what is pending when the connection closes', async () => {
   const pool = new ConnectionsPool();
   const { client, socket } = await (await Loopback.start()).pair();
@@ -175,7 +175,7 @@ test('an overridden send passes on what is pending when the connection closes', 
   expect(client.inbox).toEqual(['GOING']);
 });
 
-// Each message that an overridden send() passed on was put before the one that waited already.
+// Each message that an overridden send() passed on was put before the one that was already waiting.
 test('an overridden send keeps its order before and after an open fragmented message', async () => {
   const pool = new ConnectionsPool();
   const { client, socket } = await (await Loopback.start()).pair();

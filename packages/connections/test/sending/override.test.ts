@@ -14,12 +14,12 @@ function mark(connection: Connection): void {
   Object.assign(connection, { send: (message: string) => send(`<${message}>`) });
 }
 
-// `send` was only compared in the base constructor, before class fields exist: broadcasts went past such a `send`.
+// `send` was only compared in the base constructor, before class fields exist: broadcasts bypassed such a `send`.
 test('a send that is a class field gets broadcasts and private messages', async () => {
   class Marked extends Connection<string, WebSocketMessage, MemorySocket> {
     constructor(socket: MemorySocket) {
       super('1', 'default', socket);
-      // What a field initializer does; TypeScript does not allow the field itself.
+      // This is what a field initializer does; TypeScript does not allow the field itself.
       mark(this);
     }
   }
@@ -66,8 +66,8 @@ test('an overridden broadcastMessage gets broadcastJsonMessage and broadcastErro
   expect(socket.sent).toEqual(relayed);
 });
 
-// A tracer put its own `send` in front of that of connections that had joined. The broadcasts of the turn were then
-// lost when such a connection was closed, and their promises never settled.
+// A tracer wrapped the `send` of connections that had joined. The broadcasts of the turn were then lost when such a
+// connection was closed, and their promises never settled.
 test('a send that is replaced after joining loses no broadcast that is pending when sendThenClose is called', async () => {
   const pool = new ConnectionsPool();
   const { connection, socket } = connectInMemory();
@@ -81,7 +81,7 @@ test('a send that is replaced after joining loses no broadcast that is pending w
   expect(socket.readyState).toBe(3);
 });
 
-/** An override that is called with what was broadcast. */
+/** An override that is called with broadcasts. */
 function newOverride(send: (message: unknown) => unknown) {
   const errors: unknown[] = [];
   const counted: Outcome[] = [];
@@ -95,7 +95,7 @@ function newOverride(send: (message: unknown) => unknown) {
 
 const never = (): boolean => false;
 
-test('an override gets messages one after the other, and those added meanwhile last', () => {
+test('an override gets messages one after the other, and messages that are added meanwhile last', () => {
   const seen: unknown[] = [];
   const { override, add, counted } = newOverride((message) => {
     seen.push(message);
@@ -131,7 +131,7 @@ test('an override is no longer called when its connection has ended', () => {
   expect([seen, counted]).toEqual([['a'], ['sent', 'failed', 'failed']]);
 });
 
-test('an override that waits before it sends on may still do so once for each call', async () => {
+test('an override that waits may still send each message once', async () => {
   const { override } = newOverride(() => nextTurn());
   override.call('a');
   override.call('b');
@@ -140,7 +140,7 @@ test('an override that waits before it sends on may still do so once for each ca
   override.call('c');
   await nextTurn();
   await nextTurn();
-  // It has answered without sending anything on.
+  // It has answered without passing anything on.
   expect(override.onReturn()).toBe(false);
 });
 
@@ -162,7 +162,7 @@ function waiting(gate: PromiseLike<unknown>): { connection: Waiting; socket: Mem
   return { connection, socket };
 }
 
-// The override was awaited before the close began: what was sent after the call reached the client too.
+// The override was awaited before the close began: messages that were sent after the call reached the client too.
 test('no message sent after sendThenClose reaches the client, not even with an override that waits', async () => {
   const { connection, socket } = waiting(nextTurn());
   const pool = new ConnectionsPool();
@@ -177,7 +177,7 @@ test('no message sent after sendThenClose reaches the client, not even with an o
   expect(socket.closes.map(({ code }) => code)).toEqual([4003]);
 });
 
-// A banned client stayed connected because the override that was to tell it so had rejected.
+// A banned client stayed connected because the override that was to tell it about the ban had rejected.
 test('a connection is closed although its override rejects, and the call rejects', async () => {
   const { connection, socket } = waiting(Promise.reject(new Error('no')));
   const pool = new ConnectionsPool();
@@ -190,7 +190,7 @@ test('a connection is closed although its override rejects, and the call rejects
 describe('with a fake clock', () => {
   useFakeClock();
 
-  // It was never closed, and no deadline ran.
+  // The connection was never closed, and no deadline was running.
   test('a connection is terminated in time although its override never answers', async () => {
     const { connection } = waiting(new Promise(() => undefined));
     const pool = new ConnectionsPool({ closeTimeout: 1_000 });

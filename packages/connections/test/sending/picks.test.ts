@@ -9,7 +9,7 @@ test('connections that add the same messages to the same list share one list', (
   const first = none.with(1, 10);
   expect(none.with(1, 10)).toBe(first);
   expect(first.with(4, 5)).toBe(none.with(1, 10).with(4, 5));
-  // Another list has got the message in between.
+  // Another list has added the message in the meantime.
   const other = none.with(4, 5);
   expect(first.with(5, 1)).toBe(first.with(5, 1));
   expect(other).not.toBe(first.with(5, 1));
@@ -20,7 +20,7 @@ test('a list knows its messages, their bytes and the size of the last', () => {
   expect([positions(picks), picks.position, picks.byteLength, picks.ownBytes]).toEqual([[1, 4, 9], 9, 16, 1]);
 });
 
-test('a list that is cut goes on with the rest, shared again', () => {
+test('the rest of a list that is cut is one shared list again', () => {
   const [none, next] = [new Picks(), new Picks()];
   const picks = none.with(1, 10).with(4, 5).with(9, 1);
   expect(picks.before(4)).toBe(none.with(1, 10));
@@ -33,7 +33,7 @@ test('a list that is cut goes on with the rest, shared again', () => {
   expect(picks.from(10, next)).toBeUndefined();
 });
 
-test.each([1, 2, 3])('lists that are cut anywhere hold what was added (seed %i)', (seed) => {
+test.each([1, 2, 3])('lists that are cut anywhere keep everything that was added (seed %i)', (seed) => {
   const random = new Random(seed);
   for (let round = 0; round < 200; round++) {
     const held: number[] = [];

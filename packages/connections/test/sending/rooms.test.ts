@@ -28,7 +28,7 @@ function poolWith<Name extends string>(
   return { pool, of };
 }
 
-/** The texts in the frames, all of which are short. */
+/** The texts in the frames, all of them short. */
 const textsIn = ({ _socket }: FakeWsSocket): string[] => {
   const { bytes } = _socket;
   const texts: string[] = [];
@@ -68,7 +68,7 @@ test.each<[title: string, audience: BroadcastOptions<string> | string[] | undefi
     expect(textsIn(socket)).toEqual(recipients.includes(id) ? ['x'] : []);
 });
 
-test('what goes to the namespace, to rooms and to one connection comes in the order of the calls, in one write', async () => {
+test('messages to the namespace, to rooms and to one connection leave in the order of the calls, in one write', async () => {
   const { pool, of } = poolWith({ a: 'red', b: 'red blue', c: 'blue', d: '' });
   const results = [
     pool.broadcastMessage('default', '1', { rooms: 'red' }),
@@ -90,7 +90,7 @@ test('what goes to the namespace, to rooms and to one connection comes in the or
   expect([of.a, of.b, of.c, of.d].map(({ socket }) => socket._socket.chunks.length)).toEqual([1, 1, 1, 1]);
 });
 
-test('connections that get the same messages share one buffer, whichever rooms these came through', () => {
+test('connections that get the same messages share one buffer, through whichever rooms', () => {
   const { pool, of } = poolWith({ a: 'red', b: 'blue', c: 'red blue', d: 'green', e: 'green' });
   void pool.broadcastMessage('default', '1', { rooms: ['red', 'blue'] });
   void pool.broadcastMessage('default', '2', { rooms: ['green'] });
@@ -145,7 +145,7 @@ test('a connection that leaves the pool gets what its rooms were sent before, an
   expect([textsIn(of.a.socket), textsIn(of.b.socket)]).toEqual([['before'], ['before', 'after']]);
 });
 
-test('a member that is closing is no recipient, although the room still has it', async () => {
+test('a member that is closing is not a recipient, although the room still has it', async () => {
   const { pool, of } = poolWith({ a: 'red', b: 'red' });
   void of.a.connection.close();
   expect(pool.room('default', 'red').size).toBe(2);
@@ -154,7 +154,7 @@ test('a member that is closing is no recipient, although the room still has it',
   expect(await result).toMatchObject({ recipients: 1, sent: 1 });
 });
 
-test('rooms with nothing to send cost nothing, and those with something do not wake the namespace', () => {
+test('a broadcast to a room writes to its members alone, however many rooms there are', () => {
   const { pool, of } = poolWith({ a: 'red', b: 'blue', c: '', d: '' });
   of.c.connection.join(Array.from({ length: 99 }, (_, index) => `silent ${index}`));
   void pool.broadcastMessage('default', 'x', { rooms: 'red' });
@@ -197,7 +197,7 @@ test('handlers, generic sockets and an overridden send get what their rooms are 
   ]);
 });
 
-test('closeAll closes the members of rooms, everywhere but here', async () => {
+test('closeAll closes the members of rooms, or those outside of rooms', async () => {
   const { pool, of } = poolWith({ a: 'user:1', b: 'user:1', c: 'user:2', d: '' });
   await pool.closeAll('default', { rooms: 'user:1', exceptions: ['b'], code: 4001, reason: 'Logged out' });
   expect([...pool.namespace('default').keys()]).toEqual(['b', 'c', 'd']);
@@ -247,13 +247,13 @@ test('a broadcast to a room waits in bufferedAmount of its members alone', () =>
   expect([of.a, of.b].map(({ connection }) => connection.bufferedAmount)).toEqual([0, 0]);
 });
 
-test('a message larger than a log may be starts to leave before the turn ends, to its room alone', () => {
+test('a message larger than the maximum of a log starts to leave before the turn ends, to its room alone', () => {
   const { pool, of } = poolWith({ a: 'red', b: '' });
   void pool.broadcastMessage('default', Buffer.alloc(2 * 1024 * 1024), { rooms: 'red' });
   expect([of.a, of.b].map(({ socket }) => socket._socket.bytesWritten > 0)).toEqual([true, false]);
 });
 
-test('an audience in the place of the reason of broadcastError is refused', async () => {
+test('an audience instead of the reason of broadcastError is refused', async () => {
   const { pool, of } = poolWith({ a: 'red', b: '' });
   await expect(pool.broadcastError('default', 'x', undefined, { rooms: 'red' } as never)).rejects.toThrow(
     'a close reason',
@@ -262,7 +262,8 @@ test('an audience in the place of the reason of broadcastError is refused', asyn
   expect([textsIn(of.a.socket), textsIn(of.b.socket)]).toEqual([[], []]);
 });
 
-// Each list of picks had a copy of all that the namespace was sent: 1,000 members with a room each cost 600 MB a turn.
+// Each list of picks had its own copy of all messages of the namespace: 1,000 members with a room each cost 600 MB per
+// turn.
 test('members with different rooms share the bytes of large messages', () => {
   const { pool, of } = poolWith({ a: 'a', b: 'b' });
   const large = 'x'.repeat(30_000);

@@ -18,7 +18,7 @@ test('a slice with a Blob has no frames', () => {
   expect(new Slice(entriesOf(['a', new Blob(['b'])])).isWritable).toBe(false);
 });
 
-test('a part is cut out of the whole if its recipient has nothing waiting, or if it is at least half of it', () => {
+test('a part is cut out of the whole if its recipient has nothing waiting, or if the part is at least half of the whole', () => {
   const entries = entriesOf(['aaaa', 'b', 'cccc']);
   const whole = new Slice(entries);
   const [small, large] = [new Slice(entries.slice(1, 2)), new Slice(entries.slice(1))];
@@ -29,7 +29,7 @@ test('a part is cut out of the whole if its recipient has nothing waiting, or if
     slice.encoded(undefined, undefined, mayPin).chunks[0]!.buffer === buffer;
   expect([isCut(small, true), isCut(large, true), isCut(large, false)]).toEqual([true, true, true]);
   expect([bytes(small, true), bytes(large, true)]).toEqual(['\x81\x01b', '\x81\x01b\x81\x04cccc']);
-  // A stalled reader would keep all of it.
+  // A stalled reader would keep the whole buffer.
   expect(isCut(small, false)).toBe(false);
   expect(bytes(small)).toBe('\x81\x01b');
 });

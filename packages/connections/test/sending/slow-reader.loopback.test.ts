@@ -148,7 +148,7 @@ test('onSlow may close the connection or send to it without disturbing the order
   expect(await result).toEqual(ALL_DROPPED);
 });
 
-// Five broadcasts of 20 KB and five private messages between them: three arrived, and the client was closed as a slow
+// Five broadcasts of 20 KB with five private messages between them: three arrived, and the client was closed as a slow
 // reader, although its socket was empty.
 test('a private message makes no reader slow while pending messages can still leave', async () => {
   const {
@@ -167,7 +167,7 @@ test('a private message makes no reader slow while pending messages can still le
   expect(pool.stats()).toMatchObject({ slowReaders: 0, dropped: 0 });
 });
 
-test('what waits in this turn counts for bufferedAmount, and leaves before anything is refused', async () => {
+test('messages that wait for the end of the turn count for bufferedAmount, and leave before a message is refused', async () => {
   const {
     pool,
     members: [{ client, connection }],
@@ -199,7 +199,7 @@ test('the drain event of a ws socket ends an episode, without a timer', async ()
   expect(timers).not.toHaveBeenCalled();
 });
 
-// A stream tells that it has drained only when it was full.
+// A stream emits `drain` only if it was full.
 test('an episode also ends when a single message was too large', async () => {
   const {
     members: [{ client, connection }],

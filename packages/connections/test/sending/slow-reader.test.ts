@@ -32,7 +32,7 @@ test('a message that just fits the bound is sent', async () => {
   expect(await pool.broadcastMessage('default', 'x'.repeat(8))).toEqual(ALL_SENT);
 });
 
-test('what a turn still holds counts for the bound of a private message', async () => {
+test('messages that wait for the end of the turn are written before a private message exceeds the bound', async () => {
   const {
     pool,
     members: [{ socket, connection }],
@@ -44,13 +44,13 @@ test('what a turn still holds counts for the bound of a private message', async 
   };
   const result = pool.broadcastMessage('default', 'x'.repeat(200));
   expect(await connection.send('y'.repeat(900))).toBe(false);
-  // It was written before the private message was refused.
+  // The broadcast was written before the private message was refused.
   expect(socket.sent).toEqual(['x'.repeat(200)]);
   expect(await connection.send('z'.repeat(700))).toBe(true);
   expect(await result).toEqual(ALL_SENT);
 });
 
-test('onSlow is not asked about what it sends itself, which is dropped', async () => {
+test('a message that onSlow itself sends over the bound is dropped, without another call of onSlow', async () => {
   let asked = 0;
   const pool: ConnectionsPool = new ConnectionsPool({
     maxBufferedBytes: 100,
@@ -116,7 +116,7 @@ describe.each<SlowDecision>(['drop', 'send'])(
 describe('with a fake clock', () => {
   useFakeClock();
 
-  test('an episode of a socket that does not tell ends when half of the bound is free again', async () => {
+  test('a slow-reader episode of a socket without drain events ends when half of the bound is free again', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
     const { socket, connection } = connectInMemory();
     await pool.newConnection(connection);
@@ -136,7 +136,7 @@ describe('with a fake clock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('a socket that does not tell is looked at soon in each episode, and less and less often while it stays slow', async () => {
+  test('a socket without drain events is checked soon in each episode, and less and less often while it stays slow', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' });
     const { socket, connection } = connectInMemory();
     await pool.newConnection(connection);
@@ -158,8 +158,8 @@ describe('with a fake clock', () => {
   });
 });
 
-// It stayed among those that are slow now, and nobody could ever be counted back.
-test('a slow reader that is removed from its pool is no longer slow there', async () => {
+// The connection remained in the gauge of slow readers, and nothing could ever remove it.
+test('a slow reader that is removed from its pool no longer counts as slow there', async () => {
   const {
     pool,
     members: [{ socket, connection }],
@@ -174,8 +174,8 @@ test('a slow reader that is removed from its pool is no longer slow there', asyn
 describe('the gauge of slow readers', () => {
   useFakeClock();
 
-  // A slow reader moved from one pool to another, and caught up there. The second one had never counted it as
-  // slow, and counted it out all the same: `slowNow` was -1 for ever.
+  // A slow reader moved from one pool to another, and caught up there. The second pool had never counted it as slow,
+  // and still counted it down: `slowNow` was -1 for ever.
   test('slowNow is right in both pools when a slow reader moves from one to the other', async () => {
     const options: ConnectionsPoolOptions = { maxBufferedBytes: 100, onSlow: 'drop' };
     const [one, other] = [new ConnectionsPool(options), new ConnectionsPool(options)];
@@ -218,7 +218,7 @@ describe('the gauge of slow readers', () => {
   });
 });
 
-// An async `onSlow` answers with a promise. Whatever that said, the message was silently dropped, and a promise that
+// An async `onSlow` returns a promise. Whatever it resolved to, the message was silently dropped, and a promise that
 // rejected ended the process.
 describe('an onSlow that returns a promise', () => {
   test.each([
@@ -266,7 +266,7 @@ test('an overridden close of a slow reader is called once per episode', async ()
   for (let i = 0; i < 5; i++) expect(await player.send(`private ${i}`)).toBe(false);
   expect(player.saves).toEqual([[1013, 'Slow reader']]);
 
-  // It has closed nothing, has room again and becomes slow again: a new episode.
+  // The close did nothing; the reader has room again and becomes slow again: a new episode.
   socket.bufferedAmount = 0;
   player.handleDrain();
   expect(await player.send('taken')).toBe(true);
@@ -275,7 +275,7 @@ test('an overridden close of a slow reader is called once per episode', async ()
   expect(player.saves).toHaveLength(2);
 });
 
-// A slow reader that was removed counted as `slowNow` for ever.
+// A removed slow reader counted as `slowNow` for ever.
 test('a slow reader that leaves its pool no longer counts there, and still gets its drain event', async () => {
   const [pool, next] = [
     new ConnectionsPool({ maxBufferedBytes: 100, onSlow: 'drop' }),

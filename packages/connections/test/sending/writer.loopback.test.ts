@@ -62,7 +62,7 @@ test('a private message fails with the broadcasts around it when the write throw
   expect(pool.stats()).toMatchObject({ connections: 0, messagesSent: 0 });
 });
 
-// The socket stayed corked for ever after half a frame: open, but mute.
+// The socket stayed corked for ever after half a frame: open, but silent.
 test('a write that throws half-way ends the connection, whose stream is broken', async () => {
   const {
     pool,
@@ -88,7 +88,7 @@ test('messages that ws is still compressing count for bufferedAmount', async () 
   expect(connection.bufferedAmount).toBe(socket.bufferedAmount);
 });
 
-// With context takeover the guard was missing: 'ax' and 'b' arrived.
+// With context takeover the check was missing: 'ax' and 'b' arrived.
 test.each(Object.entries(modes))(
   "a send inside an open fragmented message of the socket's owner fails at once (%s)",
   async (_, server) => {
@@ -109,7 +109,7 @@ test.each(Object.entries(modes))(
   },
 );
 
-// Of what had to wait only the first piece was counted.
+// Only the first piece of the waiting messages was counted.
 test('an open fragmented message of one socket counts against that connection alone', async () => {
   const {
     pool,
@@ -128,8 +128,8 @@ test('an open fragmented message of one socket counts against that connection al
   expect(await b.client.exactly(3)).toEqual(['1', '3', '4']);
 });
 
-// Broadcasts that were held back for such a message counted as sent. When the connection then closed, they were lost,
-// and nobody knew.
+// Broadcasts that were held back for such a message counted as sent. When the connection then closed, they were lost
+// without a trace.
 test('a message that failed inside an open fragmented message is not counted as sent when the connection closes', async () => {
   const {
     pool,
@@ -165,7 +165,7 @@ test('a broadcast that has failed inside an open fragmented message leaves nothi
   expect(await client.exactly(1)).toEqual(['ab']);
 });
 
-// The buffer was transferred to a worker after the call. Its header went out without a payload, and every client took
+// The buffer was transferred to a worker after the call. Its header was sent without a payload, and every client took
 // the next 100,000 bytes of other messages for it.
 test.each(Object.entries(modes))(
   'a large ArrayBuffer that is transferred after the call has failed, and breaks nothing (%s)',

@@ -75,8 +75,8 @@ describe('a socket of Bun', () => {
     expect(connection.closed).toBe(true);
   });
 
-  // Bun 1.4 has a method for what waits, but not the `end` by which uWebSockets.js is recognized: slow readers of
-  // Bun.serve were never noticed.
+  // Bun 1.4 has a method for its buffered amount, but not the `end` by which uWebSockets.js is recognized: slow readers
+  // of Bun.serve were never noticed.
   test('getBufferedAmount() of a Bun socket is its bufferedAmount', () => {
     const socket = Object.assign(new BunSocket(), { getBufferedAmount: () => 1_000 });
     const connection = new Connection<string, string, BunSocket>('1', 'default', socket);
@@ -84,7 +84,7 @@ describe('a socket of Bun', () => {
     expect(connection.bufferedAmount).toBe(1_000);
   });
 
-  // Past its backpressureLimit Bun sends nothing and returns 0, which was taken for sent.
+  // Above its backpressureLimit Bun sends nothing and returns 0, which was mistaken for success.
   test('a message that Bun drops was not sent, although an empty one has the same return value', async () => {
     const { socket, connection } = wrap();
     socket.answer = 0;

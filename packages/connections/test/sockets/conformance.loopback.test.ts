@@ -6,10 +6,10 @@ import { record } from '../support/record.js';
 import { socketKinds, type AnySocketConnection, type Link } from '../support/socket-kinds.js';
 
 /*
- * What holds for every kind of socket. A kind that cannot do something says so in its table row, and the sentence then
+ * What is true for every kind of socket. If a kind cannot do something, its row of the table says so, and the test then
  * states what happens instead.
  */
-describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind) => {
+describe.each(Object.entries(socketKinds))('a connection over %s', (name, kind) => {
   async function join(options: ConnectionsPoolOptions<AnySocketConnection> = {}) {
     const link = await kind.connect();
     const pool = new ConnectionsPool<WebSocketMessage, AnySocketConnection>(options);
@@ -17,7 +17,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     return { ...link, pool };
   }
 
-  /** Waits until the connection has closed; fails if it says so twice. */
+  /** Waits until the connection has closed; fails if it emits close twice. */
   async function closeOf({ connection }: Pick<Link, 'connection'>): Promise<unknown[]> {
     const closes = record(connection).filter(([event]) => event === 'close');
     const [code, reason] = (await once(connection, 'close')) as [number, string];
@@ -27,7 +27,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     return [code, reason];
   }
 
-  test('a string is sent as text, and bytes of any type as binary', async () => {
+  test(`a string is sent as text, and bytes of any type as binary: ${name}`, async () => {
     const { connection, arrived } = await kind.connect();
     const bytes = Uint8Array.from([0, 1, 2, 255]);
     const messages: WebSocketMessage[] = ['grüße 👋', Buffer.from(bytes), bytes, bytes.buffer];
@@ -35,7 +35,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['grüße 👋', ...[1, 2, 3].map(() => Buffer.from(bytes))]);
   });
 
-  test('a broadcast string is sent as text, and broadcast bytes as binary', async () => {
+  test(`a broadcast string is sent as text, and broadcast bytes as binary: ${name}`, async () => {
     const { pool, arrived } = await join();
     const bytes = Uint8Array.from([0, 1, 2, 255]);
     for (const message of ['grüße 👋', Buffer.from(bytes), bytes, bytes.buffer] as const) {
@@ -45,7 +45,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['grüße 👋', ...[1, 2, 3].map(() => Buffer.from(bytes))]);
   });
 
-  test('empty messages are sent', async () => {
+  test(`empty messages are sent: ${name}`, async () => {
     const { connection, pool, arrived } = await join();
     expect(await connection.send('')).toBe(true);
     expect(await connection.send(new Uint8Array(0))).toBe(true);
@@ -53,7 +53,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['', Buffer.alloc(0), '']);
   });
 
-  test.runIf(kind.sendsBlobs)('a Blob is sent as binary, in order', async () => {
+  test.runIf(kind.sendsBlobs)(`a Blob is sent as binary, in order: ${name}`, async () => {
     const { connection, pool, arrived } = await join();
     const sent = [
       connection.send(new Blob(['one'])),
@@ -65,7 +65,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual([Buffer.from('one'), 'two', Buffer.from('three'), 'four']);
   });
 
-  test('private messages and broadcasts arrive in the order of the calls', async () => {
+  test(`private messages and broadcasts arrive in the order of the calls: ${name}`, async () => {
     const { connection, pool, arrived } = await join();
     const results = [
       pool.broadcastMessage('default', 'a'),
@@ -81,7 +81,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', Buffer.from('c'), Buffer.from('d'), '{"e":1}', '"f"', 'g']);
   });
 
-  test('messages to its rooms arrive among the others, in the order of the calls', async () => {
+  test(`messages to the rooms of a connection arrive among its others, in the order of the calls: ${name}`, async () => {
     const { connection, pool, arrived } = await join();
     connection.join(['red', 'blue']);
     const results = [
@@ -98,7 +98,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  test('a message that the socket does not take was not sent', async () => {
+  test(`a message that the socket does not take was not sent: ${name}`, async () => {
     const { connection, pool, refuse, arrived } = await join();
     connection.on('error', () => undefined);
     expect(await connection.send('taken')).toBe(true);
@@ -110,7 +110,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await connection.send('b')).toBe(false);
   });
 
-  test('text and bytes of the other side arrive, with isBinary', async () => {
+  test(`text and bytes of the other side arrive, with isBinary: ${name}`, async () => {
     const { connection, say } = await kind.connect();
     const messages: unknown[][] = [];
     connection.on('message', (...args) => messages.push(args));
@@ -128,7 +128,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(messages[1]![0]).toBeInstanceOf(Uint8Array);
   });
 
-  test('messages that arrive before the first listener are delivered to it', async () => {
+  test(`messages that arrive before the first listener are delivered to it: ${name}`, async () => {
     const { connection, pool, say } = await join();
     say('one');
     say(Buffer.from('two'));
@@ -141,13 +141,13 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
   });
 
   const codes = kind.takesAllCodes ? [1000, 1012, 3000, 4999] : [1000, 3000, 4999];
-  test.each(codes)('close code %i and its reason arrive at the other side', async (code) => {
+  test.each(codes)(`close code %i and its reason arrive at the other side: ${name}`, async (code) => {
     const { connection, ended } = await kind.connect();
     await connection.close(code, 'bye');
     expect(await ended()).toEqual({ code, reason: 'bye' });
   });
 
-  test('everything that was sent before a close arrives, and nothing is sent after it', async () => {
+  test(`everything that was sent before a close arrives, and nothing is sent after it: ${name}`, async () => {
     const { connection, pool, arrived, ended } = await join();
     const sent = [connection.send('a'), pool.broadcastMessage('default', 'b'), connection.send('c')];
     const closed = connection.close(4000);
@@ -163,7 +163,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await arrived()).toEqual(['a', 'b', 'c']);
   });
 
-  test('a close of our side is reported once, and the connection leaves the pool', async () => {
+  test(`a close of our side is reported once, and the connection leaves the pool: ${name}`, async () => {
     const { connection, pool } = await join();
     const closed = closeOf({ connection });
     await Promise.all([connection.close(4000, 'bye'), connection.close(4001, 'again')]);
@@ -171,7 +171,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(pool.stats()).toMatchObject({ connections: 0, closing: 0 });
   });
 
-  test('a close of the other side is reported once, with its code and reason', async () => {
+  test(`a close of the other side is reported once, with its code and reason: ${name}`, async () => {
     const { connection, pool, hangUp } = await join();
     const closed = closeOf({ connection });
     hangUp(4001, 'from there');
@@ -181,7 +181,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(pool.stats().connections).toBe(0);
   });
 
-  test('no message is delivered once closing has begun', async () => {
+  test(`no message is delivered once closing has begun: ${name}`, async () => {
     const { connection, pool, say } = await join();
     const messages: unknown[] = [];
     connection.on('message', (message) => messages.push(message));
@@ -194,7 +194,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(pool.stats().messagesReceived).toBe(1);
   });
 
-  test('terminate() reports 1006 once, and ends the socket if it can', async () => {
+  test(`terminate() reports 1006 once, and ends the socket if it can: ${name}`, async () => {
     const { connection, pool, ended } = await join();
     const closed = closeOf({ connection });
     connection.terminate();
@@ -206,7 +206,7 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(pool.stats()).toMatchObject({ connections: 0, terminated: 1, closing: 0 });
   });
 
-  test('bytes that wait in the socket count, and a drain event tells that there is room again', async () => {
+  test(`bytes that wait in the socket count, and a drain event is emitted when there is room again: ${name}`, async () => {
     const { connection, pool, stall, resume } = await join({ maxBufferedBytes: 2_000, onSlow: 'drop' });
     expect(connection.capabilities.bufferedAmount).toBe(kind.tellsBuffered);
     stall();
@@ -230,14 +230,14 @@ describe.each(Object.entries(socketKinds))('a connection over %s', (_name, kind)
     expect(await connection.send('x')).toBe(true);
   });
 
-  test.runIf(kind.hearsPongs)('a pong emits a pong event', async () => {
+  test.runIf(kind.hearsPongs)(`a pong emits a pong event: ${name}`, async () => {
     const { connection, pong } = await kind.connect();
     const heard = once(connection, 'pong');
     pong();
     expect(await heard).toEqual([]);
   });
 
-  test('a released connection has handed over what was pending, and its socket stays open', async () => {
+  test(`a released connection has handed over what was pending, and its socket stays open: ${name}`, async () => {
     const { connection, pool, arrived, say } = await join();
     const events = record(connection);
     const result = pool.broadcastMessage('default', 'a');

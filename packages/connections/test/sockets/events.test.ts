@@ -73,7 +73,7 @@ describe('listeners of a released socket', () => {
     expect(socket.count()).toBe(0);
   });
 
-  test('a released connection hears nothing of its socket, and the others on it still do', () => {
+  test('a released connection gets no events of its socket, and other connections over the socket still do', () => {
     const socket = emitter();
     const [released, other] = [new Connection('1', 'one', socket), new Connection('2', 'two', socket)];
     const [ofReleased, ofOther] = [record(released), record(other)];
@@ -93,7 +93,8 @@ describe('listeners of a released socket', () => {
     ['close', 4000, Buffer.from('bye')],
   ] as const;
 
-  // An emitter goes through the list that it had when the event began: it still calls a listener that was removed since.
+  // An emitter uses the list of listeners from the start of the event: it still calls a listener that has been removed
+  // since.
   test.each(events)('an earlier listener of the %s event may release the connection', (event, ...args) => {
     const socket = emitter();
     const release = vi.fn(() => {

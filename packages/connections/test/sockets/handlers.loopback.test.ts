@@ -10,7 +10,7 @@ describe('handlers over a ws socket', () => {
     readonly type: string;
   }
 
-  /** Handlers that note their calls, over a real socket which tells when it has closed. */
+  /** Handlers that record their calls, over a real socket that emits its close. */
   async function connect(send: (message: Command, calls: unknown[][]) => unknown = () => undefined) {
     const { client, socket } = await (await Loopback.start()).pair();
     const calls: unknown[][] = [];

@@ -61,7 +61,7 @@ test('a socket without events has closed when its close handler returns nothing'
   expect(events).toEqual([['close', 4000, 'bye']]);
 });
 
-test('a socket with close events has closed when it says so, not when its close handler settles', async () => {
+test('a socket with close events has closed when it emits close, not when its close handler settles', async () => {
   const socket = new MemorySocket();
   const connection = new Connection('1', 'default', socket, {
     send: () => undefined,

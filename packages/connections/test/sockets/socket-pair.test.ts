@@ -5,7 +5,7 @@ import { Connection, ConnectionsPool } from '../../src/index.js';
 import { socketPair, type PairedSocket, type SocketPair } from '../../src/testing.js';
 import { Random } from '../support/random.js';
 
-/** All that a socket emits from now on: text as a string, the event itself for close. */
+/** Everything that a socket emits from now on: text as a string, and the event itself for close. */
 function recordOf(socket: PairedSocket): unknown[] {
   const events: unknown[] = [];
   socket.on('message', (data: Buffer, isBinary) => events.push(isBinary ? [...data] : data.toString()));
@@ -52,14 +52,14 @@ describe('a pair of sockets in memory', () => {
       from.send(bytes.buffer);
       from.send(new DataView(bytes.buffer, 1, 1));
       from.send('');
-      // They were copied.
+      // The bytes were copied.
       bytes.fill(9);
       await expect.poll(() => events).toEqual(['text', [1, 2, 3], [4], [5], [1, 2, 3], [2], '']);
     }
   });
 
   test('a socket pair sends bytes as text, and text as bytes, if `binary` says so', async () => {
-    // The echo of the documentation of ws: `socket.send(data, { binary: isBinary })`.
+    // The echo in the documentation of ws: `socket.send(data, { binary: isBinary })`.
     const { server, client } = socketPair();
     const events = recordOf(client);
     server.send(Buffer.from('text'), { binary: false });
@@ -264,7 +264,7 @@ describe('the standard events of a socket in memory', () => {
 });
 
 describe('a connection over a socket in memory', () => {
-  test('a connection over a socket pair joins a pool, hears its client, and is a slow reader while the client is paused', async () => {
+  test('a connection over a socket pair joins a pool, receives from its client, and is a slow reader while the client is paused', async () => {
     const pool = new ConnectionsPool({ maxBufferedBytes: 1_000, onSlow: 'drop' });
     const { server, client } = socketPair();
     const connection = new Connection('ada', 'lobby', server);

@@ -26,7 +26,7 @@ describe('an event target', () => {
     });
   });
 
-  // A Blob has to be read first, so the text that was sent after it would arrive before it.
+  // A Blob has to be read first, so a text that was sent after it would arrive before it.
   test('an event target delivers text as a string and binary as bytes, in order', async () => {
     const { peer, connection } = await connect();
     const received: Received[] = [];
@@ -89,8 +89,8 @@ describe('an event target', () => {
     expect(await closed).toEqual([4000, Buffer.from('bye')]);
   });
 
-  // Browsers refuse most close codes, also 1012, the default of a drain. The refusal was taken for a socket that cannot
-  // be ended: it was reported as closed and stayed open for ever.
+  // Browsers refuse most close codes, including 1012, the default of a drain. The refusal was taken to mean that the
+  // socket cannot be closed: it was reported as closed and stayed open for ever.
   test('an event target that refuses a close code is closed all the same', async () => {
     const { peer, connection } = await connect();
     const closed = once(peer, 'close');

@@ -51,7 +51,7 @@ describe('a plain object as a socket', () => {
     expect(events).toEqual([['close', 1005, '']]);
   });
 
-  test('what an owner forwards after the close is ignored', () => {
+  test('events that an owner forwards after the close are ignored', () => {
     const { connection, events } = wrap();
     connection.handleClose(1000, '');
     connection.handleMessage('late');
@@ -176,8 +176,8 @@ describe('a standard socket that cannot be terminated', () => {
   });
 });
 
-// The global WebSocket of Bun can ping and emits an event for the pong. Nobody listened to it: the heartbeat pinged, heard
-// nothing and terminated every client that sent nothing else.
+// The global WebSocket of Bun can ping and emits an event for the pong. Nobody listened to it: the heartbeat pinged,
+// received nothing and terminated every client that sent nothing else.
 test('the pong event of an event target that can ping counts as a pong', () => {
   class PingingSocket extends EventTarget {
     send(): void {

@@ -27,7 +27,8 @@ describe('a socket of uWebSockets.js', () => {
     });
   });
 
-  // uWebSockets.js takes the buffer of a message back when its callback returns: a listener that kept it read zeroes.
+  // uWebSockets.js takes the buffer of a message back when its callback returns: a listener that kept it then read
+  // zeroes.
   test('a message of uWebSockets.js survives the callback that lent it', () => {
     const socket = new UwsSocket();
     const connection = new Connection<string, string, UwsSocket>('1', 'default', socket);
@@ -114,7 +115,7 @@ describe('a socket of uWebSockets.js', () => {
     expect(events).toEqual([['close', 1006, '']]);
   });
 
-  test('a socket of uWebSockets.js that has closed without a word fails only its own sends', async () => {
+  test('a socket of uWebSockets.js that closes without reporting it fails only its own sends', async () => {
     const gone = wrap('gone');
     const alive = wrap('alive');
     gone.socket.onClose = undefined;

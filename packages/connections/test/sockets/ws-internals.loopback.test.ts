@@ -44,7 +44,7 @@ const internals = [
   ['_sender', '_extensions', 'permessage-deflate', '_options'],
   ['_sender', '_extensions', 'permessage-deflate', '_threshold'],
 ].flatMap((path) =>
-  [undefined, null].map((value) => ({ path, value, name: `${path.join('.')} is ${value}` })),
+  [undefined, null].map((value) => [`${path.join('.')} is ${value}`, path, value] as const),
 );
 
 test('client sockets mask their frames, through their own send', async () => {
@@ -85,8 +85,8 @@ test('TLS sockets are written to directly, once per turn', async () => {
   expect((await client.exactly(5)).map(digest)).toEqual(['1', '2', '3', large, 'private'].map(digest));
 });
 
-// With some of these being null, or missing from the extension, the constructor threw.
-test.each(internals)('a ws where $name gets everything through its public send', async ({ path, value }) => {
+// If some of these were null, or missing from the extension, the constructor threw.
+test.each(internals)('a ws where %s gets everything through its public send', async (_, path, value) => {
   const loopback = await Loopback.start(SHARED);
   const { client, socket } = await loopback.pair();
   const send = vi.spyOn(socket, 'send');

@@ -66,8 +66,8 @@ test('a client socket that is still connecting can be closed and terminated', as
   }
 });
 
-// Node's `bytesWritten` adds up all that waits, each time it is read: thousands of writes of a reader that is stalled.
-test('what a ws socket was given is counted without a look at each write that waits', async () => {
+// Node's `bytesWritten` adds up all waiting writes each time it is read: thousands of them for a stalled reader.
+test('the bytes written to a ws socket are counted without adding up each waiting write', async () => {
   const { client, socket } = await (await Loopback.start()).pair();
   client.socket.pause();
   const ws = socket as unknown as WsSocket;
@@ -77,7 +77,7 @@ test('what a ws socket was given is counted without a look at each write that wa
   for (let i = 0; i < 100; i++) {
     socket.send(Buffer.alloc(100_000 + i));
     figures.push([driver.bytesGiven(ws), ws._socket.bytesWritten]);
-    // Some leave meanwhile.
+    // Some of them are sent meanwhile.
     if (i % 10 === 0) await nextTurn();
   }
   expect(ws._socket.writableLength).toBeGreaterThan(0);

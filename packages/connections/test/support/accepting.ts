@@ -24,7 +24,7 @@ export interface AcceptingOptions {
   readonly isSecure?: boolean;
 }
 
-/** A server that takes clients in. */
+/** A server that accepts clients. */
 export interface Accepting {
   readonly server: Server;
   readonly webSocketServer: WebSocketServer;
@@ -44,7 +44,7 @@ export const anybody = (): { id: string; namespace: string } => ({
   namespace: 'default',
 });
 
-/** A server on a port of its own, which ends with the test. Lets everybody in unless told otherwise. */
+/** A server on a free port, which ends with the test. Lets everybody in unless told otherwise. */
 export async function startAccepting(options: AcceptingOptions = {}): Promise<Accepting> {
   const server = options.isSecure ? createSecureServer(tlsFixture) : createServer();
   const webSocketServer = new WebSocketServer({ noServer: true, ...options.webSocketServer });
@@ -60,10 +60,10 @@ export async function startAccepting(options: AcceptingOptions = {}): Promise<Ac
   return { server, webSocketServer, pool, acceptor, port, url, errors };
 }
 
-/** As from JavaScript: tests of types are in accept-connections.types.test.ts. */
+/** Any types, as from JavaScript: tests of types are in accept-connections.types.test.ts. */
 export const acceptAny = acceptConnections as (options: Options) => Acceptor;
 
-/** Has the server listen on a port of its own until the test ends. */
+/** Makes the server listen on a free port until the test ends. */
 export async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -79,7 +79,7 @@ export async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A client that has got its 101. */
+/** A client that has received its 101. */
 export async function openClient(url: string, options: ClientOptions = {}): Promise<Client> {
   const client = new Client(new WebSocket(url, { rejectUnauthorized: false, ...options }));
   onTestFinished(() => client.socket.terminate());
@@ -115,7 +115,7 @@ export async function openTcp(port: number): Promise<net.Socket> {
   return client;
 }
 
-/** All that the server says until it ends. */
+/** Everything that the server sends until it ends. */
 export async function answerTo(client: net.Socket, encoding?: BufferEncoding): Promise<string> {
   const chunks = (await client.toArray()) as Buffer[];
   return Buffer.concat(chunks).toString(encoding);

@@ -1,10 +1,10 @@
 import type { AudienceArgument, BroadcastOptions } from '../../src/index.js';
 import type { Random } from './random.js';
 
-/** The rooms of the models; one is joined by nobody. */
+/** The rooms of the models; one of them stays empty. */
 export const ROOMS = ['red', 'green', 'blue', '', '__proto__'] as const;
 
-/** What decides whether a member is in an audience. */
+/** The facts that decide whether a member is in an audience. */
 export interface RoomMember {
   readonly id: string;
   readonly rooms: ReadonlySet<string>;
@@ -39,7 +39,7 @@ export function anyAudience(random: Random, ids: readonly string[]): AnyAudience
   };
 }
 
-/** Each room is joined by some of the members at the beginning. */
+/** Some of the rooms: those that a member joins at the beginning. */
 export function someRooms(random: Random): string[] {
   return ROOMS.filter(() => random.chance(0.4));
 }

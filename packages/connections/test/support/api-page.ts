@@ -21,7 +21,7 @@ type Member = TypeScript.ClassElement | TypeScript.TypeElement | TypeScript.Obje
 /** One name that the package exports. */
 export interface ExportedName {
   readonly name: string;
-  /** It cannot be used as a value, such as a class that only the library makes. */
+  /** It cannot be used as a value, like a class that only the library makes. */
   readonly isType: boolean;
   readonly declaration: Documented;
 }
@@ -37,7 +37,7 @@ const KINDS: readonly (readonly [title: string, kinds: readonly TypeScript.Synta
   ],
 ];
 
-/** All that can be imported, `package.json` aside. */
+/** All paths that can be imported, except `package.json`. */
 const DOORS = Object.keys(manifest.exports).filter((door) => !door.endsWith('.json')) as ['.', ...string[]];
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -66,7 +66,7 @@ const program = ts.createProgram(DOORS.map(sourceOf), {
 });
 const checker = program.getTypeChecker();
 
-/** Every export of the package, in the order of its doors. */
+/** Every export of the package, in the order of its entry points. */
 export function exportedNames(): ExportedName[] {
   return DOORS.flatMap(exportsOf);
 }
@@ -85,7 +85,7 @@ function isTypeOnly(specifier: TypeScript.ExportSpecifier): boolean {
   return specifier.isTypeOnly || specifier.parent.parent.isTypeOnly;
 }
 
-/** The page that says what each export is. */
+/** The page that describes each export. */
 export function apiPage(): string {
   const [main, ...others] = DOORS;
   const groups = KINDS.map(([title, kinds]) => {
@@ -112,7 +112,7 @@ function sectionOf({ name, isType, declaration }: ExportedName): string {
   return parts.filter((part) => part !== '').join('\n\n');
 }
 
-/** What has no members of its own is shown as it is written. */
+/** An export without its own members is shown as it is written. */
 function signatureOf(name: string, declaration: Documented): string {
   if (ts.isFunctionDeclaration(declaration)) return `\`${headOf(declaration)}\``;
   if (!ts.isTypeAliasDeclaration(declaration)) return '';
@@ -134,15 +134,20 @@ function listOf(declaration: Documented, isType: boolean): string {
 function membersOf(declaration: Documented): readonly (Member | TypeScript.TypeNode)[] {
   if (ts.isInterfaceDeclaration(declaration)) return [...inheritedBy(declaration), ...declaration.members];
   if (ts.isClassDeclaration(declaration)) return publicMembers(declaration);
-  if (ts.isTypeAliasDeclaration(declaration) && ts.isUnionTypeNode(declaration.type))
-    return declaration.type.types.filter((type) => jsDocOf(type) !== '');
+  if (ts.isTypeAliasDeclaration(declaration) && ts.isUnionTypeNode(declaration.type)) {
+    const { types } = declaration.type;
+    const documented = types.filter((type) => jsDocOf(type) !== '');
+    if (documented.length !== 0 && documented.length !== types.length)
+      throw new Error(`Expected a docstring for each part of ${declaration.name.text}, or for none`);
+    return documented;
+  }
   if (!ts.isVariableDeclaration(declaration)) return [];
   const { initializer } = declaration;
   const object = initializer && ts.isAsExpression(initializer) ? initializer.expression : initializer;
   return object && ts.isObjectLiteralExpression(object) ? object.properties : [];
 }
 
-/** What an interface extends, if it has a section of its own. */
+/** The interface that an interface extends, if it has its own section. */
 function exportedBasesOf(declaration: Documented): string[] {
   if (!ts.isInterfaceDeclaration(declaration)) return [];
   const isExported = new Set(exportedNames().map(({ name }) => name));
@@ -150,7 +155,7 @@ function exportedBasesOf(declaration: Documented): string[] {
   return bases.map(({ expression }) => expression.getText()).filter((name) => isExported.has(name));
 }
 
-/** What an interface takes over from one that is not exported, such as the counters of `stats()`. */
+/** The members that an interface takes from one that is not exported, such as the counters of `stats()`. */
 function inheritedBy(declaration: TypeScript.InterfaceDeclaration): readonly TypeScript.TypeElement[] {
   const isExported = new Set(exportedNames().map(({ name }) => name));
   const bases = declaration.heritageClauses?.flatMap(({ types }) => types) ?? [];
@@ -163,7 +168,7 @@ function inheritedBy(declaration: TypeScript.InterfaceDeclaration): readonly Typ
   });
 }
 
-/** Those of its own and of the classes of the library that it extends, once each. */
+/** Its own members and those of the library's classes that it extends, once each. */
 function publicMembers(declaration: TypeScript.ClassDeclaration): readonly TypeScript.ClassElement[] {
   const base = declaration.heritageClauses?.[0]?.types[0]?.expression;
   const parent = base && checker.getSymbolAtLocation(base);
@@ -184,12 +189,12 @@ function isPublic(member: TypeScript.ClassElement): boolean {
   if (member.name && ts.isComputedPropertyName(member.name)) return false;
   if (ts.getCombinedModifierFlags(member) & HIDDEN) return false;
   if (!ts.isMethodDeclaration(member) || member.body === undefined) return true;
-  // The implementation of overloads is no signature.
+  // The implementation of overloads is not a signature.
   const symbol = checker.getSymbolAtLocation(member.name);
   return (symbol?.declarations?.length ?? 1) === 1;
 }
 
-/** Its text without body and comments, as one line. */
+/** The text without body and comments, as one line. */
 function headOf(node: TypeScript.Node): string {
   const body = (node as { body?: TypeScript.Node }).body ?? (node as { initializer?: undefined }).initializer;
   const start = node.getStart();
@@ -213,7 +218,7 @@ function squeeze(text: string): string {
     .trim();
 }
 
-/** In front of its comments. Those of a part of a union stand before its `|`. */
+/** The position before its comments. Those of a part of a union precede its `|`. */
 function startOf(node: TypeScript.Node): number {
   const { parent } = node;
   if (!ts.isUnionTypeNode(parent)) return node.pos;

@@ -17,21 +17,21 @@ export interface ModelOptions {
   readonly loopback: Loopback;
   /** Options of the next client. */
   readonly clientOptions?: (random: Random) => ClientOptions;
-  /** The owner of the sockets sends on them, too, also in fragments. */
+  /** The owner of the sockets also sends on them, sometimes in fragments. */
   readonly isRaw?: boolean;
   readonly hasBlobs?: boolean;
   readonly operations?: number;
-  /** How many messages of more than 1 MiB may be among them. */
+  /** How many messages may be larger than 1 MiB. */
   readonly huge?: number;
-  /** That many clients of one namespace, so that their walks stop in the middle: see `sliceFlushes`. */
+  /** That many clients in one namespace, so that their walks stop in the middle: see `sliceFlushes`. */
   readonly crowd?: number;
 }
 
 /** A burst of a quarter of `maxBufferedBytes` does not wait for the end of its turn. */
 const CROWDED = { maxFlushMs: 1, maxBufferedBytes: 1024 * 1024 };
-/** A client that is paused when it is closed may stay so until the end, which takes long on a loaded machine. */
+/** A client that is paused when it is closed may stay paused until the end, which takes long on a loaded machine. */
 const CLOSE_TIMEOUT_MS = 120_000;
-/** Many clients are busy enough with this one. */
+/** The largest message if there are many clients, in bytes: it keeps them busy enough. */
 const CROWDED_HUGE = 300_000;
 
 /** What the model does to a pool. */
@@ -51,7 +51,7 @@ type Action =
   | 'flush'
   | 'send raw';
 
-/** What has to be tried while a flush has stopped, in this order. */
+/** Operations that must happen while a flush has stopped, in this order. */
 export const INSIDE: readonly Action[] = [
   'broadcast',
   'send',
@@ -66,7 +66,7 @@ export const INSIDE: readonly Action[] = [
   'close all',
 ];
 
-/** Watches flushes, and makes every look at the clock take so long that they stop after the first members. */
+/** Watches flushes, and makes each reading of the clock take so long that they stop after the first members. */
 function sliceFlushes(): { readonly slices: () => number; readonly isInside: () => boolean } {
   let nowMs = performance.now();
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 0.6));
@@ -90,38 +90,38 @@ interface Actor {
   readonly connection: Connection;
   readonly rooms: Set<string>;
   readonly expected: string[];
-  /** What the owner of the socket has sent. Its order against the library's messages is not promised. */
+  /** Messages that the owner of the socket has sent. Their order relative to the library's messages is not promised. */
   readonly expectedRaw: string[];
   closeCode: number | undefined;
-  /** It was cut off or went by itself: it gets some first part of what is expected. */
+  /** The client was cut off or left: it gets some beginning of what is expected. */
   isCutOff: boolean;
-  /** Its owner has sent in fragments: what the library was to send meanwhile has failed. */
+  /** The owner has sent in fragments: messages that the library was to send meanwhile have failed. */
   isFragmented: boolean;
   /** The rest of a raw message that is sent in fragments. */
   openFragment: string | undefined;
 }
 
-/** Texts of the owner start with this. */
+/** Texts of the owner start with this prefix. */
 const RAW = 'raw ';
 const NAMESPACES = ['one', 'two', '__proto__'];
 const SMALL = [0, 1, 10, 10, 60, 60, 125, 126, 1_000, 1_100];
 const LARGE = [8_192, 9_000, 30_000, 65_535, 65_536, 71_680];
-/** Large ones are seldom: each kind comes often enough, and they are what a run takes its time for. */
+/** Large ones are rare: each kind occurs often enough, and they take most of the time of a run. */
 const SIZES = [...SMALL, ...SMALL, ...SMALL, ...LARGE];
 const HUGE = 1_200_000;
 const TEXTS = ['plain', 'ünï', '𝄞 astral', 'lone \ud800 surrogate', '"quoted"\n'];
 
-/** What messages are cut out of, the same for all seeds: to make it takes longer than most of them. */
+/** The text that messages are cut from, the same for all seeds: making it takes longer than most of them. */
 const random = new Random(0);
 const PAYLOAD: Record<'noise' | 'letters', Buffer> = {
   noise: random.bytes(HUGE + 100_000, false),
   letters: random.bytes(HUGE + 100_000, true),
 };
 
-/** Does random things to a pool on real sockets, and knows what every client must receive for it. */
+/** Makes random calls on a pool with real sockets, and knows what every client must receive. */
 export class BroadcastModel {
   readonly pool: ConnectionsPool;
-  /** What was done while a flush had stopped in the middle of its members. */
+  /** The operations that were done while a flush had stopped in the middle of its members. */
   readonly doneInside = new Set<Action>();
   readonly #flushes: ReturnType<typeof sliceFlushes> | undefined;
   readonly #options: ModelOptions;
@@ -164,7 +164,9 @@ export class BroadcastModel {
     await this.#verify();
   }
 
-  /** Does everything once while a flush has stopped in the middle of the crowd, and closes the crowd in the end. */
+  /**
+   * Does every operation once while a flush has stopped in the middle of the crowd, and closes the crowd at the end.
+   */
   async #actInside(): Promise<void> {
     await this.#connect();
     for (const name of INSIDE) {
@@ -282,7 +284,7 @@ export class BroadcastModel {
     return source.subarray(start, start + length);
   }
 
-  /** What is sent, and what arrives of it. */
+  /** A message to send, and what arrives of it. */
   #message(): { readonly message: string | Uint8Array | Blob; readonly arrives: string } {
     const bytes = this.#bytes();
     if (this.#options.hasBlobs !== false && this.#random.chance(0.07))
@@ -300,7 +302,7 @@ export class BroadcastModel {
       members.map(({ id }) => id),
     );
     const { given } = audience;
-    // One that is closing is no recipient; one that was cut off is, until the server notices.
+    // A closing member is not a recipient; one that was cut off is, until the server notices.
     const recipients = members.filter((actor) => audience.has(actor) && actor.closeCode === undefined);
     let result: Promise<BroadcastResult>;
     if (this.#random.chance(0.2)) {
@@ -319,7 +321,7 @@ export class BroadcastModel {
   }
 
   #check(check: Promise<void>): void {
-    // Looked at in the end.
+    // Checked at the end.
     check.catch(() => undefined);
     this.#checks.push(check);
   }
@@ -490,7 +492,7 @@ export class BroadcastModel {
   }
 }
 
-/** The messages of `received` as far as they come in the order of `expected`. */
+/** The messages of `received`, as far as they are in the order of `expected`. */
 function subsequenceOf(expected: readonly string[], received: readonly string[]): string[] {
   const found: string[] = [];
   for (const message of expected) if (message === received[found.length]) found.push(message);

@@ -23,7 +23,7 @@ export class UwsSocket {
   sentCorked = 0;
   pings = 0;
   buffered = 0;
-  /** What `send` answers: 1 sent, 0 waits in the buffer, 2 dropped over the limit of the app. */
+  /** The result of `send`: 1 sent, 0 waits in the buffer, 2 dropped over the limit of the app. */
   answer: 0 | 1 | 2 = 1;
   /** The `close` callback of the app. */
   onClose: ((code: number, message: ArrayBuffer) => void) | undefined;
@@ -69,7 +69,7 @@ export class UwsSocket {
     return this.buffered;
   }
 
-  /** A message arrives: its bytes are lent for the time of the callback only. */
+  /** A message arrives: its bytes are only valid during the callback. */
   receive(connection: Connection<string, string, UwsSocket>, text: string, isBinary: boolean): void {
     const lent = Uint8Array.from(Buffer.from(text));
     connection.handleMessage(lent.buffer, isBinary);
@@ -98,7 +98,7 @@ export class BunSocket {
   corks = 0;
   /** Messages that were sent from within `cork`. */
   sentCorked = 0;
-  /** What `send` answers instead of the length: -1 waits in the buffer, 0 dropped. */
+  /** The result of `send` instead of the length: -1 waits in the buffer, 0 dropped. */
   answer: -1 | 0 | undefined;
   /** The `close` callback of the server. */
   onClose: ((code: number, reason: string) => void) | undefined;

@@ -1,8 +1,8 @@
 import type { WebSocket } from 'ws';
 
 /**
- * When the server closes this socket, in ms. Noted where it is called: a busy machine may show two closes that are
- * a second apart to their clients within less.
+ * When the server closes this socket, in ms. Recorded at the call: on a busy machine, clients may see two closes within
+ * less than the second that is between them.
  */
 export function noteClosing(socket: WebSocket): Promise<number> {
   const close = socket.close.bind(socket);

@@ -19,15 +19,15 @@ interface Said {
 /** What a run may do to the cluster. */
 export interface ModelFaults {
   readonly isExclusive: boolean;
-  /** Messages are lost or doubled on their way. */
+  /** Messages are lost or duplicated on their way. */
   readonly isLossy: boolean;
   /** Nodes see the messages of different nodes in different orders, as over NATS. */
   readonly isUnordered?: boolean;
 }
 
 /**
- * Random calls and faults on two to five nodes of a memory bus, and what must hold whatever happens: nothing reaches
- * who is not meant, nothing twice, and what one node sends comes in the order of its calls.
+ * Random calls and faults on two to five nodes of a memory bus, and what must always be true: no message reaches the
+ * wrong connection, none arrives twice, and the messages of one node arrive in the order of its calls.
  */
 export class ClusterModel {
   readonly #random: Random;
@@ -145,7 +145,7 @@ export class ClusterModel {
     this.#cluster.bus.deafen(this.#random.pick(this.#nodes).adapter);
   }
 
-  /** A process ends without a word. */
+  /** The process of a node ends without leaving the cluster. */
   #die(): void {
     if (this.#nodes.length <= 2) return;
     const [node] = this.#nodes.splice(this.#random.below(this.#nodes.length), 1);
@@ -153,7 +153,7 @@ export class ClusterModel {
     this.#away.delete(node!.adapter);
   }
 
-  /** Everything heals, and nodes that miss something hear of it from what is said next. */
+  /** All faults end, and nodes that have missed something learn of it from the next messages. */
   async #settle(): Promise<void> {
     this.#isQuiet = true;
     this.#mend();
@@ -178,7 +178,7 @@ export class ClusterModel {
       }
       const last = new Map<FakeNode, number>();
       for (const { sender, number } of seen) {
-        // Greater, not the same: nothing comes twice.
+        // Greater, not equal: nothing arrives twice.
         expect(number).toBeGreaterThan(last.get(sender) ?? -1);
         last.set(sender, number);
       }
@@ -212,7 +212,7 @@ export class ClusterModel {
     if (this.#faults.isExclusive) expect(new Set(held).size).toBe(held.length);
   }
 
-  /** One `degraded` for each time that it was not up, one `recovered` for each return. */
+  /** One `degraded` event for each time that it was not up, and one `recovered` event for each return. */
   #assertEvents({ events }: FakeNode): void {
     const falls = events.map(([kind]) => kind).filter((kind) => kind === 'degraded' || kind === 'recovered');
     expect(falls).toEqual(falls.map((_, index) => (index % 2 === 0 ? 'degraded' : 'recovered')));

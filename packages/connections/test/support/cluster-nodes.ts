@@ -20,7 +20,7 @@ export interface FakeMember {
   closedWith: number | undefined;
 }
 
-/** Everything a fake pool was told. */
+/** Everything that a fake pool was told. */
 export type ClusterEvent =
   | readonly ['node', string, NodeChange]
   | readonly ['degraded', Degradation['stage']]
@@ -30,7 +30,7 @@ export type ClusterEvent =
 export interface FakeNodeKind {
   readonly isExclusive?: boolean;
   readonly bootId?: Buffer;
-  /** What the node gets in the place of an adapter of the bus. */
+  /** Replaces the adapter of the bus for this node. */
   readonly wrap?: (adapter: ClusterAdapter) => ClusterAdapter;
 }
 
@@ -69,7 +69,7 @@ export class FakeNode implements LocalNode {
     return this.members.size;
   }
 
-  /** Also those that have left. */
+  /** Includes members that have left. */
   readonly everyMember: FakeMember[] = [];
 
   /** Adds a member, as a pool does. */
@@ -182,7 +182,7 @@ export function leavesAfterTest(cluster: { leave(): Promise<void> }): void {
   clusters.push(cluster);
 }
 
-/** Has all tests of the surrounding `describe` run by a fake clock, and all their clusters end with them. */
+/** Runs all tests of the surrounding `describe` with a fake clock, and ends all their clusters with them. */
 export function useFakeClusters(): void {
   useFakeClock();
   afterEach(async () => {
@@ -210,13 +210,13 @@ export class FakeCluster {
     return node;
   }
 
-  /** The process of a node ends without a word. */
+  /** The process of a node ends without leaving the cluster. */
   bury(node: FakeNode): void {
     this.bus.cut(node.adapter);
     void node.node.leave();
   }
 
-  /** That many nodes, once they know each other. */
+  /** Starts that many nodes, and waits until they know each other. */
   async start<Length extends 1 | 2 | 3>(length: Length): Promise<Tuple[Length]> {
     const nodes = Array.from({ length }, (_, index) => this.add({ nodeName: `node ${index}` }));
     await pass(500);
@@ -262,7 +262,7 @@ export async function poolsOn<Length extends number>(
   return pools as unknown as readonly ConnectionsPool[] & { length: Length };
 }
 
-/** Has the fake clock go on. */
+/** Advances the fake clock. */
 export async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }

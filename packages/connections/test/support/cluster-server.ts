@@ -6,7 +6,7 @@ import { Connection, ConnectionsPool, gracefulShutdown } from '../../src/index.j
 /** How many clients each server of the worker closes per second; each server has a pool of its own. */
 const RATES = process.argv.slice(2).map(Number);
 
-/** A program: a primary with one worker, which a signal shuts down. Tells of each server of the worker, then of its end. */
+/** A program: a primary with one worker, which a signal shuts down. Reports each server of the worker, then its end. */
 if (cluster.isPrimary) {
   const worker = cluster.fork();
   const ports: number[] = [];

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import type TypeScript from 'typescript';
 
-/** What a strict project asks of its own code and of what it imports. */
+/** The settings of a strict project, for its own code and for what it imports. */
 const STRICT = {
   target: 'es2022',
   lib: ['es2023'],
@@ -17,7 +17,7 @@ const STRICT = {
 };
 
 export interface Compiler {
-  /** A package that is TypeScript. */
+  /** A package that contains TypeScript. */
   readonly name: string;
   readonly module: string;
   readonly moduleResolution?: string;
@@ -26,7 +26,7 @@ export interface Compiler {
 export interface Compiled {
   /** The new folder: the sources, and what they were compiled to. */
   readonly project: string;
-  /** What the compiler says of all files in that folder, but not of Node's own types. */
+  /** The messages of the compiler about all files in that folder, but not about Node's own types. */
   readonly complaints: string;
   /** All files that it has read. */
   readonly read: readonly string[];
@@ -38,7 +38,7 @@ export async function compile(
   sources: Readonly<Record<string, string>>,
   folder: string,
 ): Promise<Compiled> {
-  // Imported, all of it would be parsed once more for its names.
+  // If it were imported, all of it would be parsed again for its names.
   const ts = createRequire(import.meta.url)(name) as typeof TypeScript;
   const project = await mkdtemp(path.join(folder, 'project-'));
   const roots = Object.keys(sources).map((source) => path.join(project, source));

@@ -7,7 +7,7 @@ import { RecordedLink } from './recorded-link.js';
 import { runs } from './runs.js';
 
 /*
- * What every adapter must do: the contract of `ClusterAdapter`, as tests.
+ * The contract of `ClusterAdapter`, as tests that every adapter must pass.
  */
 
 /** One node: an adapter that is not started yet, over a connection that belongs to the user. */
@@ -21,10 +21,10 @@ export interface AdapterNode {
   readonly end: () => Promise<void> | void;
 }
 
-/** A broker, and how to make nodes on it. */
+/** A broker, and how to make nodes that use it. */
 export interface AdapterHarness {
   node(): Promise<AdapterNode>;
-  /** Takes the broker away and brings it back; not where it cannot be away. */
+  /** Stops the broker and starts it again; omitted if it cannot be stopped. */
   readonly broker?: { readonly kill: () => Promise<void> | void; readonly start: () => Promise<void> | void };
 }
 
@@ -82,7 +82,7 @@ const HOSTILE_CHANNELS: readonly string[] = [
 
 const MANY = runs({ quick: 2_000, ci: 10_000 });
 const MESSAGES = runs({ quick: 500, ci: 2_000 });
-/** The cluster layer subscribes to at most so many at once. */
+/** The cluster layer subscribes to at most this many channels at once. */
 const BATCH = 512;
 const MEBIBYTE = 1024 * 1024;
 
@@ -105,7 +105,7 @@ export function describeAdapter(title: string, harness: AdapterHarness): void {
       await node.adapter.subscribe(channels.slice(from, from + BATCH));
     return { ...node, link };
   };
-  /** Everything published before has arrived where this resolves. */
+  /** Resolves when everything that was published before has arrived. */
   const settle = async (from: Started, to: Started): Promise<void> => {
     const channel = `settled ${randomBytes(8).toString('hex')}`;
     await to.adapter.subscribe([channel]);
@@ -117,19 +117,19 @@ export function describeAdapter(title: string, harness: AdapterHarness): void {
 
   describe(title, () => {
     failOnUncaught();
-    describeMessages(start, settle);
-    describeThrowing(start);
-    describeChannels(start, settle);
-    describeLife(harness, start, settle);
-    if (harness.broker !== undefined) describeAbsence(harness.broker, start, settle);
+    describeMessages(title, start, settle);
+    describeThrowing(title, start);
+    describeChannels(title, start, settle);
+    describeLife(title, harness, start, settle);
+    if (harness.broker !== undefined) describeAbsence(title, harness.broker, start, settle);
   });
 }
 
 type Start = (channels?: readonly string[]) => Promise<Started>;
 type Settle = (from: Started, to: Started) => Promise<void>;
 
-function describeMessages(start: Start, settle: Settle): void {
-  test('a message reaches each node that has subscribed, and its publisher if the traits say so', async () => {
+function describeMessages(title: string, start: Start, settle: Settle): void {
+  test(`a message reaches each node that has subscribed, and its publisher if the traits say so: ${title}`, async () => {
     const [publisher, other, third] = [await start(['c']), await start(['c']), await start(['d'])];
     await publisher.adapter.publish('c', Buffer.from('hello'));
     await settle(publisher, other);
@@ -140,7 +140,7 @@ function describeMessages(start: Start, settle: Settle): void {
     expect(publisher.link.texts('c')).toEqual(publisher.adapter.traits.echo ? ['hello'] : []);
   });
 
-  test('the bytes of a message arrive unchanged in one Buffer, whether empty, of all values, or of 1 MiB', async () => {
+  test(`the bytes of a message arrive unchanged in one Buffer, whether empty, of all values, or of 1 MiB: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     const all = Buffer.from(Uint8Array.from({ length: 256 }, (_, value) => value));
     const messages = [
@@ -157,14 +157,14 @@ function describeMessages(start: Start, settle: Settle): void {
     expect(received.every((message, index) => message.equals(messages[index]!))).toBe(true);
   });
 
-  test('a message that is a part of a larger Buffer arrives without the rest', async () => {
+  test(`a message that is a part of a larger Buffer arrives without the rest: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     await publisher.adapter.publish('c', Buffer.from('before message after').subarray(7, 14));
     await settle(publisher, other);
     expect(other.link.texts('c')).toEqual(['message']);
   });
 
-  test('messages of one publisher arrive in order, without a gap, also when nobody waits for an answer', async () => {
+  test(`messages of one publisher arrive in order, without a gap, even if nobody waits for an answer: ${title}`, async () => {
     const [publisher, other] = [await start(['c']), await start(['c'])];
     const expected = Array.from({ length: MESSAGES }, (_, index) => `${index}`);
     await Promise.all(expected.map((text) => publisher.adapter.publish('c', Buffer.from(text))));
@@ -172,7 +172,7 @@ function describeMessages(start: Start, settle: Settle): void {
     expect(other.link.texts('c')).toEqual(expected);
   });
 
-  test('publish resolves with the number of receivers where the traits say that it is known', async () => {
+  test(`publish resolves with the number of receivers where the traits say that it is known: ${title}`, async () => {
     const [publisher] = [await start(['both']), await start(['both', 'one'])];
     const { countsReceivers } = publisher.adapter.traits;
     for (const [channel, count] of [
@@ -187,8 +187,8 @@ function describeMessages(start: Start, settle: Settle): void {
   });
 }
 
-function describeThrowing(start: Start): void {
-  test('a receive that throws harms neither the process nor the next message', async () => {
+function describeThrowing(title: string, start: Start): void {
+  test(`a receive that throws harms neither the process nor the next message: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     other.link.onReceive = () => {
       throw new Error('on purpose');
@@ -200,8 +200,8 @@ function describeThrowing(start: Start): void {
   });
 }
 
-function describeChannels(start: Start, settle: Settle): void {
-  test('channels of any name are told apart', async () => {
+function describeChannels(title: string, start: Start, settle: Settle): void {
+  test(`channels with any names are distinguished: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(HOSTILE_CHANNELS)];
     for (const [index, channel] of HOSTILE_CHANNELS.entries())
       await publisher.adapter.publish(channel, Buffer.from(`${index}`));
@@ -211,7 +211,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect(other.link.total).toBe(HOSTILE_CHANNELS.length);
   });
 
-  test('a channel whose name is a pattern receives no message of other channels', async () => {
+  test(`a channel whose name is a pattern receives no message of other channels: ${title}`, async () => {
     const patterns = ['*', '>', 'a.*', 'a.>', '[a-z]', '?', 'a*', ''];
     const [publisher, other] = [await start(), await start(patterns)];
     for (const channel of HOSTILE_CHANNELS.filter((name) => !patterns.includes(name)))
@@ -220,7 +220,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect(other.link.total).toBe(0);
   });
 
-  test('thousands of channels can be subscribed to, and left again', async () => {
+  test(`thousands of channels can be subscribed to and unsubscribed from: ${title}`, async () => {
     const names = Array.from({ length: MANY }, (_, index) => `channel ${index}`);
     const [publisher, other] = [await start(), await start(names)];
     // Not all at once: on a busy machine the last one would wait for longer than a publish may take.
@@ -237,7 +237,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect(other.link.texts(names[0]!)).toEqual([names[0]]);
   });
 
-  test('subscribing twice to a channel delivers once, and unsubscribing once ends it', async () => {
+  test(`subscribing twice to a channel delivers once, and unsubscribing once ends it: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c', 'd'])];
     await other.adapter.subscribe(['c']);
     await Promise.all([other.adapter.subscribe(['c', 'e']), other.adapter.subscribe(['c', 'f'])]);
@@ -251,7 +251,7 @@ function describeChannels(start: Start, settle: Settle): void {
     expect([other.link.texts('c'), other.link.texts('d')]).toEqual([['1'], ['1', '2']]);
   });
 
-  test('the last of several overlapping calls decides', async () => {
+  test(`the last of several overlapping subscribe and unsubscribe calls decides: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['left', 'back'])];
     const { adapter } = other;
     await Promise.all([
@@ -264,8 +264,8 @@ function describeChannels(start: Start, settle: Settle): void {
   });
 }
 
-function describeLife(harness: AdapterHarness, start: Start, settle: Settle): void {
-  test('resubscribe leads to another up, after which messages arrive again', async () => {
+function describeLife(title: string, harness: AdapterHarness, start: Start, settle: Settle): void {
+  test(`resubscribe calls up again, after which messages arrive: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     const { ups } = other.link;
     other.adapter.resubscribe();
@@ -276,7 +276,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     expect(other.link.texts('c')).toEqual(['1']);
   });
 
-  test('repeated resubscribe calls at any time end with the link up', async () => {
+  test(`repeated resubscribe calls at any time end with the link up: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     for (let time = 0; time < 5; time++) {
       other.adapter.resubscribe();
@@ -289,12 +289,12 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     expect(other.link.texts('c')).toEqual(['1']);
   });
 
-  test('an adapter that is started twice throws', async () => {
+  test(`an adapter that is started twice throws: ${title}`, async () => {
     const { adapter } = await start();
     expect(() => adapter.start(new RecordedLink())).toThrow(Error);
   });
 
-  test('close leaves the connection of the user unchanged, and can be repeated', async () => {
+  test(`close leaves the connection of the user unchanged, and can be repeated: ${title}`, async () => {
     const node = await harness.node();
     onTestFinished(() => node.end());
     const before = node.listeners();
@@ -308,7 +308,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     await node.adapter.close();
   });
 
-  test('close before the first up leaves nothing behind', async () => {
+  test(`close before the first up leaves nothing behind: ${title}`, async () => {
     const node = await harness.node();
     onTestFinished(() => node.end());
     const before = node.listeners();
@@ -320,7 +320,7 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
     expect(link.ups).toBe(0);
   });
 
-  test('after close everything rejects, and the link hears nothing', async () => {
+  test(`after close every call rejects, and the link is not called: ${title}`, async () => {
     const [publisher, other, third] = [await start(), await start(['c']), await start(['c'])];
     await other.adapter.close();
     const calls = [other.link.ups, other.link.downs.length];
@@ -341,15 +341,20 @@ function describeLife(harness: AdapterHarness, start: Start, settle: Settle): vo
         await adapter.subscribe(['c']);
         return;
       } catch {
-        // Lost meanwhile: the cluster layer would try again, too.
+        // The link was lost meanwhile: the cluster layer would try again too.
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     }
   }
 }
 
-function describeAbsence(broker: NonNullable<AdapterHarness['broker']>, start: Start, settle: Settle): void {
-  test('while the broker is away everything rejects, and when it is back everything works', async () => {
+function describeAbsence(
+  title: string,
+  broker: NonNullable<AdapterHarness['broker']>,
+  start: Start,
+  settle: Settle,
+): void {
+  test(`every call rejects while the broker is away, and works again when it is back: ${title}`, async () => {
     const [publisher, other] = [await start(), await start(['c'])];
     await broker.kill();
     try {
@@ -368,7 +373,7 @@ function describeAbsence(broker: NonNullable<AdapterHarness['broker']>, start: S
     expect(other.link.downs.every((error) => error === undefined || error instanceof Error)).toBe(true);
   });
 
-  test('close while the broker is away resolves', async () => {
+  test(`close while the broker is away resolves: ${title}`, async () => {
     const { adapter, link } = await start(['c']);
     await broker.kill();
     try {
@@ -379,7 +384,7 @@ function describeAbsence(broker: NonNullable<AdapterHarness['broker']>, start: S
     }
   });
 
-  test('commands that are running when the broker goes away settle', async () => {
+  test(`commands that are running when the broker goes away settle: ${title}`, async () => {
     const { adapter, link } = await start(['c']);
     const commands = [];
     for (let index = 0; index < 100; index++) {

@@ -5,7 +5,7 @@ import { failOnUncaught } from './no-uncaught.js';
 import { onTestFinished } from './on-test-finished.js';
 
 /*
- * What users of pools see of an adapter: two nodes, and the faults of the broker between them.
+ * What users of pools see of an adapter: two nodes, and outages of the broker between them.
  */
 
 export interface PoolsHarness {
@@ -14,7 +14,7 @@ export interface PoolsHarness {
   readonly broker?: { readonly kill: () => Promise<void>; readonly start: () => Promise<void> };
 }
 
-/** Short, so that an outage of a moment shows; long enough for a slow machine. */
+/** Short, so that a brief outage is noticed; long enough for a slow machine. */
 const CLUSTER = { heartbeat: 200, nodeTimeout: 2_000, requestTimeout: 1_000, maxQueuedMs: 200 };
 const WAIT = { timeout: 10_000 };
 const OUTAGE_MS = 500;
@@ -42,7 +42,7 @@ class Node {
   untilUp = () => expect.poll(() => this.pool.cluster.state, WAIT).toBe('up');
 }
 
-/** Has pools use an adapter. */
+/** Runs pools with an adapter. */
 export function describePools(title: string, harness: PoolsHarness): void {
   async function startNodes(): Promise<[Node, Node]> {
     const start = async (name: string): Promise<Node> => {
@@ -64,7 +64,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
   describe(title, () => {
     failOnUncaught();
 
-    test('broadcasts, sends, counts and closes reach members of other nodes, in order', async () => {
+    test(`broadcasts, sends, counts and closes reach members of other nodes, in order: ${title}`, async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await expect
@@ -82,14 +82,14 @@ export function describePools(title: string, harness: PoolsHarness): void {
       await expect.poll(() => there.closes, WAIT).toEqual([{ code: 4000, reason: 'bye' }]);
     });
 
-    test('a second connection with the same id on another node replaces the first', async () => {
+    test(`a second connection with the same id on another node replaces the first: ${title}`, async () => {
       const [one, other] = await startNodes();
       const first = await one.join('same');
       await other.join('same');
       await expect.poll(() => first.closes.map(({ code }) => code), WAIT).toEqual([4409]);
     });
 
-    test('of the same ids that join two nodes at the same moment one connection each stays', async () => {
+    test(`one connection stays of each id that joins two nodes at the same moment: ${title}`, async () => {
       const nodes = await startNodes();
       const sockets = await Promise.all(
         Array.from({ length: 30 }, (_, id) => Promise.all(nodes.map((node) => node.join(`${id}`)))),
@@ -101,7 +101,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       expect(await nodes[0].pool.cluster.count('default')).toMatchObject({ total: 30, missing: [] });
     });
 
-    test('a node that leaves is gone at once for the others', async () => {
+    test(`the other nodes learn at once that a node has left: ${title}`, async () => {
       const [one, other] = await startNodes();
       await other.pool.cluster.leave();
       expect(other.pool.cluster.state).toBe('alone');
@@ -110,7 +110,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
 
     const { broker } = harness;
     if (broker === undefined) return;
-    test('an outage delays no local delivery, and each node emits one degraded and one recovered', async () => {
+    test(`an outage delays no local delivery, and each node emits one degraded and one recovered event: ${title}`, async () => {
       const [one, other] = await startNodes();
       const [here, there] = [await one.join('here'), await other.join('there')];
       await broker.kill();
@@ -132,7 +132,7 @@ export function describePools(title: string, harness: PoolsHarness): void {
       for (const { degraded, recovered } of [one, other]) {
         expect([degraded.length, recovered.length]).toEqual([1, 1]);
       }
-      // The message of the outage was too old to be relayed. That the member joined may have been, too.
+      // The message of the outage was too old to be relayed. So may have been the news that the member joined.
       expect(one.recovered[0]!.dropped).toBeGreaterThan(0);
     });
   });

@@ -1,4 +1,4 @@
-/** What the pieces of code in the documentation take for granted: each is a module of its own beside this file. */
+/** Names that the code in the documentation assumes: each block is a module next to this file. */
 export const GLOBALS = `
 import type { IncomingMessage, Server } from 'node:http';
 import type { WebSocketServer as Wss, WebSocket as Ws } from 'ws';

@@ -25,13 +25,13 @@ const markdownIn = (folder: string): Page[] =>
     .filter((name) => name.endsWith('.md'))
     .map((name) => read(path.posix.join(folder, name)));
 
-/** What the package ships: its README and `docs`. */
+/** The pages that the package ships: its README and `docs`. */
 export const pages: readonly Page[] = [
   read('packages/connections/README.md'),
   ...markdownIn('packages/connections/docs'),
 ];
 
-/** What only the repository has. */
+/** The pages that are only in the repository. */
 export const otherPages: readonly Page[] = [
   read('README.md'),
   read('ARCHITECTURE.md'),
@@ -46,7 +46,7 @@ export const otherPages: readonly Page[] = [
 export function page(name: string): Page {
   const found = pages.find(({ file }) => path.posix.basename(file) === name);
   if (found === undefined) throw new Error(`There is no page ${name}`);
-  // Anew: a test may just have made it.
+  // Read again each time: a test may just have written it.
   return read(found.file);
 }
 
@@ -67,12 +67,12 @@ export function blockWith(name: string, part: string): string {
   return found.code;
 }
 
-/** Without code, where brackets are no links. */
+/** The text without code, in which brackets are not links. */
 export function proseOf({ text }: Page): string {
   return text.replaceAll(FENCE, '').replaceAll(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()#<>]/g, ''));
 }
 
-/** As GitHub and npm make them of headings. */
+/** The anchor that GitHub and npm give a heading. */
 export function anchorsOf({ text }: Page): Set<string> {
   const headings = text.replaceAll(FENCE, '').matchAll(/^#+ (.+)$/gm);
   const anchors = new Set<string>();

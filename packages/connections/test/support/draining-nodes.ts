@@ -1,5 +1,6 @@
 import { vi } from 'vitest';
 import { Connection, type ConnectionsPool, type DrainOptions, type DrainReport } from '../../src/index.js';
+import type { ClusterOptions } from '../../src/cluster/cluster-options.js';
 import { memoryBus, type MemoryBus, type MemoryBusOptions } from '../../src/testing.js';
 import type { ClusterAdapter } from '../../src/index.js';
 import { pass, poolsOn } from './cluster-nodes.js';
@@ -37,7 +38,7 @@ export class DrainingNode {
     return this.#sockets.flatMap(({ closedAtMs }) => closedAtMs ?? []);
   }
 
-  /** Closes begun in these last ms. */
+  /** How many closes began in these last ms. */
   closesWithin(ms: number): number {
     return this.closesMs.filter((atMs) => atMs > performance.now() - ms).length;
   }
@@ -47,6 +48,7 @@ export class DrainingNode {
 export async function drainingNodes(
   counts: readonly number[],
   busOptions: MemoryBusOptions = {},
+  cluster: ClusterOptions = {},
 ): Promise<{ bus: MemoryBus; nodes: DrainingNode[] }> {
   const bus = memoryBus(busOptions);
   const adapters: ClusterAdapter[] = [];
@@ -54,10 +56,10 @@ export async function drainingNodes(
     adapters.push(bus.adapter());
     return adapters.at(-1)!;
   };
-  const pools = await poolsOn({ ...bus, adapter }, counts.length);
+  const pools = await poolsOn({ ...bus, adapter }, counts.length, { cluster });
   const nodes = pools.map((pool, index) => new DrainingNode(pool, adapters[index]!));
   for (const [index, node] of nodes.entries()) node.fill(counts[index]!);
-  // Until everybody knows that the others may have connections, and is settled.
+  // Until every node knows that the others may have connections, and nothing is pending.
   await pass(5_000);
   return { bus, nodes };
 }

@@ -4,19 +4,19 @@ import { Connection, ConnectionsPool, gracefulShutdown } from '../../src/index.j
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
 
 /*
- * A program: a primary that relays, and its workers, which drain on SIGTERM. It tells its parent what they tell it. Its
- * arguments are the number of workers, of connections of each, and the rate. Moments are of the clock that all processes
+ * A program: a primary that relays, and its workers, which drain on SIGTERM. It passes their reports to its parent. Its
+ * arguments are the number of workers, the connections of each, and the rate. Times are of the clock that all processes
  * share.
  */
 
-/** What a worker tells. */
+/** A report of a worker. */
 export type DrainTold =
   | { readonly fact: 'up'; readonly pid: number }
   | {
       readonly fact: 'drained';
       readonly closed: number;
       readonly closesMs: readonly number[];
-      /** When it knew first that all drain. */
+      /** When it first knew that all workers drain. */
       readonly knownAtMs: number;
     }
   | { readonly fact: 'gone'; readonly status: number | null };

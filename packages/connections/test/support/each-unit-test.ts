@@ -9,8 +9,8 @@ const clock = (): readonly unknown[] => [
 ];
 
 /*
- * Unit tests share one process, and so one timing wheel. This is a setup file: it fails each test that leaves a clock or
- * a deadline to the next one. Every deadline belongs to something that can end, so a test ends what it has begun.
+ * Unit tests share one process, and so one timing wheel. This setup file fails each test that leaves a clock or a
+ * deadline to the next one. Every deadline belongs to something that can end, so a test must end what it has begun.
  */
 aroundEach(async (runTest) => {
   const realClock = clock();
@@ -25,7 +25,7 @@ aroundEach(async (runTest) => {
     Reflect.deleteProperty(wheel, 'schedule');
   }
   const waiting = [...scheduled].filter(({ dueSlot }) => dueSlot !== 0);
-  // The next test must not fail for this one.
+  // The next test must not fail because of this one.
   for (const entry of waiting) wheel.cancel(entry);
   expect(waiting, 'what still waits for a deadline').toEqual([]);
   vi.restoreAllMocks();
@@ -33,8 +33,8 @@ aroundEach(async (runTest) => {
 });
 
 /*
- * What a test leaves a timer for, a look at a slow reader say, would wake up in another test: under a fake clock it would
- * even count among the timers there.
+ * A timer that a test leaves behind, such as the check of a slow reader, would fire in another test: under a fake clock
+ * it would even count among that test's timers.
  */
 aroundEach(async (runTest) => {
   const { setTimeout: realSetTimeout } = globalThis;

@@ -10,7 +10,7 @@ export function tcpOf(socket: WebSocket): Socket {
   return (socket as unknown as { _socket: Socket })._socket;
 }
 
-/** The end of this turn, and what it has the next one do. */
+/** The end of this turn, and everything that it schedules for the next one. */
 export async function endTurn(): Promise<void> {
   await nextTurn();
   await nextTurn();
@@ -68,7 +68,7 @@ export function spySystemWrites(socket: WebSocket): { count: number } {
   return seen;
 }
 
-/** A message as short text that can be compared: text as it is where it is short, the rest by its hash. */
+/** A message as a short text for comparisons: short text as it is, everything else as a hash. */
 export function digest(message: string | Uint8Array): string {
   const kind = typeof message === 'string' ? 'text' : 'binary';
   const { length } = message;

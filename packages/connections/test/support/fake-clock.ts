@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, vi } from 'vitest';
 
-/** Longer than anything that a test leaves behind may take, in ms. */
+/** Longer than any timer that a test leaves behind, in ms. */
 const QUIET_MS = 60_000;
 
-/** Has all tests of the surrounding `describe` run by a clock that only `vi.advanceTimersByTime` moves. */
+/** Runs all tests of the surrounding `describe` with a clock that only `vi.advanceTimersByTime` moves. */
 export function useFakeClock(): void {
   beforeEach(() => {
     vi.useFakeTimers({
@@ -19,9 +19,9 @@ export function useFakeClock(): void {
     });
   });
   afterEach(async () => {
-    // Before the clock goes back: restored later, a spy on it would bring the fake one back for good.
+    // Before the real clock is restored: a spy that is restored later would bring the fake one back permanently.
     vi.restoreAllMocks();
-    // The timing wheel of the process must have come to rest: its timer would be one of a clock that is gone.
+    // The timing wheel of the process must have stopped: its timer would belong to a clock that no longer exists.
     await vi.advanceTimersByTimeAsync(QUIET_MS);
     vi.useRealTimers();
   });

@@ -1,10 +1,10 @@
 import { MemorySocket } from './memory-socket.js';
 
-/** The TCP socket below a `FakeWsSocket`: keeps what it is given. */
+/** The TCP socket below a `FakeWsSocket`: keeps everything that is written. */
 export class FakeTcp {
   /** The very objects that were written. */
   readonly chunks: Buffer[] = [];
-  /** What they held when they were written. */
+  /** Their content at the time of the write. */
   readonly #written: Buffer[] = [];
   bytesRead = 0;
   bytesWritten = 0;
@@ -38,7 +38,7 @@ export class FakeTcp {
   }
 }
 
-/** A socket in memory with those internals of a `ws` server socket that the library writes to and looks at. */
+/** A socket in memory with those internals of a `ws` server socket that the library reads and writes. */
 export class FakeWsSocket extends MemorySocket {
   readonly _isServer = true;
   readonly _socket = new FakeTcp();
@@ -65,7 +65,7 @@ export class FakeWsSocket extends MemorySocket {
     } as FakeWsSocket['_sender'];
   }
 
-  /** Names the sender as the `send` of `ws` does. */
+  /** Names the sender, as the `send` of `ws` does. */
   override send(message: unknown): void {
     this._sender.send(message);
   }

@@ -29,7 +29,7 @@ const presence: Presence = {
   draining: { remaining: 70_000, maxPerSecond: 10 },
 };
 
-/** One record of each kind, by name. A name stays for ever, and so do its bytes: older nodes send and read them. */
+/** One record of each kind, by name. A name and its bytes never change: older nodes send and read them. */
 export const GOLDEN: Readonly<Record<string, WireRecord>> = {
   frames: {
     kind: 'frames',
@@ -58,7 +58,7 @@ export const GOLDEN: Readonly<Record<string, WireRecord>> = {
   bye: { kind: 'bye' },
 };
 
-/** The record in a batch of its own. */
+/** The record in its own batch. */
 export function batchOf(...records: readonly WireRecord[]): Buffer {
   const encoded = records.map((record) => {
     const chunks = chunksOf(record);

@@ -2,11 +2,11 @@ import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 
-/** A program: a server whose pool pings, and which stalls when it is told to. */
+/** A program: a server whose pool pings, and which stalls on request. */
 export interface Order {
-  /** Stalls once for that long, behind the next ping. */
+  /** Stalls once for that long, after the next ping. */
   readonly stallMs?: number;
-  /** Tells of the next ping. */
+  /** Reports the next ping. */
   readonly tellPing?: true;
 }
 
@@ -38,7 +38,7 @@ server.on('connection', (socket) => {
 
 process.on('message', ({ stallMs, tellPing }: Order) => {
   if (stallMs !== undefined) {
-    // Behind the pings of this tick, and before anything can be read: the answers come while nothing is.
+    // After the pings of this tick, and before anything can be read: the answers arrive while nothing is read.
     onPing = () =>
       queueMicrotask(() => {
         stall(stallMs);

@@ -13,7 +13,7 @@ export interface HistoryModelOptions {
   readonly loopback: Loopback;
   readonly steps: number;
   readonly historyBytes: number;
-  /** Messages for slow readers are dropped above this. No slow readers without it. */
+  /** Messages for slow readers are dropped above this. Without it there are no slow readers. */
   readonly maxBufferedBytes?: number;
   readonly hasBlobs?: boolean;
   /** Clients at a time. */
@@ -37,7 +37,7 @@ interface Stream {
   pool: ConnectionsPool | undefined;
   /** Whether everything in it has to arrive although the socket closes. */
   isComplete: boolean;
-  /** Its closing has begun: it is no recipient of broadcasts any more. */
+  /** Its closing has begun: it is no longer a recipient of broadcasts. */
   isEnding: boolean;
 }
 
@@ -52,15 +52,15 @@ interface Actor {
   isStalled: boolean;
   /** Parts of a raw message that are still to be sent. */
   readonly fragments: (string | Buffer)[];
-  /** How often each message has come; known in the end. */
+  /** How often each message has arrived; known at the end. */
   readonly counts: Map<string, number>;
-  /** Its owner has sent in fragments: what the library was to send meanwhile has failed. */
+  /** The owner has sent in fragments: messages that the library was to send meanwhile have failed. */
   isFragmented: boolean;
 }
 
 interface SomeMessage {
   readonly message: Message;
-  /** As its receiver names it. */
+  /** The name of the message, as its receiver reports it. */
   readonly arrives: string;
   readonly isUnique: boolean;
 }
@@ -75,9 +75,9 @@ interface Broadcast {
 
 type Message = string | Buffer | Blob;
 
-/** Stands for what `send` said would not come. */
+/** Replaces a message that `send` reported as not sent. */
 const NEVER = '(never)';
-/** From this size on a message has room for a number of its own. */
+/** From this size on, a message has room for its own number. */
 const MIN_UNIQUE_BYTES = 12;
 
 const NAMESPACES = ['one', 'two', '__proto__'];
@@ -107,7 +107,7 @@ function streamOf(connection: Connection | undefined): Stream {
   return stream;
 }
 
-/** Does random things to pools with a shared history, and knows what every client must receive for it. */
+/** Makes random calls on pools with a shared history, and knows what every client must receive. */
 export class HistoryModel {
   readonly pool: ConnectionsPool;
   /** Connections move between this one and the other. */
@@ -134,7 +134,7 @@ export class HistoryModel {
     this.#letters = this.#makeLetters(220_000);
   }
 
-  /** Text in which some records come again, at every distance. */
+  /** Text in which some records are repeated, at every distance. */
   #makeLetters(length: number): string {
     const records = Array.from({ length: 40 }, (_, id) => {
       const name = this.#random.bytes(1 + this.#random.below(60), true).toString();
@@ -231,10 +231,10 @@ export class HistoryModel {
     return from + this.#random.below(to - from + 1);
   }
 
-  /** What is sent, and what arrives of it. Those of some length are all different. */
+  /** A message to send, and what arrives of it. All messages above some length are different. */
   #message(withBlobs: boolean): SomeMessage {
     let size = this.#size();
-    // What is dropped can be told from the rest only when every message is different.
+    // A dropped message can be told from the others only if every message is different.
     if (this.#options.maxBufferedBytes !== undefined) size = Math.max(size, MIN_UNIQUE_BYTES);
     const isUnique = size >= MIN_UNIQUE_BYTES;
     const start = this.#random.below(this.#letters.length - size);
@@ -266,7 +266,7 @@ export class HistoryModel {
     const { message, arrives, isUnique } = this.#message(true);
     for (const actor of this.#actors) {
       for (const { connection, rooms, pool: ownPool, expected, isEnding } of actor.streams) {
-        // One that is closing is no recipient any more.
+        // A closing member is no longer a recipient.
         if (isEnding || ownPool !== pool || connection!.namespace !== namespace) continue;
         if (!audience.has({ id: connection!.id, rooms })) continue;
         recipients.push(actor);
@@ -279,7 +279,7 @@ export class HistoryModel {
     const pending = pool.broadcastMessage(namespace, message, audience.given);
     const outcome = pending.then((result) => ({ arrives, isUnique, recipients, result }));
     this.#broadcasts.push(outcome);
-    // Looked at in the end.
+    // Checked at the end.
     outcome.catch(() => undefined);
   }
 
@@ -303,7 +303,7 @@ export class HistoryModel {
       if (isSent) return;
       const isLossy = this.#options.maxBufferedBytes !== undefined;
       expect(isLossy || actor.isClosing || actor.isFragmented || connection!.closed).toBe(true);
-      // Known not to come.
+      // Known not to arrive.
       expected[at] = NEVER;
     });
     check.catch(() => undefined);
@@ -322,7 +322,7 @@ export class HistoryModel {
     raw.expected.push(arrives);
     const compress = this.#random.chance(0.8);
     const isWhole = this.#options.maxBufferedBytes !== undefined || this.#random.chance(0.7);
-    // Inside a fragmented message no other one may start: what the library is to send meanwhile fails.
+    // No other message may start inside a fragmented one: messages that the library is to send meanwhile fail.
     if (!isWhole) actor.isFragmented = true;
     const count = !isWhole ? 2 + this.#random.below(2) : 1;
     this.#note(`raw to ${name} in ${count}, ${compress ? 'compressed' : 'plain'}: ${arrives.slice(0, 60)}`);
@@ -424,7 +424,7 @@ export class HistoryModel {
     const label = `client ${name}, ${this.#story()}`;
     if (isClosing) await client.closed;
     else {
-      // Whatever `ws` still compresses leaves before this does.
+      // Messages that `ws` is still compressing leave before this one.
       const marked = new Promise<void>((resolve) => {
         client.socket.on('ping', (data) => {
           if (data.toString() === 'end') resolve();
@@ -445,7 +445,7 @@ export class HistoryModel {
     if (failure !== undefined) throw new Error(`${failure}: ${label}`);
   }
 
-  /** As many have received it as its result says. */
+  /** As many clients have received it as its result says. */
   #verifyCounts({ arrives, isUnique, recipients, result }: Broadcast): void {
     const { sent, dropped, failed } = result;
     expect(result.recipients).toBe(recipients.length);

@@ -29,7 +29,7 @@ export class Room {
     return new Room(await Loopback.start(TAKEOVER), options);
   }
 
-  /** Connects a client that is in no pool yet. */
+  /** Connects a client that is not yet in a pool. */
   async visitor(id: string, { namespace = 'default', ...options }: ClientOptions = {}): Promise<Member> {
     const pair = await connectTapped(this.loopback, options);
     return { ...pair, connection: new Connection(id, namespace, pair.socket) };
@@ -41,13 +41,13 @@ export class Room {
     return member;
   }
 
-  /** One broadcast in a turn of its own. */
+  /** One broadcast in its own turn. */
   async broadcast(message: string | Buffer, exceptions?: string[]): Promise<void> {
     await this.pool.broadcastMessage('default', message, exceptions);
   }
 }
 
-/** About 100 bytes, much like the others. */
+/** About 100 bytes, similar to the others. */
 export function record(serial: number): string {
   const id = (serial * 2_654_435_761) % 2 ** 32;
   return `{"type":"message","room":"lobby","serial":${serial},"from":"user-${id}","text":"hello, everybody"}`;
@@ -57,7 +57,7 @@ export function records(count: number, from = 0): string[] {
   return Array.from({ length: count }, (_, index) => record(from + index));
 }
 
-/** Everything that a client has received is this, by `ws` and by our own decoder. */
+/** A client has received exactly this, according to `ws` and to our own decoder. */
 export async function expectMessages(
   { client }: Member,
   messages: readonly (string | Buffer)[],

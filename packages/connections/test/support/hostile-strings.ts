@@ -13,5 +13,5 @@ export const hostileStrings: readonly [title: string, text: string][] = [
   ['1 MB', 'x'.repeat(2 ** 20)],
 ];
 
-/** A string as it arrives after UTF-8. */
+/** The string after it was sent as UTF-8. */
 export const wellFormed = (text: string): string => Buffer.from(text).toString();

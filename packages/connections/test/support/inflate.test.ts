@@ -23,7 +23,7 @@ test.each([9, 11, 15].flatMap((windowBits) => [0, 1, 6, 9].map((level) => ({ win
   },
 );
 
-test('the strict decoder tells how far before its beginning a message refers', () => {
+test('the strict decoder reports how far back before its own start a message refers', () => {
   const inflater = new StrictInflater(15);
   // zlib never refers to the first byte of a dictionary.
   const dictionary = Buffer.from('!something that comes again and 0123456789');
@@ -33,7 +33,7 @@ test('the strict decoder tells how far before its beginning a message refers', (
   expect(inflated).toEqual({ message, reachBytes: dictionary.length - 1 });
 });
 
-test('the strict decoder rejects a reference to what the client has never got', () => {
+test('the strict decoder rejects a reference to bytes that the client has never received', () => {
   const dictionary = Buffer.from('!something that comes again');
   const payload = compress(dictionary.subarray(1), { dictionary });
   const inflater = new StrictInflater(15);

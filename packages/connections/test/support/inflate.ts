@@ -1,11 +1,11 @@
-/** A message out of its compressed payload, and how far before its own beginning it refers. */
+/** A decompressed message, and how far back before its own start it refers. */
 export interface Inflated {
   readonly message: Buffer;
-  /** Bytes before the message; 0 for one that refers to nothing but itself. */
+  /** Bytes before the message; 0 if it refers to nothing but itself. */
   readonly reachBytes: number;
 }
 
-/** What a sender leaves out at the end of a message (RFC 7692 §7.2.2). */
+/** The bytes that a sender omits at the end of a message (RFC 7692 §7.2.2). */
 const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 // RFC 1951 §3.2.5: length codes 257-285 and distance codes 0-29.
@@ -55,7 +55,7 @@ class Huffman {
 class Bits {
   readonly #bytes: Buffer;
   #at = 0;
-  /** Bits of the byte before that which are not taken yet. */
+  /** Bits of the previous byte that are not taken yet. */
   #held = 0;
   #count = 0;
 
@@ -100,12 +100,13 @@ const FIXED = {
 /**
  * A raw DEFLATE decoder of our own that knows byte by byte what a client's window holds.
  *
- * zlib lets a reference pass that reaches behind the agreed window as long as the bytes happen to be in its output
- * buffer. This one does not: neither behind 2^windowBits nor behind the first byte that the client has inflated.
+ * zlib accepts a reference beyond the agreed window as long as the bytes happen to be in its output buffer. This one
+ * does not: a reference may reach neither further back than 2^windowBits nor before the first byte that the client has
+ * inflated.
  */
 export class StrictInflater {
   readonly #windowBytes: number;
-  /** The window, and behind it what is being inflated. */
+  /** The window, followed by what is being inflated. */
   #bytes = Buffer.alloc(0);
   #length = 0;
 

@@ -8,7 +8,7 @@ export type Serialization = 'advanced' | 'json';
 
 type Sent = (error: Error | null) => void;
 
-/** What arrives of a message. */
+/** The form in which a message arrives. */
 const copyOf: Readonly<Record<Serialization, (message: unknown) => unknown>> = {
   advanced: (message) => deserialize(serialize(message)) as unknown,
   json: (message) => JSON.parse(JSON.stringify(message)) as unknown,
@@ -28,9 +28,9 @@ export class FakeCluster extends EventEmitter implements Workers {
 /** Both ends of the channel of one worker. */
 export class FakeWorker implements RelayedWorker {
   readonly id: number;
-  /** What the worker sees: its `process`. */
+  /** The worker's view of the channel: its `process`. */
   readonly process: FakeProcess;
-  /** Messages to the worker stay unread, and their callbacks uncalled. */
+  /** Messages to the worker are not read, and their callbacks not called. */
   isStuck = false;
   readonly unread: unknown[] = [];
   readonly #copy: (message: unknown) => unknown;

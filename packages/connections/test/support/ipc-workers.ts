@@ -3,19 +3,19 @@ import { createHash } from 'node:crypto';
 import { ipcAdapter, relayWorkers } from '../../src/ipc.js';
 
 /*
- * A program: a primary that relays, and its workers. It tells its parent what they tell it. Its arguments are the
+ * A program: a primary that relays, and its workers. It passes their reports to its parent. Its arguments are the
  * serialization, the number of workers and maxUnsentBytes.
  */
 
-/** What the parent has a worker do. */
+/** An order of the parent to a worker. */
 export interface Order {
   readonly worker: number;
-  readonly verb: 'publish' | 'disconnect' | 'send what cannot be cloned' | 'report';
-  /** Of `publish`: one message of each length. */
+  readonly verb: 'publish' | 'disconnect' | 'close' | 'send what cannot be cloned' | 'report';
+  /** For `publish`: one message of each length. */
   readonly lengths?: readonly number[];
 }
 
-/** What comes of it. */
+/** A report of a worker. */
 export interface Told {
   readonly worker: number;
   readonly fact: 'up' | 'received' | 'sent' | 'gone' | 'report';
@@ -27,7 +27,7 @@ export interface Told {
 
 const digest = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
-/** Bytes of all values, and the digest of them at the end. */
+/** Bytes of all values, followed by their digest. */
 function messageOf(length: number): Buffer {
   const bytes = Buffer.from(Uint8Array.from({ length }, (_, index) => index));
   return Buffer.concat([bytes, digest(bytes)]);
@@ -62,7 +62,11 @@ function runWorker(): void {
     },
   });
   process.on('message', ({ verb, lengths = [] }: Partial<Order>) => {
-    if (verb === 'disconnect') process.disconnect();
+    if (verb === 'disconnect') {
+      process.disconnect();
+      // As the next heartbeat of a pool does.
+      adapter.publish('c', messageOf(0)).catch(() => undefined);
+    } else if (verb === 'close') void adapter.close().then(() => process.disconnect());
     else if (verb === 'publish') {
       const sent = lengths.map((length) => adapter.publish('c', messageOf(length)));
       void Promise.all(sent).then(() => tell({ fact: 'sent' }));
@@ -70,7 +74,7 @@ function runWorker(): void {
       try {
         process.send!({ 'soketi:relay': 'message', prefix: 'soketi', channel: 'c', data: () => undefined });
       } catch {
-        // With 'advanced', it throws here; JSON leaves the function out.
+        // With 'advanced', this throws; JSON omits the function.
       }
       tell({ fact: 'sent' });
     }

@@ -4,7 +4,7 @@ import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
 import { Connection } from '../../src/index.js';
 import { onTestFinished } from './on-test-finished.js';
 
-/** What one client has received, and a way to wait for the next of it. */
+/** Everything that one client has received, and a way to wait for the next message. */
 export class Client {
   readonly socket: WebSocket;
   /** Text as string, binary as Buffer; not yet taken by `next`. */
@@ -34,7 +34,7 @@ export class Client {
     return new Promise((resolve) => (this.#waiting = resolve));
   }
 
-  /** The next `count` messages; fails when more are there by the time that a ping has come back. */
+  /** The next `count` messages; fails if more have arrived when a ping has come back. */
   async exactly(count: number): Promise<(string | Buffer)[]> {
     const messages: (string | Buffer)[] = [];
     while (messages.length < count) messages.push(await this.next());
@@ -44,21 +44,21 @@ export class Client {
     return messages;
   }
 
-  /** Everything the server has written so far has arrived when this resolves. */
+  /** Resolves when everything that the server has written so far has arrived. */
   async roundTrip(): Promise<void> {
     this.socket.ping();
     await once(this.socket, 'pong');
   }
 }
 
-/** One client and the server's side of it. */
+/** One client and the server side of it. */
 export interface Pair {
   readonly client: Client;
   /** The server's `ws` socket. */
   readonly socket: WebSocket;
 }
 
-/** A real `ws` server on a port of its own, which ends with the test. */
+/** A real `ws` server on a free port, which ends with the test. */
 export class Loopback {
   readonly server: WebSocketServer;
 
@@ -88,7 +88,7 @@ export class Loopback {
     return { client, socket };
   }
 
-  /** Connects one client and wraps the server's side. */
+  /** Connects one client and wraps the server side. */
   async connect(id: string, namespace = 'default'): Promise<Pair & { readonly connection: Connection }> {
     const { client, socket } = await this.pair();
     return { client, socket, connection: new Connection(id, namespace, socket) };

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { Connection } from '../../src/index.js';
 import { onTestFinished } from './on-test-finished.js';
 
-/** A socket in memory, for pure logic: it keeps what it is given, and closes when and how the test wants. */
+/** A socket in memory, for pure logic: it keeps everything that is sent, and closes when and how the test wants. */
 export class MemorySocket extends EventEmitter {
   readonly sent: unknown[] = [];
   readonly closes: { readonly code: number | undefined; readonly reason: string | undefined }[] = [];
@@ -30,7 +30,7 @@ export class MemorySocket extends EventEmitter {
     this.end(1006, '');
   }
 
-  /** The socket is closed now, whoever wanted it. */
+  /** The socket has closed, on either side's request. */
   end(code = 1005, reason = ''): void {
     if (this.readyState === 3) return;
     this.readyState = 3;

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect } from 'vitest';
 
-/** Fails every test of the file after which something would have ended the process. */
+/** Fails every test of the file during which something would have ended the process. */
 export function failOnUncaught(): void {
   const uncaught: unknown[] = [];
   const collect = (reason: unknown): void => void uncaught.push(reason);

@@ -1,6 +1,6 @@
 import { MemorySocket } from './memory-socket.js';
 
-/** A socket in memory that can be paused. While it is, it does not read the peer's answer to a close frame. */
+/** A socket in memory that can be paused. While paused, it does not read the peer's answer to a close frame. */
 export class PausableSocket extends MemorySocket {
   isPaused = false;
 

@@ -6,7 +6,9 @@ export interface RemotePlayer extends RemoteConnection<number> {
   readonly score: number;
 }
 
-/** As an application would write it: numeric ids, text only, a field, and a mark on everything that is sent. */
+/**
+ * A subclass as an application would write it: numeric ids, text only, a field, and a mark on everything that is sent.
+ */
 export class Player extends Connection<number, string, WebSocket> {
   score = 0;
   readonly closings: (readonly [code: number | undefined, reason: string | undefined])[] = [];

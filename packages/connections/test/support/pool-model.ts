@@ -9,10 +9,10 @@ const NAMESPACES = ['x', 'y'];
 const IDS = ['1', '2', '3', '4'];
 const ROOMS = ['red', 'blue'];
 const MAX_NODES = 4;
-/** What everybody gets from every node once all is well. */
+/** The message that everybody gets from every node once all faults have ended. */
 const LAST = -1;
 
-/** A client, for as long as it was connected. */
+/** A client, from its connect to its disconnect. */
 interface Client {
   readonly connection: Connection;
   readonly socket: MemorySocket;
@@ -22,11 +22,11 @@ interface Client {
 interface Node {
   readonly pool: ConnectionsPool;
   readonly adapter: ClusterAdapter;
-  /** `degraded` and `recovered`, as they came. */
+  /** The `degraded` and `recovered` events, in order. */
   readonly falls: string[];
 }
 
-/** What was sent, and to whom. */
+/** A message, and its addressees. */
 interface Said {
   readonly sender: Node;
   readonly namespace: string;
@@ -139,7 +139,7 @@ export class PoolModel {
       (member) => !member.closed && this.#said[number]?.isMeant(this.#clientOf(member)),
     );
     void node.pool.broadcastMessage(namespace, `${number}`, options).then(({ recipients }) => {
-      // Whatever the broker does. Some may have gone before the end of the turn.
+      // Independent of the broker. Some members may have left before the end of the turn.
       expect(recipients).toBe(meant.length);
     });
   }
@@ -175,7 +175,7 @@ export class PoolModel {
     this.#away.clear();
   }
 
-  /** A process ends without a word. Its clients lose their sockets. */
+  /** The process of a node ends without leaving the cluster. Its clients lose their sockets. */
   #die(): void {
     if (this.#nodes.length <= 2) return;
     const [node] = this.#nodes.splice(this.#random.below(this.#nodes.length), 1) as [Node];
@@ -197,7 +197,7 @@ export class PoolModel {
     this.#isQuiet = true;
     this.#mend();
     await pass(60_000);
-    // Nodes that have missed something hear of it from what is said next.
+    // Nodes that have missed something learn of it from the next messages.
     for (const { pool } of this.#nodes)
       for (const namespace of NAMESPACES) void pool.broadcastMessage(namespace, `${LAST}`);
     await pass(10_000);
@@ -212,7 +212,7 @@ export class PoolModel {
         const said = this.#said[number]!;
         expect(said.namespace).toBe(client.connection.namespace);
         expect(said.isMeant(client)).toBe(true);
-        // In the order of the calls, and none twice.
+        // In the order of the calls, and each at most once.
         expect(number).toBeGreaterThan(last.get(said.sender) ?? -1);
         last.set(said.sender, number);
         delivered.add(number);
@@ -248,7 +248,7 @@ export class PoolModel {
     }
   }
 
-  /** Also after a failure: what goes on would disturb the tests that follow. */
+  /** Also called after a failure: running work would disturb the tests that follow. */
   async leave(): Promise<void> {
     for (const { socket } of this.#clients.values()) socket.end(1001);
     const left = Promise.all(this.#everyPool.map((pool) => pool.cluster.leave()));

@@ -5,7 +5,7 @@ import { Loopback } from './loopback.js';
 import { connectInMemory } from './memory-socket.js';
 
 type MemoryMember = ReturnType<typeof connectInMemory>;
-/** An array of exactly that length, so that a test can take it apart without a check. */
+/** An array of exactly that length, so that a test can destructure it without a check. */
 type Tuple<Item, Length extends number, Items extends Item[] = []> = number extends Length
   ? Item[]
   : Items['length'] extends Length
@@ -18,7 +18,7 @@ export interface PoolOfOptions {
   /** Ids are '1', '2', '3', … instead of 'a', 'b', 'c', … */
   readonly isNumbered?: boolean;
   readonly server?: ServerOptions;
-  /** What each client offers. */
+  /** The compression that each client offers. */
   readonly client?: Parameters<Loopback['pair']>[0];
 }
 
@@ -30,7 +30,7 @@ function idsOf(count: number, isNumbered = false): string[] {
 const toPool = (pool: ConnectionsPool | ConnectionsPoolOptions | undefined): ConnectionsPool =>
   pool instanceof ConnectionsPool ? pool : new ConnectionsPool(pool);
 
-/** A pool with that many clients on real sockets, in the namespace 'default', and a way to have more join. */
+/** A pool with that many clients on real sockets, in the namespace 'default', and a function that adds more. */
 export async function poolOf<Length extends number>(
   count: Length,
   { pool: poolOrOptions, isNumbered, server, client }: PoolOfOptions = {},

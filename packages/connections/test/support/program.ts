@@ -35,15 +35,15 @@ function translate(file: string, to: string): string {
   return translated;
 }
 
-/** Has programs import a package of npm, as if they were in one of ours. */
+/** Makes programs import a package of npm, as if they were in one of our packages. */
 function link(name: string, from: string, to: string): void {
   const { resolve } = createRequire(join(PACKAGES, from, 'package.json'));
   symlinkSync(dirname(resolve(`${name}/package.json`)), join(to, 'node_modules', name));
 }
 
 /**
- * The present source, for processes of their own: a build may be missing, or an old one. Translated once, and as
- * Vitest does it: some milliseconds, where the compiler takes a second.
+ * The current source, for other processes: a build may be missing or outdated. Transpiled once, in the same way as
+ * Vitest does it: in some milliseconds, where the compiler takes a second.
  */
 function translateSources(): string {
   const to = mkdtempSync(join(tmpdir(), 'connections-'));
@@ -58,12 +58,12 @@ function translateSources(): string {
   return to;
 }
 
-/** A program of a `test/support` in a process of its own, which ends with the test. */
+/** A program of a `test/support` in its own process, which ends with the test. */
 export class Program {
   readonly process: ChildProcess;
   readonly exited: Promise<{ status: number | null; signal: string | null }>;
 
-  /** @param name its file, without the ending, after its package if that is another one; it talks by messages */
+  /** @param name its file, without the ending, after its package if that is another one; it communicates by messages */
   constructor(name: string, ...args: readonly string[]) {
     folder ??= translateSources();
     const [file, owner = 'connections'] = name.split('/').reverse() as [string, string?];
@@ -73,7 +73,7 @@ export class Program {
     this.exited = new Promise((resolve) => {
       this.process.once('exit', (status, signal) => resolve({ status, signal }));
     });
-    // SIGKILL ends a stopped process too.
+    // SIGKILL also ends a stopped process.
     onTestFinished(() => void this.process.kill('SIGKILL'));
   }
 
@@ -83,7 +83,7 @@ export class Program {
     return message;
   }
 
-  /** Sends it a message; resolves with the next one of its own. */
+  /** Sends a message to it; resolves with its next message. */
   async ask(question: object): Promise<unknown> {
     const answer = this.message();
     this.process.send(question);

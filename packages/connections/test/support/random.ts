@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed;
   }
 
-  /** From 0 up to 1, without it. */
+  /** From 0 up to but not including 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
@@ -14,7 +14,7 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** An integer from 0 up to `below`, without it. */
+  /** An integer from 0 up to but not including `below`. */
   below(below: number): number {
     return Math.floor(this.next() * below);
   }
@@ -37,7 +37,7 @@ export class Random {
     throw new RangeError('Expected items of some weight.');
   }
 
-  /** Bytes; compressible ones are text of few letters. */
+  /** Bytes; compressible ones are text with few different letters. */
   bytes(length: number, isCompressible: boolean): Buffer {
     const buffer = Buffer.allocUnsafe(length);
     for (let i = 0; i < length; i++) buffer[i] = isCompressible ? 97 + this.below(4) : this.below(256);

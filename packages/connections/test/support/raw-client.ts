@@ -22,7 +22,7 @@ export function upgradeRequest(extensions = ''): string {
   ].join('\r\n');
 }
 
-/** A client that upgrades and from then on ignores whatever comes: it never answers a close frame. */
+/** A client that upgrades and then ignores everything: it never answers a close frame. */
 export interface MutePair {
   readonly client: net.Socket;
   readonly socket: WebSocket;

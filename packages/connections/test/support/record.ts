@@ -1,6 +1,6 @@
 import { once, type EventEmitter } from 'node:events';
 
-/** A message as its listeners get it. */
+/** A message as its listeners receive it. */
 export type Received = [message: string | Uint8Array, isBinary: boolean];
 
 /** The next message of a connection, with `isBinary`. */

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { ClusterLink } from '../../src/index.js';
 
-/** What an adapter has told its link, and a way to wait for it. */
+/** Everything that an adapter has told its link, and a way to wait for it. */
 export class RecordedLink extends EventEmitter implements ClusterLink {
   /** Messages by channel, in order. */
   readonly received = new Map<string, Buffer[]>();
@@ -15,7 +15,7 @@ export class RecordedLink extends EventEmitter implements ClusterLink {
   receive(channel: string, message: Buffer): void {
     const messages = this.received.get(channel) ?? [];
     this.received.set(channel, messages);
-    // An adapter may use the memory again.
+    // An adapter may reuse the memory.
     messages.push(Buffer.from(message));
     this.emit('change');
     this.onReceive();
@@ -47,7 +47,7 @@ export class RecordedLink extends EventEmitter implements ClusterLink {
     return [...this.received.values()].reduce((sum, messages) => sum + messages.length, 0);
   }
 
-  /** Resolves as soon as it holds. */
+  /** Resolves as soon as the condition is true. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) await once(this, 'change');
   }

@@ -13,14 +13,16 @@ import type { Random } from './random.js';
 
 const NAMESPACES = ['one', 'two'];
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
-/** Calls that user code makes in one round; without a bound it would go on for ever. */
+/** How many calls user code makes in one round; without a bound it would never stop. */
 const MAX_CALLS = 25;
 
 /** A member of one round. */
 interface Actor {
   readonly connection: Connection;
   readonly socket: MemorySocket;
-  /** What it was handed, in order. `undefined` if its own code calls the pool, so that no order is promised. */
+  /**
+   * The messages that it was given, in order. `undefined` if its own code calls the pool, so that no order is promised.
+   */
   readonly received: readonly unknown[] | undefined;
 }
 
@@ -66,8 +68,8 @@ class BusyConnection extends Connection {
 }
 
 /**
- * One pool whose users' code calls it at every opportunity while it works: sockets, handlers, overridden methods,
- * listeners and iterables of exceptions.
+ * One pool whose users' code calls it at every opportunity: sockets, handlers, overridden methods, listeners and
+ * iterables of exceptions.
  */
 export class ReentrancyRound {
   readonly #random: Random;
@@ -76,7 +78,7 @@ export class ReentrancyRound {
   /** When each message was broadcast or sent: its place among all calls. */
   readonly #places = new Map<unknown, number>();
   readonly #results: { isSettled: boolean; readonly name: string }[] = [];
-  /** The policy was asked about them: what it sends meanwhile goes before the message that it is asked about. */
+  /** The policy was asked about these messages: what it sends meanwhile precedes the message that it is asked about. */
   readonly #slow = new Set<Connection>();
   #callsLeft = MAX_CALLS;
   #depth = 0;
@@ -84,7 +86,7 @@ export class ReentrancyRound {
   #joined = 0;
   #left = 0;
 
-  /** @param members that many whose code calls nothing, besides some whose code does */
+  /** @param members how many members have code that calls nothing, besides some whose code does */
   constructor(random: Random, members: number) {
     this.#random = random;
     const act = (): void => this.#act();
@@ -134,7 +136,7 @@ export class ReentrancyRound {
 
   // ---------------------------------------------------------------- calls
 
-  /** Calls the pool in some way, unless the round has made its calls. */
+  /** Calls the pool in some way, unless the round has already made its calls. */
   #act(): void {
     if (this.#callsLeft <= 0 || this.#depth > 4 || this.#random.chance(this.#depth * 0.2)) return;
     this.#callsLeft--;
@@ -172,7 +174,7 @@ export class ReentrancyRound {
   #broadcast(): void {
     const text = this.#text();
     const isIterated = this.#random.chance(0.3);
-    // The exceptions are read before anything is sent: what they broadcast comes first.
+    // The exceptions are read before anything is sent: their own broadcasts come first.
     const exceptions = isIterated ? this.#exceptions(text) : undefined;
     if (!isIterated) this.#place(text);
     this.#noteResult(this.#pool.broadcastMessage(this.#random.pick(NAMESPACES), text, exceptions));
@@ -261,7 +263,7 @@ export class ReentrancyRound {
     };
   }
 
-  /** In every way in which user code answers, also never and badly. */
+  /** Answers in every way in which user code can, including never and wrongly. */
   #answer(): unknown {
     const answers: (() => unknown)[] = [
       () => undefined,
@@ -307,7 +309,7 @@ export class ReentrancyRound {
 
   #wrong: unknown;
 
-  /** The registry, its figures, its events and the connections agree, and nobody is half in. */
+  /** The registry, its figures, its events and the connections agree, and no connection is half in the pool. */
   #expectConsistent(): void {
     const { connections: pool } = this.#pool;
     const { connections, namespaces, closing } = this.#pool.stats();
@@ -330,7 +332,7 @@ export class ReentrancyRound {
     assert.ok(closing >= 0 && closing <= connections);
   }
 
-  /** Every member that is open can be reached. Nobody else gets anything, and whoever is not in can join. */
+  /** Every open member can be reached. Nobody else gets anything, and every connection outside can join. */
   async #expectReachable(): Promise<void> {
     await nextTurn();
     for (const { connection } of this.#actors)
@@ -374,7 +376,7 @@ export class ReentrancyRound {
     );
   }
 
-  /** A connection without code of its own gets its messages in the order of the calls, and none twice. */
+  /** A connection without its own code gets its messages in the order of the calls, and each at most once. */
   #expectOrder(): void {
     for (const { connection, received } of this.#actors) {
       if (received === undefined) continue;

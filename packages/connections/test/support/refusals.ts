@@ -3,14 +3,14 @@ import { ConnectionsPool } from '../../src/index.js';
 import { connectInMemory } from './memory-socket.js';
 import { watchUnhandled } from './unhandled.js';
 
-/** What JavaScript callers may pass, whatever the type says. */
+/** Arguments that JavaScript callers may pass, whatever the type says. */
 export const anything = (value: unknown): never => value as never;
 
 export type Kind = typeof TypeError | typeof RangeError;
 
 export type Fixture = Awaited<ReturnType<typeof refusalFixture>>;
 
-/** A call that must fail, and what its error says: what was expected, and what was received. */
+/** A call that must fail, and what its error must say: what was expected, and what was received. */
 export type Refusal = readonly [
   title: string,
   call: (fixture: Fixture) => unknown,
@@ -57,7 +57,7 @@ export async function expectUntouched(fixture: Fixture, registryBefore: unknown)
   expect([first.socket.sent, second.socket.sent, stranger.socket.sent]).toEqual([['after'], ['after'], []]);
 }
 
-/** A test for each call: it fails with that error, and nothing else has happened. */
+/** A test for each call: it fails with that error, and has no other effect. */
 export function expectRefusals(rows: readonly Refusal[]): void {
   test.each(rows)('%s is refused', async (_title, call, kind, expected, received) => {
     const { reasons, settle } = watchUnhandled();

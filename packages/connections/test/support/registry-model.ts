@@ -4,14 +4,14 @@ import type { Connection, ConnectionsPool, ConnectionsPoolOptions } from '../../
 type Policy = NonNullable<ConnectionsPoolOptions['onDuplicate']>;
 
 /**
- * Who is in a pool, and what it has told, written as plainly as possible: a call takes effect at once, a socket that
+ * Who is in a pool, and what it has emitted, written as plainly as possible: a call takes effect at once, a socket that
  * closes at its `close` event.
  */
 export class RegistryModel {
   readonly namespaces = new Map<string, Map<string, Connection>>();
-  /** What the pool must have told, in order. */
+  /** What the pool must have emitted, in order. */
   readonly told: string[] = [];
-  /** Connections whose closing has begun, whoever began it. */
+  /** Connections whose closing has begun, on either side. */
   readonly closing = new Set<Connection>();
   readonly #policy: Policy;
   /** Namespace without members -> the connection whose closing emptied it. */
@@ -35,7 +35,7 @@ export class RegistryModel {
     return [...(this.namespaces.get(namespace)?.values() ?? [])].filter((one) => !this.closing.has(one));
   }
 
-  /** It joins, or is refused and closed. */
+  /** The connection joins, or is refused and closed. */
   join(connection: Connection): void {
     const { namespace, id } = connection;
     const holder = this.namespaces.get(namespace)?.get(id);
@@ -60,7 +60,7 @@ export class RegistryModel {
     this.told.push(`+ ${namespace}/${id}`);
   }
 
-  /** It is removed. @returns whether the callback of `removeConnection` is called */
+  /** The connection is removed. @returns whether the callback of `removeConnection` is called */
   remove(connection: Connection): boolean {
     if (this.#leave(connection, undefined)) return true;
     const { namespace } = connection;
@@ -73,7 +73,7 @@ export class RegistryModel {
     if (this.#leave(connection, code)) this.#emptiedBy.set(connection.namespace, connection);
   }
 
-  /** @returns whether it was the last one of its namespace */
+  /** @returns whether it was the last member of its namespace */
   #leave(connection: Connection, code: number | undefined): boolean {
     const { namespace, id } = connection;
     if (!this.has(connection, connection)) return false;
@@ -87,7 +87,7 @@ export class RegistryModel {
   }
 }
 
-/** What the pool tells, in the words of the model. */
+/** The events of the pool, in the words of the model. */
 export function record(pool: ConnectionsPool): string[] {
   const told: string[] = [];
   pool.on('connection', ({ namespace, id }) => told.push(`+ ${namespace}/${id}`));
@@ -107,7 +107,7 @@ export function assertSame(pool: ConnectionsPool, told: string[], model: Registr
   assert.deepEqual([...pool.connections.keys()], [...model.namespaces.keys()]);
   for (const [name, members] of model.namespaces) {
     assert.deepEqual([...pool.namespace(name).keys()], [...members.keys()]);
-    // Not by `deepEqual`, which would compare whole connections.
+    // Not with `deepEqual`, which would compare entire connections.
     for (const [id, connection] of members) assert.equal(pool.getConnection(name, id) === connection, true);
   }
   const all = model.all;

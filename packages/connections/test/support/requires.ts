@@ -5,12 +5,12 @@ import { describe, expect, test } from 'vitest';
 /** Set by `.ci/run`, which installs all that suites need: what is missing there is a failure, not a skipped suite. */
 const isAllRequired = process.env['SOKETI_REQUIRE_ALL'] === '1';
 
-/** Windows has no signals: a process there just ends by one. */
+/** Windows has no signals: there, a signal just ends the process. */
 export const hasSignals = process.platform !== 'win32';
 
 const ENDINGS = process.platform === 'win32' ? ['.exe', '.cmd', ''] : [''];
 
-/** Where on the `PATH` a program is, by the first of its names that is there. */
+/** The path of a program on the `PATH`, by the first of its names that exists. */
 export function findProgram(...names: readonly string[]): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(path.delimiter);
   return names

@@ -1,4 +1,4 @@
-/** `.ci/run` and GitHub Actions take their time; who edits and tests does not want to wait. */
+/** `.ci/run` and GitHub Actions may take long; a developer does not want to wait. */
 export const isCi = process.env['CI'] !== undefined || process.env['SOKETI_REQUIRE_ALL'] === '1';
 
 /**

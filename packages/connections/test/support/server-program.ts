@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-/** A server in a process of its own, which can be killed and started again. */
+/** A server in its own process, which can be killed and started again. */
 export class ServerProgram {
   readonly #command: string;
   readonly #args: readonly string[];
@@ -34,12 +34,12 @@ export class ServerProgram {
     });
   }
 
-  /** Sends a signal. Those that stop it for a while are no end. */
+  /** Sends a signal. A signal that only suspends the server does not count as its end. */
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal);
   }
 
-  /** Stops it until SIGCONT. Resolves when it stands still: the signal takes a moment. */
+  /** Suspends it until SIGCONT. Resolves when it has stopped: the signal takes a moment. */
   async freeze(): Promise<void> {
     this.signal('SIGSTOP');
     const state = ['-o', 'state=', '-p', `${this.#process?.pid}`];

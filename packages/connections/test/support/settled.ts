@@ -1,4 +1,4 @@
-/** Whether the promise has settled by now, without waiting for it. */
+/** Whether the promise has settled, without waiting for it. */
 export function watch(promise: Promise<unknown>): { isSettled: boolean } {
   const state = { isSettled: false };
   const settle = (): void => void (state.isSettled = true);

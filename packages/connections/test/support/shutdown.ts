@@ -13,7 +13,7 @@ import { Client } from './loopback.js';
 import { onTestFinished } from './on-test-finished.js';
 import { upgradeRequest } from './raw-client.js';
 
-/** A server that runs, with its clients and its shutdown. */
+/** A running server with its clients and its shutdown. */
 export interface Running {
   readonly server: Server;
   readonly webSocketServer: WebSocketServer;
@@ -54,7 +54,9 @@ export async function connect(port: number): Promise<Client> {
   return client;
 }
 
-/** Asks to upgrade without a WebSocket library; resolves with all that the server says until it ends. */
+/**
+ * Sends an upgrade request without a WebSocket library; resolves with everything that the server sends until it ends.
+ */
 export async function upgradeRaw(port: number, client = net.connect(port, '127.0.0.1')): Promise<string> {
   onTestFinished(() => void client.destroy());
   client.on('error', () => undefined);
@@ -85,7 +87,7 @@ export function keepAliveAgent(): http.Agent {
   return agent;
 }
 
-/** A request that the server has got and not answered; `answered` is for its client. */
+/** A request that the server has received and not answered; `answered` belongs to its client. */
 export async function pendingRequest({ server, port }: Running, agent?: http.Agent) {
   server.removeAllListeners('request');
   const asked = once(server, 'request') as Promise<[IncomingMessage, http.ServerResponse]>;
@@ -94,14 +96,14 @@ export async function pendingRequest({ server, port }: Running, agent?: http.Age
   return { response, answered };
 }
 
-/** What the server says of the connection to a client that would keep it. */
+/** What the server answers about the connection if the client would keep it alive. */
 export async function connectionHeader(port: number): Promise<string | undefined> {
   const request = http.get({ host: '127.0.0.1', port, agent: keepAliveAgent() });
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   return response.resume().headers.connection;
 }
 
-/** Whether something listens there. */
+/** Whether somebody listens there. */
 export const isOpen = async (port: number): Promise<boolean> => {
   const socket = net.connect(port, '127.0.0.1');
   const outcome = await Promise.race([

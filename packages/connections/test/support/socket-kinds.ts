@@ -9,7 +9,7 @@ import { Loopback, type Client } from './loopback.js';
 
 export type AnySocketConnection = Connection<string, WebSocketMessage, object>;
 
-/** What the other side got: text as a string, binary as a Buffer. */
+/** A message on the other side: text as a string, binary as a Buffer. */
 export type Arrived = string | Buffer;
 
 /** One connection over one kind of socket, and the other side of it. */
@@ -23,11 +23,11 @@ export interface Link {
   readonly say: (message: string | Buffer) => void;
   /** The other side closes. */
   readonly hangUp: (code: number, reason: string) => void;
-  /** From now on the socket takes no message. */
+  /** From now on the socket accepts no messages. */
   readonly refuse: () => void;
-  /** From now on what is sent waits in the socket. */
+  /** From now on sent messages wait in the socket. */
   readonly stall: () => void;
-  /** What waits leaves. */
+  /** The waiting messages leave. */
   readonly resume: () => void;
   /** A pong arrives. */
   readonly pong: () => void;
@@ -40,11 +40,11 @@ export interface SocketKind {
   readonly takesAllCodes: boolean;
   /** `false`: only our side is freed. */
   readonly terminates: boolean;
-  /** `false`: it does not tell what waits in it. */
+  /** `false`: it does not report how much waits in it. */
   readonly tellsBuffered: boolean;
   /** `false`: no pong reaches us. */
   readonly hearsPongs: boolean;
-  /** `false`: it tells nothing when it is released, because its owner forwards its events. */
+  /** `false`: releasing it tells it nothing, because its owner forwards its events. */
   readonly hasEvents: boolean;
   connect(): Promise<Link>;
 }
@@ -58,7 +58,7 @@ function received(client: Client): () => Promise<readonly Arrived[]> {
   };
 }
 
-/** A link over a server socket of `ws`, wrapped in whatever way. */
+/** A link over a server socket of `ws`, wrapped in any way. */
 async function overWs(
   wrap: (socket: WebSocket) => AnySocketConnection,
   refuse: (socket: WebSocket, connection: AnySocketConnection) => void,
@@ -117,11 +117,11 @@ class EmitterSocket extends EventEmitter {
   }
 }
 
-/** Copies of what a socket in memory was given. */
+/** Copies of everything that a socket in memory was given. */
 const arrivedOf = (sent: readonly Sent[]): Arrived[] =>
   sent.map(({ message, isBinary }) => (isBinary ? Buffer.from(message as Uint8Array) : (message as string)));
 
-/** What it counts while it is stalled. */
+/** How much a message counts while the socket is stalled. */
 const sizeOf = (message: string | ArrayBuffer | Uint8Array): number => Buffer.byteLength(message);
 
 class StallingUws extends UwsSocket {
@@ -224,7 +224,7 @@ function connectBun(): Link {
   };
 }
 
-/** An object with `send` and `close` and nothing else; its owner forwards what happens. */
+/** An object with `send` and `close` and nothing else; its owner forwards the events. */
 function connectPlain(): Link {
   const sent: Arrived[] = [];
   const end = later<Ending>();
@@ -274,7 +274,7 @@ async function connectEventTarget(): Promise<Link> {
     ended: () => end.promise,
     say: (message) => peer.send(message),
     hangUp: (code, reason) => peer.close(code, reason),
-    // Closing, as a browser's socket is when it takes nothing more.
+    // It is closing, like the socket of a browser that accepts no more messages.
     refuse: () => client.socket.close(),
     stall: () => tcpOf(client.socket).cork(),
     resume: () => tcpOf(client.socket).uncork(),
@@ -339,7 +339,7 @@ const ALL = {
   hasEvents: true,
 };
 
-/** Every kind of socket that the library drives, and what that kind cannot do. */
+/** Every kind of socket that the library can use, and what that kind cannot do. */
 export const socketKinds: Readonly<Record<string, SocketKind>> = {
   ws: { ...ALL, connect: () => overWs(bare, (socket) => socket.terminate()) },
   'ws with permessage-deflate': {

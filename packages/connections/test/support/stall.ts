@@ -6,10 +6,10 @@ import { tcpOf } from './engine.js';
 import type { Loopback } from './loopback.js';
 import { WireClient } from './wire.js';
 
-/** More than the kernel takes for a client that reads nothing, in bytes. */
+/** More than the kernel buffers for a client that reads nothing, in bytes. */
 export const MORE_THAN_KERNEL = 16 * 1024 * 1024;
 
-/** Fills what the kernel buffers for a client that does not read, until bytes wait in the process. */
+/** Fills the kernel's buffers for a client that does not read, until bytes wait in the process. */
 export async function stall(socket: WebSocket): Promise<void> {
   const tcp = tcpOf(socket);
   tcp.cork();
@@ -33,7 +33,7 @@ export async function stalledMember(
   return { socket, connection };
 }
 
-/** The chunks that wait in the socket, but for the one that is being written. */
+/** The chunks that wait in the socket, except the one that is being written. */
 export function waitingIn(socket: WebSocket): Buffer[] {
   const tcp = tcpOf(socket) as unknown as { _writableState: { getBuffer(): { chunk: Buffer }[] } };
   return tcp._writableState.getBuffer().map(({ chunk }) => chunk);

@@ -22,7 +22,7 @@ const [readers, maxBufferedBytes, maxMessages] = process.argv.slice(2).map(Numbe
 ];
 /** Messages are sent in turns of this many. */
 const PER_TURN = 100;
-/** All clients get the same bytes first: what fills the kernel costs nothing here. */
+/** All clients get the same bytes first: filling the kernel's buffers then costs nothing here. */
 const FILLER = Buffer.alloc(64 * 1024);
 
 setFlagsFromString('--expose-gc');
@@ -37,7 +37,7 @@ async function usedBytes(): Promise<number> {
   return heapUsed + arrayBuffers;
 }
 
-/** Sends until the kernel takes no more. */
+/** Sends until the kernel accepts no more. */
 async function fillKernel(socket: WebSocket): Promise<void> {
   while (socket.bufferedAmount === 0) {
     socket.send(FILLER);
@@ -45,7 +45,7 @@ async function fillKernel(socket: WebSocket): Promise<void> {
   }
 }
 
-/** @returns how many were taken */
+/** @returns how many messages were accepted */
 async function sendUntilSlow(connection: Connection): Promise<number> {
   let taken = 0;
   while (taken < maxMessages) {

@@ -2,8 +2,8 @@ import { vi } from 'vitest';
 import { onTestFinished } from './on-test-finished.js';
 
 /**
- * Stops the clock of the library for this test, timers excepted. What depends on how busy the machine is no longer
- * happens: no compression is overdue, and no flush runs out of time.
+ * Stops the clock of the library for this test, except its timers, so that nothing depends on how busy the machine is:
+ * no compression is overdue, and no flush runs out of time.
  */
 export function stopClock(): void {
   const nowMs = performance.now();

@@ -6,15 +6,15 @@ export interface WireFrame {
   readonly payload: Buffer;
 }
 
-/** One message as it was on the wire, fragments put together. */
+/** One message as it was on the wire, with its fragments joined. */
 export interface TappedMessage {
   readonly isCompressed: boolean;
   readonly isBinary: boolean;
   /** Payload bytes on the wire. */
   readonly wire: Buffer;
-  /** As our own decoder understands it. */
+  /** The message according to our own decoder. */
   readonly message: Buffer;
-  /** See `Inflated`. 0 when it is not compressed. */
+  /** See `Inflated`. 0 if it is not compressed. */
   readonly reachBytes: number;
 }
 
@@ -66,19 +66,19 @@ function checkText(bytes: Buffer, what: string): void {
 }
 
 /**
- * Reads what a server sends as strictly as RFC 6455 and RFC 7692 are written. Clients forgive a good deal: `ws` for
- * one takes lengths that are longer than they have to be, and references to what its window does not hold.
+ * Reads the output of a server as strictly as RFC 6455 and RFC 7692 are written. Clients are lenient: `ws`, for
+ * example, accepts lengths that are longer than necessary, and references to bytes that its window does not hold.
  */
 export class StrictReader {
   readonly messages: TappedMessage[] = [];
-  /** What the server should not have sent. Nothing is read after it. */
+  /** What the server should not have sent. Nothing after it is read. */
   violation: Error | undefined;
   readonly #inflater: (() => StrictInflater) | undefined;
   #bytes: Buffer = Buffer.alloc(0);
   #open: { readonly firstByte: number; readonly parts: Buffer[] } | undefined;
   #isClosed = false;
 
-  /** @param extensions what was agreed, as the header says it */
+  /** @param extensions the agreed ones, as in the header */
   constructor(extensions: string) {
     if (!extensions.includes('permessage-deflate')) return;
     const windowBits = Number(/server_max_window_bits=(\d+)/.exec(extensions)?.[1] ?? 15);

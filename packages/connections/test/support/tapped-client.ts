@@ -12,7 +12,7 @@ export class TappedClient extends Client {
 
   constructor(socket: WebSocket) {
     super(socket);
-    // In the event: the first bytes may come before a promise of it resolves.
+    // In the event listener: the first bytes may arrive before a promise resolves.
     socket.once('open', () => {
       this.#reader = new StrictReader(socket.extensions);
       const { _socket: tcp } = socket as unknown as { readonly _socket: Socket };
@@ -31,7 +31,7 @@ export class TappedClient extends Client {
     return this.#reader.violation;
   }
 
-  /** The messages that have come by now, by our own decoder, which has to agree with `ws`. */
+  /** The messages that have arrived so far, by our own decoder, which has to agree with `ws`. */
   async settled(): Promise<readonly TappedMessage[]> {
     await this.roundTrip();
     return this.tapped;
@@ -44,7 +44,7 @@ export interface TappedPair {
   readonly socket: WebSocket;
 }
 
-/** Connects one client. Sequentially only: it takes the next socket that the server accepts. */
+/** Connects one client. Not concurrently: it takes the next socket that the server accepts. */
 export async function connectTapped(
   { server, url }: Loopback,
   options: ConstructorParameters<typeof WebSocket>[2] = {},
@@ -56,8 +56,8 @@ export async function connectTapped(
 }
 
 /**
- * `ws` and our own decoder understand what the server has sent alike, and it broke no rule. Only the first messages of
- * a closed client are compared: what was still in its socket when it closed is read by one of the two.
+ * `ws` and our own decoder understand the output of the server in the same way, and it broke no rule. Only the first
+ * messages of a closed client are compared: one of the two may have read what was still in its socket when it closed.
  */
 export function expectAlike(client: TappedClient, label: string): void {
   expect(client.violation, label).toBeUndefined();

@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** Stands between a client and a server of 127.0.0.1, and can swallow all bytes while the connections stay open. */
+/** Stands between a client and a server on 127.0.0.1, and can swallow all bytes while the connections stay open. */
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #clients = new Set<Socket>();
   readonly #isSwallowing = new WeakSet<Socket>();
   #swallowsNew = false;
-  /** Where connections made from now on lead to. */
+  /** The port that connections from now on lead to. */
   target: number;
 
   private constructor(server: Server, target: number) {
@@ -49,13 +49,13 @@ export class TcpProxy {
     }
   }
 
-  /** From now on, the present connections carry nothing any more, not even their end; and new ones, if asked to. */
+  /** From now on, existing connections carry nothing, not even their end; nor do new ones, if `all to come`. */
   swallow(which: 'present' | 'all to come' = 'present'): void {
     for (const socket of this.#sockets) this.#isSwallowing.add(socket);
     this.#swallowsNew = which === 'all to come';
   }
 
-  /** How many connections of clients are open. */
+  /** How many clients are connected. */
   get size(): number {
     return this.#clients.size;
   }

@@ -2,7 +2,7 @@ import { expect, vi } from 'vitest';
 import { Connection, ConnectionsPool, type DrainCounts, type DrainReport } from '../../src/index.js';
 import { MemorySocket } from './memory-socket.js';
 
-/** Notes when it was asked to close and when it was terminated. */
+/** Records when it was asked to close and when it was terminated. */
 export class TimedSocket extends MemorySocket {
   closedAtMs: number | undefined;
   terminatedAtMs: number | undefined;
@@ -18,7 +18,7 @@ export class TimedSocket extends MemorySocket {
   }
 }
 
-/** Never says that it is closed, not even when it is terminated: the connection gives it up after a second. */
+/** Never reports that it is closed, not even when it is terminated: the connection gives it up after a second. */
 export class StuckSocket extends TimedSocket {
   constructor() {
     super(false);
@@ -50,7 +50,7 @@ interface TimedPoolOptions {
   readonly newSocket?: () => TimedSocket;
 }
 
-/** A pool with `count` members, which are in the namespaces `n0`, `n1` and so on in turn. For a fake clock. */
+/** A pool with `count` members, distributed over the namespaces `n0`, `n1` and so on in turn. For a fake clock. */
 export function timedPool(
   count: number,
   { namespaces = 1, newSocket = () => new TimedSocket() }: TimedPoolOptions = {},
@@ -78,7 +78,7 @@ export async function runDrain(
   return report;
 }
 
-/** The largest number of these instants that lie within one second. */
+/** The largest number of these times that lie within one second. */
 export function busiestSecond(instantsMs: readonly number[]): number {
   const sorted = instantsMs.toSorted((a, b) => a - b);
   let [busiest, oldest] = [0, 0];
@@ -89,7 +89,7 @@ export function busiestSecond(instantsMs: readonly number[]): number {
   return busiest;
 }
 
-/** The largest number of these instants that are the same. */
+/** The largest number of these times that are equal. */
 export function mostAtOnce(instantsMs: readonly number[]): number {
   const counts = new Map<number, number>();
   for (const atMs of instantsMs) counts.set(atMs, (counts.get(atMs) ?? 0) + 1);
@@ -98,7 +98,7 @@ export function mostAtOnce(instantsMs: readonly number[]): number {
 
 export const totalOf = ({ closed, terminated, left }: DrainCounts): number => closed + terminated + left;
 
-/** The counts of the namespaces add up to those of the report, and these to the connections that there were. */
+/** The counts of the namespaces add up to those of the report, and these to the number of connections. */
 export function expectToAddUp(report: DrainReport, sizes: Record<string, number>): void {
   const expected = Object.values(sizes).reduce((sum, size) => sum + size, 0);
   expect(totalOf(report)).toBe(expected);

@@ -1,4 +1,4 @@
-/** A key and its own certificate for 127.0.0.1, for tests alone; valid until 2126. */
+/** A key and its self-signed certificate for 127.0.0.1, for tests only; valid until 2126. */
 export const tlsFixture = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQga7rKOD9WDxOoQcAA

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { onTestFinished } from './on-test-finished.js';
 
-/** Keeps what would end the process from Vitest, which would fail the run for it, until the test has ended. */
+/** Hides what would end the process from Vitest, which would otherwise fail the run, until the test has ended. */
 export function withhold(event: 'unhandledRejection' | 'uncaughtException'): void {
   const others = process.rawListeners(event) as NodeJS.UnhandledRejectionListener[];
   process.removeAllListeners(event);
@@ -11,7 +11,7 @@ export function withhold(event: 'unhandledRejection' | 'uncaughtException'): voi
   });
 }
 
-/** Collects what would end the process; `settle` gives rejections the turns that they need to be reported. */
+/** Collects what would end the process; `settle` waits the turns that rejections need to be reported. */
 export function watchUnhandled(): { readonly reasons: unknown[]; settle: () => Promise<unknown[]> } {
   const reasons: unknown[] = [];
   const collect = (reason: unknown): void => void reasons.push(reason);

@@ -3,12 +3,12 @@ import type { Random } from './random.js';
 
 /** Longest delay of a message, in ms. */
 const MAX_DELAY_MS = 10;
-/** Where the id of its sender is in a batch. */
+/** The position of the sender's id in a batch. */
 const SENDER = [4, 12] as const;
 
 /**
- * The same adapter over a broker that keeps no order between two nodes: each message arrives late by some time of its
- * own. Those of one node stay in order, as the contract says.
+ * The same adapter over a broker that keeps no order between two nodes: each message is delayed by its own random time.
+ * The messages of one node stay in order, as the contract requires.
  */
 export function unordered(adapter: ClusterAdapter, random: Random): ClusterAdapter {
   const dueAtMs = new Map<string, number>();

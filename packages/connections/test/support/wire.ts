@@ -6,7 +6,7 @@ import { onTestFinished } from './on-test-finished.js';
 import { upgradeRequest } from './raw-client.js';
 import { takeFrame, type WireFrame } from './strict-reader.js';
 
-/** A client that only upgrades: what comes is kept as bytes, and nothing is answered. */
+/** A client that only upgrades: received bytes are kept, and nothing is answered. */
 export class WireClient {
   readonly client: net.Socket;
   /** The server's `ws` socket. */
@@ -18,7 +18,7 @@ export class WireClient {
     this.socket = socket;
   }
 
-  /** @param extensions what it offers */
+  /** @param extensions the extensions that it offers */
   static async connect({ server }: Loopback, extensions = ''): Promise<WireClient> {
     const accepted = once(server, 'connection') as Promise<[WebSocket]>;
     const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
@@ -37,7 +37,7 @@ export class WireClient {
     this.#bytes = head.subarray(head.indexOf('\r\n\r\n') + 4);
   }
 
-  /** The next bytes, as many as are asked for. */
+  /** The next bytes, as many as requested. */
   async bytes(count: number): Promise<Buffer> {
     while (this.#bytes.length < count) await once(this.client, 'data');
     const taken = this.#bytes.subarray(0, count);
@@ -57,7 +57,7 @@ export class WireClient {
     }
   }
 
-  /** Bytes that have come and were not taken. Exact after `socket.ping()` of the server has been taken. */
+  /** Received bytes that were not taken. Exact after a `socket.ping()` of the server has been taken. */
   get rest(): number {
     return this.#bytes.length;
   }

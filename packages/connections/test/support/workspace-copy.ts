@@ -11,18 +11,20 @@ export const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 const NOT_COPIED = new Set(['.git', '.nx', 'node_modules', 'dist', 'out-tsc', 'coverage', 'test']);
 
 /**
- * A copy of the workspace in a temporary folder, without its builds and its tests: for what would disturb the tests
- * that run meanwhile, such as a pack, which builds anew, or an error made on purpose. The caller removes it.
+ * A copy of the workspace in a temporary folder, without its builds and its tests: for everything that would disturb
+ * tests that run meanwhile, such as a pack, which builds again, or a deliberate error. The caller removes it.
  */
 export async function copyWorkspace(): Promise<string> {
   const copy = await mkdtemp(path.join(tmpdir(), 'connections-workspace-'));
   await cp(ROOT, copy, { recursive: true, filter: (file) => !NOT_COPIED.has(path.basename(file)) });
-  // A junction is a link that Windows makes for everybody.
+  // A junction is a link that every user may make on Windows.
   await symlink(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');
   return copy;
 }
 
-/** Without what the npm and the Nx that run these tests tell their scripts, such as to print in colours. */
+/**
+ * The environment without the variables that the running npm and Nx set for their scripts, such as to print in colours.
+ */
 const ENVIRONMENT = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm_|nx_|FORCE_COLOR$)/i.test(name)),
 );
@@ -32,7 +34,7 @@ interface Output {
   readonly stderr: string;
 }
 
-/** Resolves with what the command prints. Fails with all of it when the command does. */
+/** Resolves with the output of the command. If the command fails, rejects with all of it. */
 export async function run(
   command: string,
   args: readonly string[],

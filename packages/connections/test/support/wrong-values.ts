@@ -56,8 +56,17 @@ export const notNamespaces: readonly [title: string, value: unknown, received: s
   ['a String object', Object('default') as unknown, 'got `String` (object)'],
 ];
 
+export const notIds: readonly [title: string, value: unknown, received: string][] = [
+  ['undefined', undefined, 'got `undefined` (undefined)'],
+  ['null', null, 'got `null` (null)'],
+  ['NaN', NaN, 'got `NaN` (number)'],
+  ['an object', {}, 'got `Object` (object)'],
+  ['an array', ['first'], 'got `Array` (object)'],
+  ['a symbol', Symbol('s'), 'got `Symbol(s)` (symbol)'],
+];
+
 export const notIterables: readonly [title: string, value: unknown, received: string][] = [
-  // Iterated, it would be characters: nobody would be excepted, and nobody would know.
+  // Iterated, it would yield characters: nobody would be excepted, and nobody would notice.
   ['a string', 'first', 'got `first` (string)'],
   ['null', null, 'got `null` (null)'],
   ['a number', 5, 'got `5` (number)'],

@@ -9,7 +9,7 @@ type Deflate = (payload: Buffer, options: zlib.ZlibOptions, callback: zlib.Compr
 /** Watches a function of `node:zlib` during this test. It works as before, unless the test replaces it. */
 export function spyOnZlib(name: Name): MockInstance<Deflate> {
   const spy = vi.spyOn(zlib, name) as unknown as MockInstance<Deflate>;
-  // For modules that have imported the function by its name.
+  // For modules that have imported the function by name.
   syncBuiltinESMExports();
   onTestFinished(() => {
     spy.mockRestore();

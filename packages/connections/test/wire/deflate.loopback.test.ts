@@ -53,10 +53,10 @@ test('a compressed payload ends without the trailer of its last block, and infla
   expect(inflated.toString()).toBe(text);
 });
 
-/** Two clients for every size of window that they can ask for. */
+/** Two clients for every window size that they can ask for. */
 const ALL_SIZES = [9, 10, 11, 12, 13, 14, 15, 9, 10, 11, 12, 13, 14, 15];
 
-// Each client that asked for another size cost one more compression of every broadcast on the event loop: 14 of them
+// Each client that asked for another size cost one more compression of every broadcast on the event loop: with 14 sizes
 // four times the time.
 test.each([
   ['a message that fits every window is compressed once', 200, 1, 0],
@@ -107,7 +107,7 @@ test('compression begins at the threshold that the server was told', async () =>
   expect(await frames(await agreed({ threshold: 0 }), texts)).toEqual([true, true, false, true]);
 });
 
-test('a message that compression would make longer goes out plain', async () => {
+test('a message that compression would make longer is sent plain', async () => {
   const noise = [1_000, 100_000].map((length) => randomBytes(length));
   expect(await frames(await agreed({ threshold: 0 }), noise)).toEqual([false, false]);
 });

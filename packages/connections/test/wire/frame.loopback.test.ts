@@ -36,7 +36,7 @@ test('a payload above 64 KiB is written as it is, without a copy', async () => {
   }
 });
 
-test('a payload above 64 KiB goes out after its header, and nothing empty after it', async () => {
+test('a payload above 64 KiB is written after its header, without an empty write after it', async () => {
   const {
     pool,
     members: [{ client, socket }],

@@ -9,7 +9,7 @@ import { Random } from '../support/random.js';
 
 const bytesOf = ({ chunks }: Frame): Buffer => Buffer.concat(chunks);
 
-/** Payload length and the header after the first byte, by hand from RFC 6455 §5.2. */
+/** Payload length and the header after the first byte, derived by hand from RFC 6455 §5.2. */
 const LENGTHS: [length: number, header: number[]][] = [
   [0, [0]],
   [1, [1]],

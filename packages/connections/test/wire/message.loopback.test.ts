@@ -9,7 +9,7 @@ test.each(hostileStrings)('%s is an ordinary message', async (_title, text) => {
   const pool = new ConnectionsPool();
   const { client, connection } = await loopback.connect('1');
   await pool.newConnection(connection);
-  // What UTF-8 cannot express becomes U+FFFD (WHATWG Encoding §4.2), as in any WebSocket.
+  // Characters that UTF-8 cannot express become U+FFFD (WHATWG Encoding §4.2), as in any WebSocket.
   const arriving = wellFormed(text);
   const sent = [
     pool.broadcastMessage('default', text),
@@ -118,7 +118,7 @@ test.each<[unknown, string]>([
   [new Map([[1, 2]]), '{}'],
   ['\ud800', '"\\ud800"'],
   [JSON.parse('{"__proto__":1}'), '{"__proto__":1}'],
-])('%j is sent as the JSON text %s', async (value, text) => {
+])('%o is sent as the JSON text %s', async (value, text) => {
   const { client, connection, pool } = await connectMember();
   expect(await connection.sendJson(value)).toBe(true);
   expect(await pool.sendJson('default', 'a', value)).toBe(true);

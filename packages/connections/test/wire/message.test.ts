@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
-import { byteLengthOf, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
+import { byteLengthOf, encodeError, likeMessage, type WebSocketMessage } from '../../src/wire/message.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 
@@ -42,7 +42,7 @@ test('bytes that arrive are handed on unchanged', () => {
   expect(received[0]![0]).toBe(bytes);
 });
 
-test('bytes that a socket lends are copied, so that they stay what they were', () => {
+test('bytes that a socket lends are copied, so that a later change does not affect them', () => {
   const { connection, received } = connectRecorded();
   const lent = Uint8Array.of(1, 2);
   connection.handleMessage(lent.buffer);
@@ -65,7 +65,7 @@ test.each<[what: string, data: unknown, bytes: number]>([
   ['a Blob', new Blob(['abc', 'ä']), 5],
   ['fragments, which are added up', [Buffer.alloc(3), new ArrayBuffer(4), 'ä'], 9],
   ['no fragments', [], 0],
-  ['what is no message', {}, 0],
+  ['a value that is not a message', {}, 0],
 ])('a rate limit counts the bytes of %s', (_, data, bytes) => {
   expect(byteLengthOf(data)).toBe(bytes);
 });
@@ -85,7 +85,7 @@ test('an error about a message says what was expected and what to do', async () 
   );
 });
 
-test('a message that is neither text nor bytes is a TypeError, unless nobody will get it', () => {
+test('a message that is neither text nor bytes is a TypeError, unless the connection is closing', () => {
   const { connection } = connectInMemory();
   for (const unreadable of [{}, 1, null, Promise.resolve('x')])
     expect(() => connection.handleMessage(unreadable)).toThrow(TypeError);
@@ -185,21 +185,23 @@ test('a pool stays lenient when its last connection with handlers has left', asy
   expect(await pool.broadcastMessage('n', { any: 'thing' })).toEqual(ONE_SENT);
 });
 
-test.each<WebSocketMessage>([
-  Buffer.from([1, 2, 3, 4]),
-  Uint8Array.of(1, 2, 3, 4),
-  Uint16Array.of(1, 2),
-  Float32Array.of(1),
-  BigInt64Array.of(1n),
-  new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
-  Uint8Array.of(1, 2, 3, 4).buffer,
-])('a copy for handlers has the type of the message (%o)', (message) => {
+test.each<[string, WebSocketMessage]>(
+  [
+    Buffer.from([1, 2, 3, 4]),
+    Uint8Array.of(1, 2, 3, 4),
+    Uint16Array.of(1, 2),
+    Float32Array.of(1),
+    BigInt64Array.of(1n),
+    new DataView(Uint8Array.of(1, 2, 3, 4).buffer),
+    Uint8Array.of(1, 2, 3, 4).buffer,
+  ].map((message) => [message.constructor.name, message]),
+)('a copy of a message for handlers is of the same type: %s', (_, message) => {
   const binary = message as ArrayBuffer | ArrayBufferView;
   const { byteLength } = binary;
   const bytes = ArrayBuffer.isView(binary)
     ? Buffer.from(binary.buffer, binary.byteOffset, byteLength)
     : Buffer.from(binary);
-  // At an odd offset, where most views could not begin.
+  // At an odd offset, at which most views could not begin.
   const copy = likeMessage(binary, Buffer.concat([Buffer.of(9), bytes]).subarray(1));
   expect(copy.constructor).toBe(binary.constructor);
   expect(copy).toEqual(binary);
@@ -214,4 +216,18 @@ test('a copy of a typed array of a subclass is a plain typed array of its elemen
   const copy = likeMessage(new Samples([1, 2]), Buffer.from(Uint16Array.of(1, 2).buffer));
   expect(copy.constructor).toBe(Uint16Array);
   expect(copy).toEqual(Uint16Array.of(1, 2));
+});
+
+// An Error was sent as `{}`, because its message is not enumerable.
+test.each([
+  ['its message', new Error('no such room'), '{"message":"no such room"}'],
+  [
+    'its own fields',
+    Object.assign(new Error('full'), { code: 'E_FULL' }),
+    '{"message":"full","code":"E_FULL"}',
+  ],
+  ['neither its stack nor its cause', new TypeError('bad', { cause: 'secret' }), '{"message":"bad"}'],
+  ['what its toJSON says', Object.assign(new Error('x'), { toJSON: () => ({ code: 5 }) }), '{"code":5}'],
+])('an Error is encoded with %s', (_, error, text) => {
+  expect(encodeError(error)).toBe(text);
 });

@@ -166,7 +166,7 @@ test('a Blob, which has to be read first, is sent plain and not referred to', as
   expect(a.client.tapped.map(({ isCompressed }) => isCompressed)[1]).toBe(false);
 });
 
-test('nothing overtakes what is compressed in the thread pool', async () => {
+test('no message overtakes one that is compressed in the thread pool', async () => {
   const room = await Room.open();
   const [a, b] = [await room.member('a'), await room.member('b')];
   const large = records(200);
@@ -191,8 +191,8 @@ test('nothing overtakes what is compressed in the thread pool', async () => {
   expect(b.client.tapped.at(-2)!.reachBytes).toBeGreaterThan(0);
 });
 
-// A secret that is compressed together with what an attacker can have broadcast could be guessed from the size of its
-// frame.
+// If a secret were compressed together with text that an attacker can have broadcast, it could be guessed from the size
+// of its frame.
 test('private messages never have RSV1 set, and keep everybody in step', async () => {
   const room = await Room.open();
   const { pool } = room;
@@ -222,8 +222,8 @@ test('private messages never have RSV1 set, and keep everybody in step', async (
   ]);
 });
 
-// A buffer of 93 KB was used again after the call. The dictionary held its old bytes and the wire its new ones, so every
-// client received another text than the one that was broadcast next.
+// A buffer of 93 KB was reused after the call. The dictionary held its old bytes and the wire its new ones, so every
+// client received a wrong text in the next broadcast.
 test('a large buffer that is used again changes no other message', async () => {
   const room = await Room.open({ compression: { history: true } });
   const [a, b] = [await room.member('a'), await room.member('b')];

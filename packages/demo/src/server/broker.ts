@@ -1,7 +1,7 @@
 import type { ClusterAdapter } from '@soketi/connections';
 import type { Settings } from './settings.js';
 
-/** What joins this process to the other nodes. */
+/** Connects this process to the other nodes. */
 export interface Broker {
   /** A new one for each pool. Pools with the same prefix find each other. */
   readonly adapter: (prefix: string) => ClusterAdapter;
@@ -9,14 +9,21 @@ export interface Broker {
 }
 
 /**
- * The broker that the environment names, if it names one.
+ * The broker that the environment names, if any.
  *
- * @throws (rejects) NATS cannot be reached. Redis is waited for: nodes go on alone until it is there.
+ * @throws (rejects) The address is wrong, or NATS cannot be reached. If Redis is missing, each node works alone until it
+ * is there.
  */
 export async function connectBroker({ redisUrl, natsUrl }: Settings): Promise<Broker | undefined> {
-  if (redisUrl !== undefined) return connectRedis(redisUrl);
-  if (natsUrl !== undefined) return connectNats(natsUrl);
+  if (redisUrl !== undefined) return connectRedis(redisUrl).catch(becauseOf('REDIS_URL'));
+  if (natsUrl !== undefined) return connectNats(natsUrl).catch(becauseOf('NATS_URL'));
   return undefined;
+}
+
+function becauseOf(variable: string) {
+  return (error: unknown): never => {
+    throw new Error(`${variable}: ${(error as Error).message}`, { cause: error });
+  };
 }
 
 // Imported when they are needed: a node that needs neither starts sooner.
@@ -42,10 +49,7 @@ async function connectNats(servers: string): Promise<Broker> {
     import('@nats-io/transport-node'),
     import('@soketi/connections-nats'),
   ]);
-  const options = { servers, maxReconnectAttempts: -1, pingInterval: 5_000 };
-  const connection = await connect(options).catch((error: unknown) => {
-    throw new Error(`NATS: ${(error as Error).message}`, { cause: error });
-  });
+  const connection = await connect({ servers, maxReconnectAttempts: -1, pingInterval: 5_000 });
   return {
     adapter: (prefix) => natsAdapter({ connection, prefix }),
     close: () => connection.close(),

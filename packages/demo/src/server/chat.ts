@@ -6,20 +6,20 @@ import { check, Newcomer, parse, type Message, type ServerMessage } from './prot
 
 /** Far more than a chat needs: a client that is this much behind has stopped reading. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
-/** A close reason holds 123 bytes; what is cut off in the middle of a character becomes 3 (RFC 6455 §5.5). */
+/** A close reason holds 123 bytes; a character that is cut in the middle becomes 3 bytes (RFC 6455 §5.5). */
 const MAX_REASON_BYTES = 120;
 /** One of them is the room of the user. */
 const MAX_ROOMS = 11;
 
-/** What `authenticate` has found out stays with the connection. */
+/** The result of `authenticate`, which stays with the connection. */
 export type Member = Connection<string, string, WebSocket, { readonly name: string }>;
 export type Chat = ConnectionsPool<string, Member>;
 
-/** Where this chat is one of several nodes. */
+/** The other nodes, if this chat is one of several. */
 export interface ChatOptions {
-  /** To the other nodes. @default none: this process is all there is */
+  /** Connects to the other nodes. @default none: this is the only process */
   readonly adapter?: ClusterAdapter | undefined;
-  /** What clients are told about where they are. @default 'node 1' */
+  /** The name of this node, which clients are told. @default 'node 1' */
   readonly nodeName?: string | undefined;
 }
 
@@ -27,13 +27,13 @@ export interface ChatOptions {
 export const roomOf = (name: string): string => `room:${name}`;
 export const userRoomOf = (name: string): string => `user:${name}`;
 
-/** The pool, which is the only register of who is connected, and what becomes of each message. */
+/** The pool, which is the only register of who is connected, and the handling of each message. */
 export function createChat({ adapter, nodeName = 'node 1' }: ChatOptions = {}): Chat {
   const chat: Chat = new ConnectionsPool<string, Member>({
     heartbeat: { interval: 10_000 },
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     maxRoomsPerConnection: MAX_ROOMS,
-    // More is no person who types: closed with 1008.
+    // Nobody types faster: the client is closed with 1008.
     rateLimit: { messagesPerSecond: 50, burst: 100 },
     adapter,
     cluster: { nodeName },
@@ -47,8 +47,8 @@ export function createChat({ adapter, nodeName = 'node 1' }: ChatOptions = {}): 
 }
 
 /**
- * Who asks to come in. Nobody has an account here, so `?namespace=lobby&name=Ada` is all, and the name is the user. Your
- * application looks up a session instead, and answers `{ status: 401 }` without one.
+ * Identifies the client. Nobody has an account here, so `?namespace=lobby&name=Ada` is enough, and the name is the
+ * user. Your application looks up a session instead, and returns `{ status: 401 }` if there is none.
  */
 export function newcomer({ url = '' }: IncomingMessage) {
   const query = Object.fromEntries(new URL(url, 'http://localhost').searchParams);
@@ -117,12 +117,12 @@ function tellOfTyping(chat: Chat, member: Member, room: string): void {
   void chat.broadcastJsonMessage(member.namespace, typing, {
     rooms: roomOf(room),
     exceptRooms: userRoomOf(user),
-    // A reader that is behind needs the newest only.
+    // A reader that is behind only needs the newest.
     conflate: JSON.stringify(['typing', room, user]),
   });
 }
 
-/** To all tabs of one user, on whichever nodes they are, and to the own tabs. */
+/** To all tabs of one user, on every node, and to the sender's own tabs. */
 async function whisper(chat: Chat, member: Member, to: string, text: string): Promise<void> {
   if (!(await isHere(chat, member, to))) return;
   const from = member.data.name;
@@ -131,7 +131,7 @@ async function whisper(chat: Chat, member: Member, to: string, text: string): Pr
   await chat.broadcastJsonMessage(member.namespace, whispered, { rooms });
 }
 
-/** With all tabs, on all nodes. Here everybody may; your application asks who is allowed to. */
+/** With all tabs, on all nodes. Here everybody may kick; your application checks who is allowed to. */
 async function kick(chat: Chat, member: Member, user: string): Promise<void> {
   if (!(await isHere(chat, member, user))) return;
   await chat.closeAll(member.namespace, {
@@ -141,14 +141,15 @@ async function kick(chat: Chat, member: Member, user: string): Promise<void> {
   });
 }
 
-/** On any node. */
+/** On any node; on one that does not answer they may be. */
 async function isHere(chat: Chat, member: Member, user: string): Promise<boolean> {
-  const { total } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
-  if (total === 0) refuse(member, 'NOT_HERE', 'Nobody here has this name');
-  return total > 0;
+  const { total, missing } = await chat.cluster.count(member.namespace, { room: userRoomOf(user) });
+  const mayBe = total > 0 || missing.length > 0;
+  if (!mayBe) refuse(member, 'NOT_HERE', 'Nobody here has this name');
+  return mayBe;
 }
 
-// Sends never reject for what a network does: nothing here has to be awaited or caught.
+// Sends never reject because of the network: nothing here has to be awaited or caught.
 function tell(member: Member, message: ServerMessage): void {
   void member.sendJson(message);
 }

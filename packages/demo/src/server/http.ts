@@ -22,7 +22,7 @@ const file = (name: string, type: string, folder = PUBLIC) => ({
 });
 const script = (name: string) => [`/${name}`, file(name, 'javascript')] as const;
 
-/** Everything that is served, by path: no path of a request ever meets the file system. */
+/** Everything that is served, by path: no path of a request is ever used in the file system. */
 const FILES = new Map([
   ['/', file('index.html', 'html')],
   ['/style.css', file('style.css', 'css')],
@@ -33,7 +33,9 @@ const FILES = new Map([
     'connection.js',
     'deploy.js',
     'dom.js',
+    'lists.js',
     'pool.js',
+    'room.js',
     'show.js',
     'stay-connected.js',
     'tabs.js',
@@ -51,10 +53,10 @@ interface Metrics {
 
 export type Respond = (status: number, body: string | Buffer, headers?: OutgoingHttpHeaders) => void;
 
-/** Answers a request, or returns `false`: it is another's. */
+/** Answers a request, or returns `false` if it is for another handler. */
 export type Route = (request: IncomingMessage, respond: Respond) => boolean;
 
-/** The page, `/healthz` (the process lives), `/readyz` (it takes clients) and `/metrics` (for Prometheus). */
+/** The page, `/healthz` (the process is alive), `/readyz` (it accepts clients) and `/metrics` (for Prometheus). */
 export function createListener(
   isReady: () => boolean,
   metrics: Metrics,
@@ -70,7 +72,10 @@ export function createListener(
     } else if (file) respond(200, file.body, { 'Content-Type': file.type });
     else if (path === '/healthz') respond(200, 'alive\n');
     else if (path === '/metrics') {
-      void metrics.metrics().then((text) => respond(200, text, { 'Content-Type': metrics.contentType }));
+      metrics.metrics().then(
+        (text) => respond(200, text, { 'Content-Type': metrics.contentType }),
+        () => respond(500, 'The figures cannot be read\n'),
+      );
     } else if (path !== '/readyz') respond(404, 'Not found\n');
     else if (isReady()) respond(200, 'ready\n');
     else respond(503, 'draining\n');

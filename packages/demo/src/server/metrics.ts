@@ -1,7 +1,7 @@
 import type { Cluster, ClusterState, ClusterStats, PoolStats } from '@soketi/connections';
 import { Counter, Gauge, Registry } from 'prom-client';
 
-/** What there is now; every other figure only grows. */
+/** Gauges; every other figure only grows. */
 const GAUGES: ReadonlySet<string> = new Set<keyof PoolStats | keyof ClusterStats>([
   'connections',
   'namespaces',
@@ -19,9 +19,9 @@ interface Measured {
 }
 
 /**
- * The figures of the pool and of its cluster layer in the format of Prometheus, read when they are asked for.
+ * The figures of the pool and of its cluster layer in the format of Prometheus, read on request.
  *
- * @param node a label for all of them, where several processes answer on one port
+ * @param node a label for all of them, if several processes answer on one port
  */
 export function createMetrics(pool: Measured, node?: string): Registry {
   const registry = new Registry();

@@ -2,7 +2,7 @@ import { Connection, ConnectionsPool, type ClusterAdapter } from '@soketi/connec
 import { roomOf, type Chat } from './chat.js';
 import type { ServerMessage, UserView } from './protocol.js';
 
-/** Changes of this long are told at once, in ms: in a deploy hundreds come and go in a second. */
+/** Changes within this time are sent together, in ms: during a deploy hundreds of users come and go in a second. */
 const GATHER_MS = 50;
 /** More names than a page can show. */
 const MAX_NAMES = 200;
@@ -13,13 +13,13 @@ type Place = string;
 /** Name and tabs. Not an object: users choose their names, `__proto__` among them. */
 type Users = readonly (readonly [name: string, tabs: number])[];
 
-/** What nodes tell each other. */
+/** The messages that nodes exchange. */
 type NodeMessage =
-  | { readonly from: string; readonly say: 'hello' }
+  | { readonly from: string; readonly say: 'hello'; readonly to?: string }
   | { readonly from: string; readonly say: 'here'; readonly rooms: readonly (readonly [Place, Users])[] };
 
 export interface PresenceOptions {
-  /** Of a prefix of its own. @default none: there are no other nodes */
+  /** An adapter with its own prefix. @default none: there are no other nodes */
   readonly adapter?: ClusterAdapter | undefined;
   readonly nodeName?: string | undefined;
 }
@@ -27,8 +27,8 @@ export interface PresenceOptions {
 /**
  * Who is in which room, on all nodes: tells the members of a room whenever that changes.
  *
- * A pool knows the connections of its own process. So the nodes tell each other, over a second pool, in which each of
- * them is one connection. They always tell the whole list of a room: what was lost is repaired by the next message.
+ * A pool knows the connections of its own process. So the nodes inform each other through a second pool, in which each
+ * of them is one connection. They always send the whole list of a room, so the next message repairs a lost one.
  */
 export class Presence {
   readonly #chat: Chat;
@@ -36,7 +36,7 @@ export class Presence {
   readonly #self: string;
   /** By id of the node. */
   readonly #elsewhere = new Map<string, Map<Place, Users>>();
-  /** Rooms whose members are to be told; those of them that have changed here are told to the other nodes too. */
+  /** Rooms whose members must be told; if the change happened here, the other nodes are told too. */
   readonly #changed = new Map<Place, { isChangedHere: boolean }>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -46,16 +46,20 @@ export class Presence {
     this.#self = this.#nodes.cluster.nodeId;
     chat.on('join', ({ namespace }, room) => this.#onRoom(namespace, room));
     chat.on('leave', ({ namespace }, room) => this.#onRoom(namespace, room));
-    this.#nodes.on('node', ({ id }, change) => change !== 'joined' && this.#forget(id));
+    this.#nodes.on('node', ({ id }, change) => {
+      if (change !== 'joined') this.#forget(id);
+      // One that stood still for a while does not know that we have forgotten who is there.
+      else this.#say({ from: this.#self, say: 'hello', to: id });
+    });
     this.#nodes.on('recovered', () => this.#introduce());
     this.#nodes.on('error', (error) => console.warn(`presence: ${error.message}`));
     const inbox = { send: (message: string) => this.#hear(message), close: () => undefined };
     const self = new Connection<string, string>(this.#self, 'nodes', {}, inbox);
-    // Resolves when the other nodes can be heard.
+    // Resolves when messages of the other nodes arrive.
     void this.#nodes.newConnection(self).then(() => this.#introduce());
   }
 
-  /** The other nodes forget who was here. */
+  /** Makes the other nodes forget who was here. */
   leave(): Promise<void> {
     clearTimeout(this.#timer);
     return this.#nodes.cluster.leave();
@@ -83,7 +87,7 @@ export class Presence {
     for (const [place] of changed) this.#tellMembers(place);
   }
 
-  /** The members that this process has: the others are told by their own. */
+  /** The members in this process: each node tells its own. */
   #tellMembers(place: Place): void {
     const [namespace, room] = JSON.parse(place) as [string, string];
     const users = this.#users(place);
@@ -118,7 +122,7 @@ export class Presence {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Tells the others who is here, and asks them who is there. */
+  /** Tells the other nodes who is here, and asks them who is there. */
   #introduce(): void {
     this.#say({ from: this.#self, say: 'hello' });
     this.#sayAll();
@@ -139,11 +143,11 @@ export class Presence {
     void this.#nodes.broadcastJsonMessage('nodes', message, [this.#self]);
   }
 
-  /** From another node of ours: not from a client, so that its form is trusted. */
+  /** A message of another node, not of a client, so its form is trusted. */
   #hear(text: string): void {
     const message = JSON.parse(text) as NodeMessage;
     if (message.say === 'hello') {
-      this.#sayAll();
+      if (message.to === undefined || message.to === this.#self) this.#sayAll();
       return;
     }
     const known = this.#elsewhere.get(message.from) ?? new Map<Place, Users>();

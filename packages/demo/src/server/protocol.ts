@@ -5,22 +5,28 @@ export const MAX_MESSAGE_BYTES = 16 * 1024;
 const MAX_NAME_LENGTH = 32;
 const MAX_TEXT_LENGTH = 2_000;
 
-/** Nothing that hides, or that changes how the text around it reads: controls, lone surrogates, bidi marks. */
-const VISIBLE = /^[^\p{Cc}\p{Cs}\p{Bidi_Control}]*$/u;
+/**
+ * No characters that are invisible, or that change how the text around them reads: controls, lone surrogates, line
+ * separators, zero-width spaces, bidi marks. Two names that look the same would be taken for the same user. Only emoji
+ * may be joined or drawn in colour.
+ */
+const VISIBLE =
+  /^(?:[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])[\u200d\ufe0f])*$/u;
 
 const text = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(MAX_TEXT_LENGTH));
 const name = v.pipe(
   v.string(),
+  v.normalize('NFC'),
   v.trim(),
   v.minLength(1),
   v.maxLength(MAX_NAME_LENGTH),
   v.regex(VISIBLE, 'Expected visible characters only'),
 );
 
-/** Who comes, and to which namespace: the query of the upgrade. */
+/** Who connects, and to which namespace: the query of the upgrade. */
 export const Newcomer = v.strictObject({ namespace: name, name });
 
-/** What clients send. */
+/** The messages of clients. */
 export const Message = v.variant('type', [
   v.strictObject({ type: v.literal('join'), room: name }),
   v.strictObject({ type: v.literal('leave'), room: name }),
@@ -31,13 +37,13 @@ export const Message = v.variant('type', [
 ]);
 export type Message = v.InferOutput<typeof Message>;
 
-/** Somebody in a room, perhaps with several tabs. */
+/** A user in a room, perhaps with several tabs. */
 export interface UserView {
   readonly name: string;
   readonly tabs: number;
 }
 
-/** What the server sends. */
+/** The messages of the server. */
 export type ServerMessage =
   | { type: 'welcome'; id: string; name: string; node: string }
   | { type: 'members'; room: string; users: readonly UserView[]; more: number }
@@ -59,7 +65,7 @@ export function parse(data: string | Uint8Array): Checked<Message> {
   }
 }
 
-/** What a client sent, or what is wrong with it. */
+/** The message of a client, or what is wrong with it. */
 export function check<const Schema extends v.GenericSchema>(
   schema: Schema,
   value: unknown,

@@ -14,7 +14,7 @@ import { createMetrics } from './metrics.js';
 import { Presence } from './presence.js';
 import { MAX_MESSAGE_BYTES } from './protocol.js';
 
-/** As many tabs as one user may have open, on each node. */
+/** How many tabs one user may have open, on each node. */
 const MAX_TABS = 10;
 
 export interface ServerOptions {
@@ -28,9 +28,11 @@ export interface ServerOptions {
   readonly allowedOrigins?: readonly string[];
   /** Signals that shut down; a second one ends the process at once. @default none */
   readonly signals?: readonly NodeJS.Signals[];
-  /** What clients are told about where they are. @default 'node 1' */
+  /** The name of this node, which clients are told. @default 'node 1' */
   readonly nodeName?: string;
-  /** Joins this process to the other nodes: called with the prefix of each pool. @default none: there are no others */
+  /**
+   * Connects this process to the other nodes: called with the prefix of each pool. @default none: there are no others
+   */
   readonly adapter?: ((prefix: string) => ClusterAdapter) | undefined;
   /** Further paths to serve. @default none */
   readonly routes?: readonly Route[];

@@ -1,7 +1,7 @@
 const MAX_PORT = 65_535;
 const MAX_NODES = 8;
 
-/** What the environment says. */
+/** The settings in the environment. */
 export interface Settings {
   readonly port: number;
   readonly host: string;
@@ -15,7 +15,7 @@ export interface Settings {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * A variable that is not set or empty means its default; a wrong one must not pass as something else.
+ * A variable that is missing or empty means its default; a wrong one is an error.
  *
  * @throws {RangeError} a value is not a number, or is out of range
  * @throws {TypeError} two brokers

@@ -2,14 +2,11 @@
  * The bots: clients in a process of their own, with the reconnect function that the documentation gives to pages.
  */
 import { WebSocket } from 'ws';
-import { BOTS, SLOW_READERS } from './traffic.js';
-import type { FromBots, ToBots } from './state.js';
+import { MAX_SLOW_READERS, type FromBots, type ToBots } from './state.js';
+import { BOTS, botsPerStep, SLOW_READERS, STEP_INTERVAL_MS } from './traffic.js';
 
-/** 200 more in a second: the chart is to show restarts, and not how fast bots can be made. */
-const RAMP_INTERVAL_MS = 50;
-const RAMP_STEP = 10;
 const REPORT_INTERVAL_MS = 250;
-/** A slow reader that the server has cut off does not notice it: it does not read. */
+/** A slow reader does not notice that the server has closed it, because it does not read. */
 const SLOW_READER_LIFE_MS = 30_000;
 
 type StayConnected = (url: string, handlers: object) => () => void;
@@ -17,17 +14,26 @@ type StayConnected = (url: string, handlers: object) => () => void;
 let open = 0;
 let failed = 0;
 let wanted = 0;
-let names = 0;
+let botNames = 0;
+let slowReaderNames = 0;
 let slowReaders = 0;
 const stops: (() => void)[] = [];
-const url = process.argv[2] ?? '';
+const [, , url = '', rate] = process.argv;
+const perStep = botsPerStep(Number(rate));
 const random = Math.random;
 
-/** Of `ws`, but like that of a browser it throws nothing where nobody listens to its errors. */
+/** The client of `ws`, which like that of a browser throws nothing if nobody listens to its errors. */
 class BotSocket extends WebSocket {
   constructor(url: string) {
     super(url, { perMessageDeflate: false });
     this.on('error', () => failed++);
+  }
+}
+
+/** As `stayConnected` makes it. */
+class CountedSocket extends BotSocket {
+  constructor(url: string) {
+    super(url);
     this.on('open', () => {
       open++;
       this.on('close', () => open--);
@@ -35,7 +41,7 @@ class BotSocket extends WebSocket {
   }
 }
 
-Object.assign(globalThis, { WebSocket: BotSocket });
+Object.assign(globalThis, { WebSocket: CountedSocket });
 const { href } = new URL('../../public/stay-connected.js', import.meta.url);
 const { stayConnected } = (await import(href)) as { stayConnected: StayConnected };
 
@@ -43,10 +49,10 @@ const urlOf = (namespace: string, name: string): string =>
   `${url.replace(/^http/, 'ws')}/ws?${new URLSearchParams({ namespace, name }).toString()}`;
 
 setInterval(() => {
-  for (let step = 0; step < RAMP_STEP && stops.length < wanted; step++)
-    stops.push(stayConnected(urlOf(BOTS, `Bot ${++names}`), {}));
-  for (let step = 0; step < RAMP_STEP && stops.length > wanted; step++) stops.pop()?.();
-}, RAMP_INTERVAL_MS);
+  for (let step = 0; step < perStep && stops.length < wanted; step++)
+    stops.push(stayConnected(urlOf(BOTS, `Bot ${++botNames}`), {}));
+  for (let step = 0; step < perStep && stops.length > wanted; step++) stops.pop()?.();
+}, STEP_INTERVAL_MS);
 
 setInterval(() => {
   process.send?.({ open, failed, slowReaders } satisfies FromBots);
@@ -55,17 +61,18 @@ setInterval(() => {
 process.on('message', (message: ToBots) => {
   if (message.bots === 'count') wanted = message.count;
   else if (message.bots === 'slow reader') readSlowly();
-  // What pages do that have no such function: they come back in the moment in which they are closed.
+  // What pages without such a function do: they reconnect at the moment in which they are closed.
   else Math.random = message.isOn ? () => 0 : random;
 });
 process.on('disconnect', () => process.exit());
 
 /** Connects, and never reads. */
 function readSlowly(): void {
-  const socket = new BotSocket(urlOf(SLOW_READERS, `Slow reader ${++names}`));
+  if (slowReaders === MAX_SLOW_READERS) return;
+  slowReaders++;
+  const socket = new BotSocket(urlOf(SLOW_READERS, `Slow reader ${++slowReaderNames}`));
   socket.once('open', () => {
     socket.pause();
-    slowReaders++;
     setTimeout(() => socket.terminate(), SLOW_READER_LIFE_MS);
   });
   socket.once('close', () => slowReaders--);

@@ -6,7 +6,7 @@ import { Command, type Outcome, type ShowState } from './state.js';
 
 const MAX_BODY_BYTES = 1_024;
 
-/** Where the routes get their answers from: the `Show` of this process, or that of the primary. */
+/** The source of the answers: the `Show` of this process, or that of the primary. */
 export interface ShowSource {
   readonly state: () => ShowState | undefined;
   readonly obey: (command: Command) => Promise<Outcome>;
@@ -14,7 +14,8 @@ export interface ShowSource {
 
 /**
  * `GET /show/state` for everybody who may see the page, and `POST /show/control` for the buttons, which change the
- * server. Nobody has logged in, so buttons work only while the server listens on loopback, and only for pages of its own.
+ * server. Nobody is logged in, so the buttons work only while the server listens on loopback, and only for its own
+ * pages.
  *
  * @param host that the server listens on
  */
@@ -54,7 +55,7 @@ function parse(body: string) {
   }
 }
 
-/** `undefined` if there is too much of it. */
+/** `undefined` if the body is too long. */
 async function readBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -65,17 +66,17 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
       chunks.push(chunk);
     }
   } catch {
-    // The client has gone: whatever is answered, nobody hears it.
+    // The client has disconnected, so nobody reads the answer.
   }
   return Buffer.concat(chunks).toString();
 }
 
-/** Why the buttons do not work for who sends this request. */
+/** Why the buttons do not work for the sender of this request. */
 function problemWith({ socket, headers }: IncomingMessage, host: string): string | undefined {
   if (!isLoopback(host))
     return 'The buttons work only while the server listens on loopback (HOST=127.0.0.1).';
   if (!isLoopback(socket.remoteAddress ?? '')) return 'The buttons work only on the machine of the server.';
-  // A foreign site may have its own name resolve to 127.0.0.1: the browser then takes it for the site of this server.
+  // The name of a foreign site may resolve to 127.0.0.1: the browser then treats it as the site of this server.
   if (!isLoopback(hostnameOf(`http://${headers.host ?? ''}`)))
     return 'The buttons work only at http://localhost or http://127.0.0.1.';
   return undefined;

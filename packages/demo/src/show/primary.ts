@@ -7,12 +7,12 @@ import type { FromNode, ToNode } from './state.js';
 
 const PROGRAM = fileURLToPath(new URL('./worker.js', import.meta.url));
 const STATE_INTERVAL_MS = 500;
-/** A node that dies is not started again at once: it may die each time. */
+/** A node that has died is not restarted at once: it may die again and again. */
 const RETRY_MS = 1_000;
-/** Ctrl-C reaches the whole process group, and npm passes it on once more: within this time it is the same signal. */
+/** Ctrl-C reaches the whole process group, and npm sends it again: within this time, it counts as the same signal. */
 const SAME_SIGNAL_MS = 500;
 
-/** The primary of `node:cluster`: starts the nodes, again if they die, and has them end when it is to end. */
+/** The primary of `node:cluster`: starts the nodes, restarts them if they die, and ends them when it has to end. */
 export class Primary implements Fleet {
   readonly #show: Show;
   readonly #workers = new Map<number, Worker>();
@@ -38,9 +38,9 @@ export class Primary implements Fleet {
   }
 
   /**
-   * The first alone, so that only that one says why it cannot listen.
+   * Starts the first node before the others, so that only that one reports why it cannot listen.
    *
-   * @returns whether all of them take clients
+   * @returns whether all of them accept clients
    */
   async start(nodes: number): Promise<boolean> {
     const start = async (node: number): Promise<boolean> => {
@@ -84,7 +84,7 @@ export class Primary implements Fleet {
     }
   }
 
-  /** @returns whether it listens now */
+  /** @returns whether it is listening now */
   async #fork(node: number): Promise<boolean> {
     const worker = cluster.fork({ SHOW_NODE: node });
     this.#workers.set(node, worker);
@@ -105,13 +105,13 @@ export class Primary implements Fleet {
     else if (message.show === 'happened') this.#show.happened(`${this.#show.nameOf(node)}: ${message.text}`);
     else if (message.show === 'command') {
       const outcome = this.#show.obey(message.command);
-      // The next poll of the page is to show it, whichever node it asks.
+      // The next poll of the page must see the restart, whichever node answers it.
       this.#tellAll();
       tell(worker, { show: 'outcome', id: message.id, outcome });
     }
   }
 
-  /** A node that nobody has told to end. */
+  /** Restarts a node that has ended without being told to. */
   #onExit(worker: Worker): void {
     for (const [node, current] of this.#workers) {
       if (current !== worker || this.#isStopping) continue;
@@ -128,7 +128,10 @@ export class Primary implements Fleet {
     for (const worker of this.#workers.values()) tell(worker, message);
   }
 
-  /** Has the nodes end, as they do by themselves; this process then has nothing left to do. A second signal kills them. */
+  /**
+   * Tells the nodes to end, which they do by themselves; this process then has nothing left to do. A second signal
+   * kills them.
+   */
   #stopOn(signal: NodeJS.Signals): void {
     let firstAtMs: number | undefined;
     process.on(signal, () => {
@@ -146,7 +149,7 @@ export class Primary implements Fleet {
   }
 }
 
-/** With a callback, a worker that is gone is no `error` event, which would end the primary. */
+/** With a callback, a worker that is gone causes no `error` event, which would end the primary. */
 function tell(worker: Worker, message: ToNode): void {
   if (worker.isConnected()) worker.process.send(message, () => undefined);
 }

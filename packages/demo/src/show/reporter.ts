@@ -4,7 +4,7 @@ import type { Report, RoundTrips, Second } from './state.js';
 
 export const REPORT_INTERVAL_MS = 250;
 
-/** Counts what happens on a node, and tells it several times a second. */
+/** Counts what happens on a node, and reports it several times a second. */
 export class Reporter {
   readonly #chat: Chat;
   #seconds = new Map<number, [closes: number, connects: number]>();
@@ -30,7 +30,7 @@ export class Reporter {
     chat.on('drain', ({ closed, terminated, left, tookMs }) => {
       const took = (tookMs / 1000).toFixed(1);
       happened(`Drained in ${took} s: ${closed} closed, ${terminated} cut off, ${left} left by themselves.`);
-      // The process may end before the next one is due.
+      // The process may end before the next report is due.
       report(this.#take());
     });
     chat.on('degraded', ({ stage, error }) =>

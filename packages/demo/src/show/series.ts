@@ -22,7 +22,7 @@ export class Series {
     }
   }
 
-  /** The seconds before this one, the oldest first; those in which nothing happened too. */
+  /** The seconds before the current one, oldest first, including those in which nothing happened. */
   rows(now: number): ShowState['series'] {
     const last = Math.floor(now / 1000) - 1;
     const first = last - MAX_SECONDS + 1;

@@ -1,6 +1,15 @@
 import { Bots } from './bots.js';
 import { Series } from './series.js';
-import type { Command, Happening, NodeState, NodeView, Outcome, Report, ShowState } from './state.js';
+import {
+  MAX_SLOW_READERS,
+  type Command,
+  type Happening,
+  type NodeState,
+  type NodeView,
+  type Outcome,
+  type Report,
+  type ShowState,
+} from './state.js';
 
 const MAX_HAPPENINGS = 50;
 
@@ -17,7 +26,7 @@ interface Node {
   report: Report | undefined;
 }
 
-/** Everything that the page shows, and what its buttons do. There is one, in the primary. */
+/** Everything that the page shows, and the actions of its buttons. There is one, in the primary. */
 export class Show {
   readonly bots: Bots;
   /** @default none: there is one process */
@@ -34,7 +43,7 @@ export class Show {
     this.#nodes = names.map((name) => ({ name, state: 'starting', pid: undefined, report: undefined }));
     this.#drainPerSecond = drainPerSecond;
     this.#series = new Series(names.length);
-    this.bots = new Bots(url, (text) => this.happened(text));
+    this.bots = new Bots(url, drainPerSecond, (text) => this.happened(text));
   }
 
   get state(): ShowState {
@@ -80,15 +89,18 @@ export class Show {
     return this.#node(node).state;
   }
 
-  /** Answers at once: what a restart does can be seen. */
+  /** Returns at once: the page shows what a restart does. */
   obey(command: Command): Outcome {
     switch (command.do) {
       case 'bots':
         this.bots.wanted = command.count;
         return { ok: true };
       case 'slow reader':
-        this.bots.addSlowReader();
-        return { ok: true };
+        if (this.bots.addSlowReader()) return { ok: true };
+        return {
+          ok: false,
+          problem: `There are ${MAX_SLOW_READERS} slow readers already; each of them lives for 30 s.`,
+        };
       case 'restart':
         return this.#restart([command.node], command.allAtOnce);
       case 'restart all':
@@ -108,12 +120,12 @@ export class Show {
       };
     const unknown = nodes.find((node) => this.#nodes[node - 1] === undefined);
     if (unknown !== undefined) return { ok: false, problem: `There is no node ${unknown}.` };
-    // As in a rolling deploy: the others have to take its clients.
+    // As in a rolling deploy: the other nodes have to take its clients.
     if (this.#restarting !== undefined)
-      return { ok: false, problem: `${this.#restarting} restarts already; one at a time.` };
-    const [node = 1] = nodes;
-    if (nodes.length === 1 && this.#node(node).state !== 'ready')
-      return { ok: false, problem: `${this.nameOf(node)} is not ready yet.` };
+      return { ok: false, problem: `${capitalized(this.#restarting)} restarts already; one at a time.` };
+    const unready = this.#nodes.find(({ state }) => state !== 'ready');
+    if (unready !== undefined)
+      return { ok: false, problem: `${capitalized(unready.name)} is not ready yet.` };
     void this.#restartEach(fleet, nodes, allAtOnce);
     return { ok: true };
   }
@@ -121,6 +133,8 @@ export class Show {
   async #restartEach(fleet: Fleet, nodes: readonly number[], allAtOnce: boolean): Promise<void> {
     this.bots.comeBackAtOnce = allAtOnce;
     for (const node of nodes) {
+      // It died meanwhile, and starts anew as it is.
+      if (this.stateOf(node) !== 'ready') continue;
       this.#restarting = this.nameOf(node);
       await fleet.restart(node, allAtOnce);
     }
@@ -134,6 +148,8 @@ export class Show {
     return known;
   }
 }
+
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function viewOf({ name, state, pid, report }: Node, node: number): NodeView {
   if (report === undefined) return { node, name, state, pid, report };

@@ -7,7 +7,7 @@ import { Reporter } from './reporter.js';
 import { Show } from './show.js';
 import { makeTraffic } from './traffic.js';
 
-/** The whole demo but the bots in this process. @returns where it listens */
+/** The whole demo except the bots, in this process. @returns where it listens */
 export async function startSingle(settings: Settings): Promise<string> {
   const names = nodeNames(settings);
   const show = new Show(names, settings.drainPerSecond, () => running.url);

@@ -11,7 +11,7 @@ try {
     const show: Show = new Show(nodeNames(settings), settings.drainPerSecond, () => primary.url);
     const primary = new Primary(show);
     if (await primary.start(settings.nodes)) console.log(`Listening on ${primary.url}`);
-    // The node has said why.
+    // The node has already printed the reason.
     else if (!primary.isStopping) process.exit(1);
   }
 } catch (error) {

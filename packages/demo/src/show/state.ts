@@ -2,12 +2,14 @@ import type { ClusterState, ClusterStats, PoolStats } from '@soketi/connections'
 import * as v from 'valibot';
 
 /*
- * What the processes of the demo tell each other, and what the page gets.
+ * The messages between the processes of the demo, and the state that the page gets.
  */
 
 export const MAX_BOTS = 2_000;
+/** Each of them is sent 5 MB a second. */
+export const MAX_SLOW_READERS = 5;
 
-/** What the buttons of the page ask for. */
+/** A command of the page's buttons. */
 export const Command = v.variant('do', [
   v.strictObject({ do: v.literal('restart'), node: v.number(), allAtOnce: v.boolean() }),
   v.strictObject({ do: v.literal('restart all'), allAtOnce: v.boolean() }),
@@ -19,10 +21,10 @@ export const Command = v.variant('do', [
 ]);
 export type Command = v.InferOutput<typeof Command>;
 
-/** What became of a command; `problem` is a sentence for people. */
+/** The result of a command; `problem` is a sentence for people. */
 export type Outcome = { readonly ok: true } | { readonly ok: false; readonly problem: string };
 
-/** What happened to the connections of a node in one second, which is counted since the epoch. */
+/** Closes and connects of a node in one second, which is counted since the epoch. */
 export type Second = readonly [second: number, closes: number, connects: number];
 
 /** Round trips of the last heartbeats, in ms. */
@@ -33,7 +35,7 @@ export interface RoundTrips {
   readonly max: number;
 }
 
-/** What a node tells of itself, several times a second. */
+/** The report of a node, several times a second. */
 export interface Report {
   /** When, in ms since the epoch. */
   readonly at: number;
@@ -43,7 +45,7 @@ export interface Report {
   readonly roundTrips: RoundTrips | undefined;
   /** Nodes of other primaries, on the same broker. */
   readonly others: readonly OtherNode[];
-  /** Since the last report: to be added. */
+  /** Since the last report, so the reports are added up. */
   readonly seconds: readonly Second[];
 }
 
@@ -56,7 +58,7 @@ export interface OtherNode {
 export type NodeState = 'starting' | 'ready' | 'draining' | 'gone';
 
 export interface NodeView {
-  /** From 1. */
+  /** Counted from 1. */
   readonly node: number;
   readonly name: string;
   readonly state: NodeState;
@@ -64,7 +66,7 @@ export interface NodeView {
   readonly report: Omit<Report, 'seconds' | 'others'> | undefined;
 }
 
-/** Something that happened, as a sentence. */
+/** An event, as a sentence. */
 export interface Happening {
   readonly id: number;
   /** In ms since the epoch. */
@@ -75,21 +77,21 @@ export interface Happening {
 export interface BotsView {
   readonly wanted: number;
   readonly open: number;
-  /** Since the start: attempts to connect that failed. */
+  /** Attempts to connect that have failed since the start. */
   readonly failed: number;
   readonly slowReaders: number;
 }
 
 /** Everything that the page shows. */
 export interface ShowState {
-  /** Of the server, in ms since the epoch. */
+  /** The time of the server, in ms since the epoch. */
   readonly now: number;
   readonly drainPerSecond: number;
   readonly nodes: readonly NodeView[];
   readonly others: readonly OtherNode[];
   readonly bots: BotsView;
   readonly isRestarting: boolean;
-  /** One row for each second: the second, then closes and connects of each node. */
+  /** One row per second: the second, then closes and connects of each node. */
   readonly series: readonly (readonly [
     second: number,
     closes: readonly number[],
@@ -98,20 +100,20 @@ export interface ShowState {
   readonly happenings: readonly Happening[];
 }
 
-/** What a worker says to the primary. */
+/** A message of a worker to the primary. */
 export type FromNode =
   | { readonly show: 'listening'; readonly url: string }
   | { readonly show: 'report'; readonly report: Report }
   | { readonly show: 'happened'; readonly text: string }
   | { readonly show: 'command'; readonly id: number; readonly command: Command };
 
-/** What the primary says to a worker. */
+/** A message of the primary to a worker. */
 export type ToNode =
   | { readonly show: 'state'; readonly state: ShowState }
   | { readonly show: 'outcome'; readonly id: number; readonly outcome: Outcome }
   | { readonly show: 'close all at once' };
 
-/** What the parent says to the process of the bots. */
+/** A message of the parent to the process of the bots. */
 export type ToBots =
   | { readonly bots: 'count'; readonly count: number }
   | { readonly bots: 'at once'; readonly isOn: boolean }

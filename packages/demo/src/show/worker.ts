@@ -1,5 +1,5 @@
 /*
- * A node: the chat server, and what it tells the primary.
+ * A node: the chat server, and its reports to the primary.
  */
 import { ipcAdapter } from '@soketi/connections/ipc';
 import { connectBroker } from '../server/broker.js';
@@ -11,7 +11,7 @@ import { Reporter } from './reporter.js';
 import type { Command, FromNode, Outcome, ShowState, ToNode } from './state.js';
 import { makeTraffic } from './traffic.js';
 
-/** Far above what a drain of this demo can have. */
+/** A rate far above the number of connections that this demo can have. */
 const ALL_AT_ONCE = { maxPerSecond: 1_000_000, interval: 1_000, reason: 'All at once' };
 
 let state: ShowState | undefined;
@@ -40,7 +40,7 @@ try {
   // From now on the primary gives new connections to the other nodes, so that no client comes back to this one.
   const stopListening = (): void => void server.close();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stopListening);
-  // The relay of the pools talks on the same channel: what it says has no `show`.
+  // The relay of the pools uses the same channel: its messages have no `show`.
   process.on('message', (message: ToNode | { readonly show?: undefined }) => {
     if (message.show === 'state') state = message.state;
     else if (message.show === 'outcome') {

@@ -20,7 +20,7 @@ const ADA = { namespace: 'lobby', name: 'Ada' };
 
 type Members = Extract<ServerMessage, { type: 'members' }>;
 
-/** One tab of a user of the chat. Lists of members, which come by the clock, are kept apart from what users do. */
+/** One tab of a user of the chat. Lists of members, whose timing varies, are kept apart from other messages. */
 export class ChatClient {
   readonly socket: WebSocket;
   readonly closed: Promise<{ code: number; reason: string }>;
@@ -46,7 +46,7 @@ export class ChatClient {
     onTestFinished(() => socket.terminate());
   }
 
-  /** @param query who comes to which namespace */
+  /** @param query who connects to which namespace */
   static async connect(
     url: string,
     query?: Record<string, string>,
@@ -57,7 +57,7 @@ export class ChatClient {
     return client;
   }
 
-  /** Comes, and enters a room. */
+  /** Connects, and enters a room. */
   static async join(url: string, name: string, namespace = 'lobby', room = 'general'): Promise<ChatClient> {
     const client = await ChatClient.connect(url, { namespace, name });
     const message = await client.next();
@@ -73,12 +73,12 @@ export class ChatClient {
     this.socket.send(JSON.stringify(message));
   }
 
-  /** The next message that is no list of members. */
+  /** The next message that is not a list of members. */
   next(): Promise<ServerMessage> {
     return this.#until(() => this.#inbox.shift());
   }
 
-  /** Waits for a list of members. Resolves with it: tabs by name. */
+  /** Waits for a list of members that meets the condition. Resolves with it: tabs by name. */
   sees(room: string, isExpected: (tabs: Record<string, number>) => boolean): Promise<Record<string, number>> {
     return this.#until(() => {
       const tabs = this.members(room);
@@ -86,13 +86,13 @@ export class ChatClient {
     });
   }
 
-  /** The newest list of members that has come. */
+  /** The newest list of members that has arrived. */
   members(room: string): Record<string, number> | undefined {
     const entries = this.#members.get(room)?.users.map(({ name, tabs }) => [name, tabs] as const);
     return entries && Object.fromEntries(entries);
   }
 
-  /** What has come and was not taken, once everything that the server has written has arrived. */
+  /** Messages that have arrived and were not taken, once everything that the server has written has arrived. */
   async rest(): Promise<readonly ServerMessage[]> {
     this.socket.ping();
     await once(this.socket, 'pong');
@@ -108,7 +108,7 @@ export class ChatClient {
   }
 }
 
-/** How the server answers an upgrade that it refuses. */
+/** The answer of the server to an upgrade that it refuses. */
 export function refusalOf(
   url: string,
   options?: ClientOptions,

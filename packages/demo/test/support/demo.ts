@@ -11,14 +11,14 @@ const PROGRAM = fileURLToPath(new URL('../../dist/show/start.js', import.meta.ur
 /** Processes start slowly on a busy machine. */
 export const TIMEOUT_MS = 60_000;
 
-/** So that a demo is killed before its test has timed out. */
+/** Shorter than the timeout of the test, so that the demo is killed before it. */
 const STATE_TIMEOUT_MS = 45_000;
 const POLL_INTERVAL_MS = 100;
 
-/** The built demo, with all its processes in a group of their own. */
+/** The built demo, with all its processes in their own group. */
 export class Demo {
   readonly process: ChildProcess;
-  /** Status, or the signal that ended it. */
+  /** The exit status, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals>;
   url = '';
   stderr = '';
@@ -50,14 +50,14 @@ export class Demo {
     for await (const line of createInterface(this.process.stdout!)) {
       this.url = /^Listening on (http:\/\/.+:[1-9]\d*)$/.exec(line)?.[1] ?? '';
       if (this.url === '') continue;
-      // A node has heard from the primary.
+      // A node has received a message of the primary.
       await this.until((state) => state.nodes.every((node) => node.report !== undefined));
       return;
     }
     throw new Error(`The demo ended: ${this.stderr}`);
   }
 
-  /** Whether any process of it is left. */
+  /** Whether any of its processes is still running. */
   get isAlive(): boolean {
     try {
       process.kill(-this.process.pid!, 0);
@@ -67,13 +67,13 @@ export class Demo {
     }
   }
 
-  /** To all its processes, as Ctrl-C in a terminal; nothing if they have ended. */
+  /** Sends a signal to all its processes, like Ctrl-C in a terminal; does nothing if they have ended. */
   signal(signal: NodeJS.Signals): void {
     if (process.platform === 'win32') this.process.kill(signal);
     else if (this.isAlive) process.kill(-this.process.pid!, signal);
   }
 
-  /** At once, the nodes too. */
+  /** Ends all processes at once, including the nodes. */
   async kill(): Promise<void> {
     this.signal('SIGKILL');
     await this.ended;
@@ -84,12 +84,12 @@ export class Demo {
       const response = await fetch(`${this.url}/show/state`);
       return ((await response.json()) as { state?: ShowState }).state;
     } catch {
-      // A node that ends may cut a connection off that was kept alive.
+      // A node that ends may cut off a connection that was kept alive.
       return undefined;
     }
   }
 
-  /** Waits for a state that is as expected. */
+  /** Waits for a state that meets the condition. */
   async until(isExpected: (state: ShowState) => boolean): Promise<ShowState> {
     const deadlineMs = performance.now() + STATE_TIMEOUT_MS;
     for (;;) {
@@ -104,7 +104,7 @@ export class Demo {
     return (await this.until(() => true)).nodes[node - 1]!;
   }
 
-  /** As the page does it. */
+  /** Sends an order, like the page. */
   async order(command: Command | object): Promise<Outcome> {
     const response = await fetch(`${this.url}/show/control`, {
       method: 'POST',
@@ -114,7 +114,7 @@ export class Demo {
     return (await response.json()) as Outcome;
   }
 
-  /** A user on such a node: which one it is, is chosen by the primary. */
+  /** A user on a node that meets the condition: the primary chooses the node. */
   async joinWhere(name: string, isExpected: (node: string) => boolean): Promise<ChatClient> {
     for (;;) {
       const client = await ChatClient.join(this.url, name);

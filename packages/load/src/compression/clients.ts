@@ -5,8 +5,8 @@ import { answer, cpuMs, nowMs, percentile } from '../harness/index.js';
 import type { CompressionClientsCalls } from './calls.js';
 
 /**
- * The process of all clients. Twenty that inflate every message would take more CPU than the server: two do, and tell the
- * latency; the others only count frames.
+ * The process of all clients. Twenty clients that inflate every message would take more CPU than the server, so two of
+ * them do, and measure the latency; the others only count frames.
  */
 const INFLATING = 2;
 const HANDSHAKE_END = '\r\n\r\n';
@@ -44,7 +44,7 @@ async function connectCounting(port: number): Promise<void> {
   countFrames(socket, head.subarray(head.indexOf(HANDSHAKE_END) + HANDSHAKE_END.length));
 }
 
-/** Counts messages without looking into them (RFC 6455 §5.2). Those of this script are whole and below 4 GiB. */
+/** Counts messages without looking into them (RFC 6455 §5.2). In this script they are unfragmented and below 4 GiB. */
 function countFrames(socket: Socket, first: Buffer): void {
   let header: Buffer = Buffer.alloc(0);
   let payloadLeft = 0;

@@ -6,7 +6,7 @@ import { WebSocketServer } from 'ws';
 import { answer, cpuMs, nowMs } from '../harness/index.js';
 import type { CompressionServerCalls, Stream } from './calls.js';
 
-/** The server process: clients that keep no compression context, so that one compression serves all of them. */
+/** The server process. Its clients keep no compression context, so one compression serves all of them. */
 const NAMESPACE = 'all';
 /** Takes a thread of the pool for about 100 ms. */
 const HASH_ITERATIONS = 200_000;
@@ -41,7 +41,7 @@ async function stream({ bytes, everyMs, hashes, ms }: Stream): Promise<number> {
     const startedAtMs = performance.now();
     const timer = setInterval(() => {
       const elapsedMs = performance.now() - startedAtMs;
-      // A timer that comes late makes up for it: the rate is what is measured.
+      // A late timer sends what is due, because the rate is what is measured.
       for (; sent < elapsedMs / everyMs && elapsedMs < ms; sent++) {
         void pool.broadcastMessage(NAMESPACE, `${nowMs()} ${text}`);
       }

@@ -6,7 +6,7 @@ import { PROBE_INTERVAL_MS, type BalancerCalls } from './calls.js';
 
 /** How long a readiness probe may take, in ms. */
 const PROBE_TIMEOUT_MS = 1_000;
-/** How long a new node may take to be ready, in ms. */
+/** How long a new node may take until it is ready, in ms. */
 const START_TIMEOUT_MS = 10_000;
 
 interface Node {
@@ -16,7 +16,7 @@ interface Node {
   readonly sentAtMs: number[];
 }
 
-/** A TCP balancer: hands connections on to the nodes whose `/readyz` answers 200, in turn. Knows no WebSockets. */
+/** A TCP balancer: passes connections in turn to the nodes whose `/readyz` answers 200. It does not know WebSockets. */
 const nodes: Node[] = [];
 let turn = 0;
 
@@ -45,7 +45,7 @@ function join(client: Socket, upstream: Socket): void {
 
 function probe({ port }: Node): Promise<boolean> {
   return new Promise((resolve) => {
-    // A connection of its own: one that is kept alive says nothing about the next client's.
+    // A separate connection: one that is kept alive says nothing about the next client's.
     const options = { port, host: '127.0.0.1', path: '/readyz', agent: false, timeout: PROBE_TIMEOUT_MS };
     const request = get(options, (response) => {
       response.resume();

@@ -5,7 +5,7 @@ export interface Series {
   readonly points: readonly { readonly atMs: number; readonly count: number }[];
 }
 
-/** What the chart says around its lines. */
+/** The texts around the lines of the chart. */
 export interface Labels {
   readonly title: string;
   readonly time: string;
@@ -16,7 +16,7 @@ export interface Labels {
 const WIDTH = 760;
 const HEIGHT = 340;
 const PLOT = { left: 64, right: 736, top: 56, bottom: 288 };
-/** Of middling lightness, so that it can be read on white and on black. */
+/** Of medium lightness, so that it can be read on white and on black. */
 const INK = '#808890';
 const FONT = 'font-family="system-ui, sans-serif" font-size="12"';
 const Y_STEP = 500;

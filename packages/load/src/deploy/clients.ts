@@ -6,10 +6,10 @@ import { BACKOFF_JITTER, BACKOFF_MS, CLIENTS, type ClientsCalls, type ClientsRep
 
 /** Handshakes under way at a time while the clients first connect. */
 const MAX_HANDSHAKES = 100;
-/** The exponent beyond which the delay does not grow. */
+/** The exponent above which the delay does not grow. */
 const MAX_DOUBLINGS = 5;
 
-/** Clients that come back when they are closed, as those of a real application do. */
+/** Clients that reconnect when they are closed, like those of a real application. */
 const codes: Record<string, number> = {};
 const failures: Record<string, number> = {};
 const closedAtMs: number[] = [];

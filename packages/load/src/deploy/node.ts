@@ -15,10 +15,10 @@ import { answer, nowMs, settled } from '../harness/index.js';
 import { watchStalls } from '../run.js';
 import { DRAIN_PER_SECOND, type NodeCalls, type NodeReport, type Way } from './calls.js';
 
-/** How long the nodes may take to know each other, in ms. */
+/** How long the nodes may take until they know each other, in ms. */
 const MAX_COMPANY_MS = 10_000;
 
-/** A server process behind the balancer: `node node.js WAY REDIS_PORT`. SIGTERM stops it. */
+/** The process of a server that is reached through the balancer: `node node.js WAY REDIS_PORT`. SIGTERM stops it. */
 const [way, redisPort] = process.argv.slice(2) as [Way, string | undefined];
 
 const acceptedAtMs: number[] = [];
@@ -40,7 +40,7 @@ let company = (): number => 0;
 if (way === 'all-at-once') serveWithWsAlone();
 else serveWithLibrary(way === 'drain-in-cluster' ? await connectToCluster() : undefined);
 
-/** Writes down when its close begins. */
+/** Records when its close begins. */
 class Member extends Connection<string, WebSocketMessage, WebSocket> {
   override close(code?: number, reason?: string): Promise<void> {
     if (!this.closed) closesAtMs.push(nowMs());
@@ -50,10 +50,10 @@ class Member extends Connection<string, WebSocketMessage, WebSocket> {
 
 async function connectToCluster(): Promise<ClusterAdapter> {
   const client = createClient({ url: `redis://127.0.0.1:${redisPort}` });
-  // The pool tells its errors; at the end Redis is stopped first.
+  // The pool emits its errors here; at the end Redis is stopped first.
   client.on('error', () => undefined);
   await client.connect();
-  // The last node to leave would be held by it.
+  // Otherwise it would keep the process of the last node alive.
   client.unref();
   return redisAdapter({ client });
 }

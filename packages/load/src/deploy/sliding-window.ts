@@ -1,6 +1,6 @@
 const SECOND_MS = 1_000;
 
-/** The most of these moments that lie within any one second, wherever it begins. */
+/** The largest number of these times that lie within one second, wherever it begins. */
 export function peakPerSecond(timesMs: readonly number[]): number {
   const sorted = [...timesMs].sort((a, b) => a - b);
   let peak = 0;
@@ -12,7 +12,7 @@ export function peakPerSecond(timesMs: readonly number[]): number {
   return peak;
 }
 
-/** For each step of time, how many of these moments lie within the second before it. */
+/** For each step of time, how many of these times lie within the second before it. */
 export function perSecondOverTime(
   timesMs: readonly number[],
   { fromMs, toMs, stepMs }: { fromMs: number; toMs: number; stepMs: number },

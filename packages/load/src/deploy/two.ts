@@ -1,31 +1,30 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Broker, Remote, withProcesses } from '../harness/index.js';
-import { claim, count, limitTime, main, type Claim } from '../run.js';
+import { Broker, withProcesses, type Remote } from '../harness/index.js';
+import { claim, count, type Claim } from '../run.js';
 import {
   CLIENTS,
   DRAIN_PER_SECOND,
-  type BalancerCalls,
-  type ClientsCalls,
   type ClientsReport,
   type NodeCalls,
   type NodeReport,
   type Way,
 } from './calls.js';
-import { lineChart } from './chart.js';
-import { peakPerSecond, perSecondOverTime } from './sliding-window.js';
+import {
+  areAllTold,
+  compare,
+  drawReconnects,
+  failuresOf,
+  latest,
+  MAX_BACK_MS,
+  type Reconnects,
+} from './comparison.js';
+import { startEntrance, startNode } from './processes.js';
+import { peakPerSecond } from './sliding-window.js';
 
 /** From the signal of node A to that of node B, in ms: before the first client of A is back. */
 const SIGNAL_GAP_MS = 300;
 /** What node C is to see at most, in reconnects per second: a tenth above the rate of the drain. */
 const LIMIT_PER_SECOND = Math.round(DRAIN_PER_SECOND * 1.1);
-/** How long all clients may take to be back, in ms. */
-const MAX_BACK_MS = 30_000;
-const MAX_RUN_MS = 150_000;
-const CHART = new URL('../../docs/deploy-of-two.svg', import.meta.url);
-const CHART_STEP_MS = 50;
-/** A second after the last reconnect the rate is 0 again. */
-const CHART_TAIL_MS = 1_100;
 
 interface Deploy {
   /** Nodes A and B, which are told to stop. */
@@ -43,19 +42,11 @@ interface Deploy {
 function deploy(way: Way): Promise<Deploy> {
   return withProcesses(async (started) => {
     const redis = started(await Broker.start('redis'));
-    const clients = started(new Remote<ClientsCalls>(new URL('clients.js', import.meta.url)));
-    const balancer = started(new Remote<BalancerCalls>(new URL('balancer.js', import.meta.url)));
-    const port = await balancer.call('listen');
-    const nodes: Remote<NodeCalls>[] = [];
-    for (let index = 0; index < 3; index++) {
-      const args = [way, `${redis.port}`];
-      const node = started(new Remote<NodeCalls>(new URL('node.js', import.meta.url), { args }));
-      nodes.push(node);
-      await balancer.call('add', await node.call('listen'));
-    }
-    const [a, b, c] = nodes as [Remote<NodeCalls>, Remote<NodeCalls>, Remote<NodeCalls>];
+    const { clients, balancer, port } = await startEntrance(started);
+    const start = (): Promise<Remote<NodeCalls>> => startNode(started, balancer, way, `${redis.port}`);
+    const [a, b, c] = [await start(), await start(), await start()];
     await clients.call('connect', port);
-    if (way === 'drain-in-cluster') for (const node of nodes) await node.call('company', nodes.length);
+    if (way === 'drain-in-cluster') for (const node of [a, b, c]) await node.call('company', 3);
     const before = await c.call('report');
     const moved = CLIENTS - before.connections;
     const pids = [await a.call('pid'), await b.call('pid')] as const;
@@ -80,7 +71,6 @@ function deploy(way: Way): Promise<Deploy> {
 
 const closesOf = ({ stopped }: Deploy): number[] => stopped.flatMap(({ closesAtMs }) => closesAtMs);
 const beganAtMs = ({ stopped }: Deploy): number => Math.min(...stopped.map(({ stopAtMs }) => stopAtMs));
-const last = (timesMs: readonly number[]): number => timesMs.reduce((a, b) => Math.max(a, b), 0);
 
 function print(name: string, run: Deploy): void {
   const { stopped, next, clients, moved } = run;
@@ -90,7 +80,7 @@ function print(name: string, run: Deploy): void {
   clients: ${count(moved)} on nodes A and B, ${count(CLIENTS - moved)} on node C
   closes in any one second, at most: ${count(peakPerSecond(closesOf(run)))} of both; ${a} of node A, ${b} of node B
   reconnects in any one second, at most: tried by clients ${count(peakPerSecond(clients.attemptsAtMs))}, accepted by node C ${count(peakPerSecond(next.acceptedAtMs))}
-  since the first SIGTERM: last close ${since(last(closesOf(run)))}, all back ${since(last(next.acceptedAtMs))}
+  since the first SIGTERM: last close ${since(latest(closesOf(run)))}, all back ${since(latest(next.acceptedAtMs))}
   close codes ${JSON.stringify(clients.codes)}, failures ${JSON.stringify(clients.failures)}
   longest stall of an event loop: ${stopped.map(({ stallMs }, index) => `node ${'AB'[index]} ${count(stallMs)} ms`).join(', ')}, node C ${count(next.stallMs)} ms, clients ${count(clients.stallMs)} ms
 `);
@@ -100,8 +90,7 @@ function judge(shared: Deploy, alone: Deploy): Claim[] {
   const { stopped, next, clients, moved, sentToStopped } = shared;
   const closes = peakPerSecond(closesOf(shared));
   const reconnects = peakPerSecond(next.acceptedAtMs);
-  const failures = Object.values(clients.failures).reduce((sum, times) => sum + times, 0);
-  const isClean = clients.codes['1012'] === moved && Object.keys(clients.codes).length === 1;
+  const failures = failuresOf(clients);
   const closed = stopped.reduce((sum, { drained }) => sum + (drained?.closed ?? 0), 0);
   const aloneCloses = peakPerSecond(closesOf(alone));
   return [
@@ -118,7 +107,7 @@ function judge(shared: Deploy, alone: Deploy): Claim[] {
     claim(
       'Each client of A and B gets one 1012 and nothing else, and those of C get nothing',
       JSON.stringify(clients.codes),
-      isClean,
+      areAllTold(clients, moved),
     ),
     claim('Nobody is sent to a node after its signal', sentToStopped, sentToStopped === 0),
     claim('No reconnect fails, or is closed again', failures, failures === 0),
@@ -133,15 +122,13 @@ function judge(shared: Deploy, alone: Deploy): Claim[] {
 }
 
 function draw(shared: Deploy, alone: Deploy): void {
-  const durationMs =
-    Math.max(...[shared, alone].map((run) => last(run.next.acceptedAtMs) - beganAtMs(run))) + CHART_TAIL_MS;
-  const points = (run: Deploy) =>
-    perSecondOverTime(run.next.acceptedAtMs, {
-      fromMs: beganAtMs(run),
-      toMs: beganAtMs(run) + durationMs,
-      stepMs: CHART_STEP_MS,
-    });
-  const chart = lineChart(
+  const reconnects = (name: string, run: Deploy): Reconnects => ({
+    name,
+    stopAtMs: beganAtMs(run),
+    acceptedAtMs: run.next.acceptedAtMs,
+  });
+  drawReconnects(
+    'deploy-of-two.svg',
     {
       title: 'Reconnects that node C has accepted within the last second',
       time: 'seconds since node A was told to stop; node B was told 0.3 s later',
@@ -149,20 +136,19 @@ function draw(shared: Deploy, alone: Deploy): void {
       limitText: `a tenth above the rate: ${LIMIT_PER_SECOND}`,
     },
     [
-      { name: `${DRAIN_PER_SECOND} per second, shared`, color: '#2f81f7', points: points(shared) },
-      { name: `${DRAIN_PER_SECOND} per second each`, color: '#d9822b', points: points(alone) },
+      reconnects(`${DRAIN_PER_SECOND} per second, shared`, shared),
+      reconnects(`${DRAIN_PER_SECOND} per second each`, alone),
     ],
   );
-  mkdirSync(new URL('.', CHART), { recursive: true });
-  writeFileSync(CHART, chart);
 }
 
-await main('deploy-two', { isPinned: false }, async () => {
-  limitTime(MAX_RUN_MS);
-  const shared = await deploy('drain-in-cluster');
-  print('In a cluster', shared);
-  const alone = await deploy('drain');
-  print('Each by itself', alone);
-  draw(shared, alone);
-  return judge(shared, alone);
+await compare('deploy-two', {
+  ways: [
+    ['In a cluster', 'drain-in-cluster'],
+    ['Each by itself', 'drain'],
+  ],
+  deploy,
+  print,
+  draw,
+  judge,
 });

@@ -1,4 +1,4 @@
-/** What the server does about a flood. */
+/** How the server handles a flood. */
 export type Reaction = 'none' | 'pause' | 'drop' | 'close';
 
 /** Calls that the server process answers. It echoes every message to its sender. */
@@ -9,17 +9,17 @@ export interface FloodServerCalls {
   echoed(): number;
 }
 
-/** Calls that the process of the client that floods answers. */
+/** Calls that the process of the flooding client answers. */
 export interface FlooderCalls {
-  /** Connects, in place of the last connection, and prepares that many text messages of that size. */
+  /** Replaces the connection with a new one, and prepares that many text messages of that size. */
   connect(settings: { port: number; messages: number; bytes: number }): Promise<void>;
-  /** Sends them as fast as the server takes them. */
+  /** Sends them as fast as the server accepts them. */
   flood(): void;
 }
 
 /** Calls that the process of the other client answers. */
 export interface EchoCalls {
   connect(port: number): Promise<void>;
-  /** Has messages echoed for that time. @returns how long each of them took, in ms */
+  /** Measures the echoes of messages for that long. @returns how long each of them took, in ms */
   measure(settings: { ms: number; everyMs: number }): Promise<readonly number[]>;
 }

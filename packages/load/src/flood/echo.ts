@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { answer, nowMs } from '../harness/index.js';
 import type { EchoCalls } from './calls.js';
 
-/** The client whose echo is measured. Each message carries the moment at which it was to be sent. */
+/** The client whose echo is measured. Each message carries the time at which it was due. */
 const MAX_WAIT_MS = 10_000;
 
 let socket: WebSocket | undefined;

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { answer } from '../harness/index.js';
 import type { FlooderCalls } from './calls.js';
 
-/** The client that floods. It writes frames that were made beforehand, so that nothing but the server slows it down. */
+/** The client that floods. It writes frames that were prepared beforehand, so that only the server slows it down. */
 const FIN_TEXT = 0x81;
 const MASKED = 0x80;
 const HEADER_BYTES = 6;
@@ -28,7 +28,7 @@ answer({
         'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
     );
     await once(socket, 'data');
-    // The echoes are not looked at.
+    // The echoes are not read.
     socket.resume();
   },
   flood() {

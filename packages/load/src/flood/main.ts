@@ -11,7 +11,7 @@ import { claim, count, limitTime, main, type Claim } from '../run.js';
 import type { EchoCalls, FlooderCalls, FloodServerCalls, Reaction } from './calls.js';
 
 const MESSAGES = 100_000;
-/** An empty message is the cheapest one for the client: more of them fit into what the server reads at once. */
+/** An empty message is the cheapest for the client: the largest number of them fits into one read of the server. */
 const SIZES = [64, 0] as const;
 const REACTIONS: readonly Reaction[] = ['none', 'pause', 'drop', 'close'];
 const ROUNDS = 5;
@@ -20,7 +20,7 @@ const EVERY_MS = 5;
 const MAX_CHANGE_MS = 20;
 const MAX_RUN_MS = 240_000;
 
-/** One round: how long each echo took, before the flood and from its begin on, in ms. */
+/** One round: how long each echo took, before and during the flood, in ms. */
 interface Round {
   readonly calmMs: readonly number[];
   readonly floodMs: readonly number[];
@@ -46,7 +46,7 @@ function measure(reaction: Reaction, bytes: number): Promise<Measured> {
     await echo.call('connect', port);
     const rounds: Round[] = [];
     let own = 0;
-    // One more, which is not counted: code that runs for the first time is slow.
+    // One more round that does not count: code that runs for the first time is slow.
     for (let round = 0; round <= ROUNDS; round++) {
       await flooder.call('connect', { port, messages: MESSAGES, bytes });
       const calmMs = await echo.call('measure', { ms: ROUND_MS, everyMs: EVERY_MS });

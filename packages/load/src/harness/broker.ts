@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** Debian keeps some servers where the path of ordinary users does not lead. */
+/** Debian installs some servers in folders that are not on the path of ordinary users. */
 const PATH = [process.env['PATH'], '/usr/sbin'].join(delimiter);
 
 interface Program {
@@ -31,7 +31,7 @@ const PROGRAMS = {
 
 export type BrokerName = keyof typeof PROGRAMS;
 
-/** A real broker in a process of its own on a free port of 127.0.0.1. It keeps nothing. */
+/** A real broker in its own process on a free port of 127.0.0.1. It stores nothing. */
 export class Broker {
   readonly port: number;
   readonly #program: Program;
@@ -52,7 +52,7 @@ export class Broker {
     return this.#process?.pid ?? NaN;
   }
 
-  /** Starts it once more, on the same port. Resolves when clients can connect. */
+  /** Starts it again, on the same port. Resolves when clients can connect. */
   async start(): Promise<void> {
     const { command, args, ready } = this.#program;
     const child = spawn(command, args(this.port), {
@@ -74,7 +74,7 @@ export class Broker {
     });
   }
 
-  /** Kills it, without a goodbye to anybody. */
+  /** Kills it, without a clean shutdown. */
   async stop(): Promise<void> {
     const child = this.#process;
     this.#process = undefined;
@@ -92,7 +92,7 @@ export function hasBroker(name: BrokerName): boolean {
       accessSync(join(folder, PROGRAMS[name].command), constants.X_OK);
       return true;
     } catch {
-      // Not in this folder.
+      // It is not in this folder.
       return false;
     }
   });

@@ -13,20 +13,20 @@ const canPin = ((): boolean => {
   }
 })();
 
-/** Cores that server and clients are pinned to; `undefined` where that is not possible. */
+/** Cores that server and clients are pinned to; `undefined` if pinning is not possible. */
 export const SERVER_CORE = canPin ? 0 : undefined;
 export const CLIENT_CORE = canPin ? 1 : undefined;
 export const PINNING = canPin
   ? 'Server on core 0, clients on core 1'
   : 'NOT PINNED: taskset or a second core is missing';
 
-/** Open files that one process may have: the hard limit, which child processes raise their own to. */
+/** How many files one process may open: the hard limit, to which child processes raise their own. */
 export function maxOpenFiles(): number {
   const limit = execFileSync('/bin/sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim();
   return limit === 'unlimited' ? Infinity : Number(limit);
 }
 
-/** Milliseconds of the monotonic clock that all processes of the machine share. */
+/** The monotonic clock that all processes of the machine share, in ms. */
 export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -52,7 +52,7 @@ export interface Memory {
   readonly rssBytes: number;
 }
 
-/** Collections until nothing more is freed; two leave what finalizers hold on to. */
+/** So many collections that nothing more is freed: after two, finalizers still hold memory. */
 const COLLECTIONS = 6;
 
 /** Heap and resident set of this process after forced collections: needs `--expose-gc`. */
@@ -82,7 +82,7 @@ function packageOf(module: string): string {
  * Date, command, machine and versions: without them no figure means anything.
  *
  * @param script as `npm run` takes it; the arguments of this process follow it
- * @param modules URLs of files of the packages whose versions count
+ * @param modules URLs of files of the packages whose versions are reported
  */
 export function describeRun(script: string, modules: readonly string[]): string[] {
   const args = process.argv.slice(2);

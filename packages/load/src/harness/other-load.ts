@@ -1,19 +1,19 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How long the machine is looked at for one figure, in ms. */
+/** How long the machine is observed for one figure, in ms. */
 const WINDOW_MS = 2_000;
-/** What other processes may take in a window, in cores: what an idle system takes now and then. */
+/** The CPU that other processes may take in a window, in cores: an idle system takes this much now and then. */
 const MAX_CORES = 0.1;
 /** The share of windows in which they may take more, 0-1. */
 const MAX_BUSY_SHARE = 0.05;
 /** Unit of the times in `/proc`, in ms: USER_HZ is 100 wherever Node.js runs on Linux. */
 const TICK_MS = 10;
-/** Parent of all kernel threads: what these do is mostly done for the sockets that are measured. */
+/** The parent of all kernel threads: most of their work is done for the sockets that are measured. */
 const KTHREADD = '2';
 
 interface Usage {
-  /** CPU time of all other processes, in ticks: that of ended ones is in their parents' `cutime` and `cstime`. */
+  /** CPU time of all other processes, in ticks: that of ended ones is in `cutime` and `cstime` of their parents. */
   readonly total: number;
   /** CPU time of each, by id and name, in ticks. */
   readonly each: ReadonlyMap<string, number>;
@@ -25,13 +25,13 @@ interface Window {
   readonly busiest: string;
 }
 
-/** What other processes take of the machine, before and while something is measured. Reads `/proc`. */
+/** The load of other processes, before and during a measurement. Reads `/proc`. */
 export class OtherLoad {
   #usage = usageOfOthers();
   #lookedAtMs = performance.now();
   readonly #windows: Window[] = [];
 
-  /** Looks at the machine for one window, and goes on in the background. */
+  /** Observes the machine for one window, and continues in the background. */
   static async watch(): Promise<OtherLoad> {
     const load = new OtherLoad();
     await delay(WINDOW_MS);
@@ -40,7 +40,7 @@ export class OtherLoad {
     return load;
   }
 
-  /** Why figures of this run are not worth publishing; `undefined` for a quiet machine. */
+  /** Why the figures of this run are not worth publishing; `undefined` for a quiet machine. */
   get objection(): string | undefined {
     const [before] = this.#windows;
     if (this.#usage === undefined || before === undefined)
@@ -73,7 +73,7 @@ export class OtherLoad {
     if (before === undefined || after === undefined) return;
     const ran = [...after.each].map(([name, ticks]) => [name, ticks - (before.each.get(name) ?? 0)] as const);
     const [busiest = ''] = ran.sort(([, one], [, other]) => other - one)[0] ?? [];
-    // A process whose time nobody inherits makes the sum smaller.
+    // The sum gets smaller if a process ends whose time no parent inherits.
     const ticks = Math.max(0, after.total - before.total);
     this.#windows.push({ cores: (ticks * TICK_MS) / (nowMs - this.#lookedAtMs), busiest });
     this.#usage = after;
@@ -99,7 +99,7 @@ function usageOfOthers(): Usage | undefined {
     }
     return { total, each };
   } catch {
-    // Not Linux: then nothing is known, and nothing published.
+    // Not Linux: the load is unknown, so nothing is published.
     return undefined;
   }
 }
@@ -107,7 +107,7 @@ function usageOfOthers(): Usage | undefined {
 function statOf(pid: string): { name: string; parent: string; own: number; ofChildren: number } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // proc_pid_stat(5): the name stands in brackets and may contain anything; field 3 follows it.
+    // proc_pid_stat(5): the name is in brackets and may contain anything; field 3 follows it.
     const nameEnd = stat.lastIndexOf(')');
     const fields = stat.slice(nameEnd + 2).split(' ');
     const [user, system, ofChildrenUser, ofChildrenSystem] = fields.slice(11, 15).map(Number);

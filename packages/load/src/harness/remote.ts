@@ -20,7 +20,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Functions that a process offers: what they take and answer has to survive JSON. */
+/** Functions that a process offers: their arguments and results have to survive JSON. */
 type Calls<C> = { [K in keyof C]: (...args: never[]) => unknown };
 
 interface RemoteOptions {
@@ -30,7 +30,7 @@ interface RemoteOptions {
   readonly nodeArgs?: readonly string[];
 }
 
-/** In a child process: answers the calls of the parent, and ends when the parent does. */
+/** In a child process: answers the calls of the parent, and ends when the parent ends. */
 export function answer(calls: object): void {
   const reply = (message: Reply): void => void process.send?.(message);
   const onRequest = async ({ id, name, args }: Request): Promise<void> => {
@@ -42,7 +42,7 @@ export function answer(calls: object): void {
     }
   };
   process.on('message', (message) => {
-    // Workers of node:cluster get other messages through the same channel.
+    // Workers of node:cluster also get other messages through the same channel.
     if (typeof (message as Request).name === 'string') void onRequest(message as Request);
   });
   process.on('disconnect', () => process.exit());
@@ -54,7 +54,7 @@ interface Channel {
   on(event: 'message', listener: (message: unknown) => void): unknown;
 }
 
-/** Calls what the process at the other end of a channel answers. */
+/** Calls the functions that the process at the other end of a channel offers. */
 export class Caller<C extends Calls<C>> {
   readonly #channel: Channel;
   readonly #name: string;
@@ -78,7 +78,7 @@ export class Caller<C extends Calls<C>> {
     });
   }
 
-  /** The process is lost: rejects all calls, those to come too. */
+  /** The process is lost: rejects all calls, including later ones. */
   fail(how: string): void {
     this.#lost ??= new Error(`${this.#name} ${how}`);
     for (const { reject } of this.#waiting.values()) reject(this.#lost);
@@ -94,7 +94,7 @@ export class Caller<C extends Calls<C>> {
   }
 }
 
-/** A child process, and the calls that it answers. Calls are rejected when it ends unasked. */
+/** A child process, and the calls that it answers. Calls are rejected when it ends unexpectedly. */
 export class Remote<C extends Calls<C>> {
   readonly #child: ChildProcess;
   readonly #caller: Caller<C>;
@@ -104,7 +104,7 @@ export class Remote<C extends Calls<C>> {
   constructor(module: URL, { args = [], core, nodeArgs = [] }: RemoteOptions = {}) {
     const path = fileURLToPath(module);
     const pin = core === undefined ? '' : `taskset -c ${core} `;
-    // The soft limit of open files becomes the hard one; `exec` keeps the process id ours.
+    // The soft limit of open files becomes the hard one; because of `exec`, the process id is that of Node.
     const script = `ulimit -n $(ulimit -Hn); exec ${pin}"$0" "$@"`;
     this.#child = fork(path, args, {
       execPath: '/bin/sh',
@@ -143,10 +143,10 @@ interface Stoppable {
   stop(): Promise<void>;
 }
 
-/** Hands on a process that has been started, and remembers it. */
+/** Passes a started process on, and remembers it. */
 export type Started = <P extends Stoppable>(process: P) => P;
 
-/** Runs `use` and ends the processes it has started, in the order of their start, whatever happens. */
+/** Runs `use`, and then always ends the processes that it has started, in the order of their start. */
 export async function withProcesses<T>(use: (started: Started) => Promise<T>): Promise<T> {
   const processes: Stoppable[] = [];
   try {
@@ -159,7 +159,7 @@ export async function withProcesses<T>(use: (started: Started) => Promise<T>): P
   }
 }
 
-/** The value of `read` once it is the wanted one, or what it is after `maxMs`. */
+/** Resolves with the value of `read` as soon as it is the wanted one, or with its value after `maxMs`. */
 export async function settled<T>(read: () => T | Promise<T>, wanted: T, maxMs: number): Promise<T> {
   const untilMs = nowMs() + maxMs;
   for (;;) {

@@ -14,7 +14,7 @@ function format(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString('en-US', { maximumFractionDigits: 2 });
 }
 
-/** The median, and in brackets the lowest and the highest if they differ. */
+/** The median, followed by the lowest and the highest in brackets if they differ. */
 export function formatSpread(values: readonly number[]): string {
   const [low, high] = [format(Math.min(...values)), format(Math.max(...values))];
   return format(median(values)) + (low === high ? '' : ` (${low}–${high})`);

@@ -1,7 +1,7 @@
 /** Messages per second that node A broadcasts. */
 export const MESSAGES_PER_SECOND = 5_000;
 
-/** Moments are in ms of the clock that all processes share. */
+/** Times are in ms of the clock that all processes share. */
 export interface NodeReport {
   readonly published: number;
   /** Figures of the cluster layer. */
@@ -9,11 +9,11 @@ export interface NodeReport {
   readonly gaps: number;
   readonly duplicates: number;
   readonly invalid: number;
-  /** When its client of Redis became ready, the last time. */
+  /** When its client of Redis last became ready. */
   readonly readyAtMs: number;
-  /** When it has told that its cluster has recovered, the last time. */
+  /** When it last reported that its cluster has recovered. */
   readonly recoveredAtMs: number;
-  /** Times that it has told that the cluster is degraded, and that it has recovered. */
+  /** How often it has reported that the cluster is degraded, and that it has recovered. */
   readonly degraded: number;
   readonly recovered: number;
 }
@@ -32,7 +32,7 @@ export interface OutageNodeCalls {
   report(): NodeReport;
 }
 
-/** What one client has received since it was asked the last time. */
+/** What one client has received since the last call. */
 export interface Received {
   /** From the call of the broadcast to the client, in ms. */
   readonly p50Ms: number;
@@ -40,25 +40,25 @@ export interface Received {
   readonly maxMs: number;
 }
 
-/** What a client has received in all. */
+/** Everything that a client has received. */
 export interface ReceivedInAll {
   readonly messages: number;
   /** The number of the last one. */
   readonly last: number;
   /** Numbers that are missing, as ranges from the first to the last. */
   readonly missing: readonly (readonly [first: number, last: number])[];
-  /** Messages whose number is not above that of the one before. */
+  /** Messages whose number is not above the one before. */
   readonly outOfOrder: number;
 }
 
 /** Calls that the process of one client answers. */
 export interface OutageClientCalls {
   connect(port: number): Promise<void>;
-  /** Begins to measure anew. */
+  /** Starts to measure again. */
   received(): Received;
   receivedInAll(): ReceivedInAll;
-  /** Notes the moment of the next message that was sent after that moment, and how old it is. */
+  /** Records when the next message arrives that was sent after that time, and how old it is. */
   watchForNext(sentAfterMs: number): void;
-  /** `undefined` while none has come. */
+  /** `undefined` until one has arrived. */
   next(): { readonly atMs: number; readonly ageMs: number } | undefined;
 }

@@ -3,13 +3,13 @@ import { WebSocket } from 'ws';
 import { answer, nowMs, percentile } from '../harness/index.js';
 import type { OutageClientCalls } from './calls.js';
 
-/** One client, in a process of its own so that nothing delays it. Each message carries its number and its moment. */
+/** One client, in its own process so that nothing delays it. Each message carries its number and the time. */
 let agesMs: number[] = [];
 let messages = 0;
 let last = -1;
 let outOfOrder = 0;
 const missing: [first: number, last: number][] = [];
-/** The message that is watched for was sent after this moment. */
+/** The next message that was sent after this time is recorded. */
 let sentAfterMs = Infinity;
 let next: { readonly atMs: number; readonly ageMs: number } | undefined;
 

@@ -21,30 +21,30 @@ import {
 } from './calls.js';
 
 const DEFAULT_SECONDS = '1,10,60';
-/** Traffic before each outage, and after the broker is back, in ms. */
+/** How long traffic flows before each outage, and after the broker is back, in ms. */
 const CALM_MS = 3_000;
 const AFTER_MS = 4_000;
-/** How long nodes may take to be in the cluster, also again, in ms. */
+/** How long nodes may take until they are in the cluster, and in it again, in ms. */
 const UP_MS = 15_000;
-/** Beyond the outages themselves: starts, calm, and what comes after. */
+/** The time for everything but the outages: starts, normal traffic, and recovery. */
 const SPARE_MS = 120_000;
 
-/** From the moment at which the clients of Redis are ready, in ms. */
+/** From the time at which the clients of Redis are ready, in ms. */
 const MAX_FIRST_MS = 1_000;
-/** As the options of the pool are by default. */
+/** The defaults of the pool's options. */
 const MAX_QUEUED_MS = 2_000;
-/** To which the cluster layer keeps its times. */
+/** The resolution of the cluster layer's times. */
 const CLOCK_MS = 100;
 const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
-/** Messages that may be on their way at an instant: those of this time, in ms. */
+/** Messages that may be on their way at any time: those of this time, in ms. */
 const UNDER_WAY_MS = 50;
-/** What a local delivery may take longer while there is no broker, in ms. */
+/** How much longer a local delivery may take while there is no broker, in ms. */
 const MAX_DELAY_MS = 10;
 /** The queue and what belongs to each batch in it; what a longer outage may add; and what may be left, in bytes. */
 const MAX_OUTAGE_BYTES = 24 * 1024 * 1024;
 const MAX_GROWTH_BYTES = 2 * 1024 * 1024;
 
-/** One outage, as it was seen from all sides. */
+/** One outage, as seen from all sides. */
 interface Outage {
   readonly seconds: number;
   /** Messages that had been published when the broker was killed. */
@@ -55,7 +55,7 @@ interface Outage {
   readonly remote: ReceivedInAll;
   readonly localCalm: Received;
   readonly localMeanwhile: Received;
-  /** The first relayed message after the outage: since the clients of Redis are ready, and how old it is. */
+  /** The first relayed message after the outage: the time since the clients of Redis are ready, and how old it is. */
   readonly firstMs: number;
   readonly firstAgeMs: number;
   readonly memoryBytes: { readonly before: number; readonly meanwhile: number; readonly after: number };
@@ -111,7 +111,7 @@ async function observe(seconds: number, broker: Broker, processes: Processes): P
   await delay(AFTER_MS);
   await a.call('stop');
   const { published } = await a.call('report');
-  // All that is still under way.
+  // Everything that is still on its way.
   for (const client of [local, remote]) {
     await settled(async () => (await client.call('receivedInAll')).last, published - 1, UP_MS);
   }
@@ -142,7 +142,7 @@ async function untilUp({ a, b }: Processes): Promise<void> {
 
 const missing = ({ sender, remote }: Outage): number => sender.published - remote.messages;
 
-/** Messages that were lost with the broker: published before, and not delivered yet. */
+/** Messages that were lost with the broker: published before the outage, and not delivered yet. */
 function lostUnderWay({ publishedBefore, remote }: Outage): number {
   return remote.missing.reduce(
     (sum, [first, last]) => sum + Math.max(0, Math.min(last + 1, publishedBefore) - first),
@@ -150,7 +150,10 @@ function lostUnderWay({ publishedBefore, remote }: Outage): number {
   );
 }
 
-/** What the sender, if it is back first, may have published while the receiver did not hear it: its queue, too. */
+/**
+ * How many messages the sender, if it is back first, may have published before the receiver is back, including its
+ * queue.
+ */
 function unheard({ sender, receiver }: Outage): number {
   const aheadMs = receiver.recoveredAtMs - sender.recoveredAtMs;
   return aheadMs > 0 ? ((aheadMs + MAX_QUEUED_MS + CLOCK_MS) * MESSAGES_PER_SECOND) / 1_000 : 0;

@@ -9,7 +9,7 @@ import { answer, nowMs } from '../harness/index.js';
 import { MESSAGES_PER_SECOND, type OutageNodeCalls } from './calls.js';
 
 const NAMESPACE = 'all';
-/** As often as the clock of timers allows, in ms. */
+/** As often as the resolution of timers allows, in ms. */
 const EVERY_MS = 1;
 const COLLECTIONS = 4;
 
@@ -23,7 +23,7 @@ let timer: NodeJS.Timeout | undefined;
 
 async function join(brokerPort: number): Promise<void> {
   const client = createClient({ socket: { host: '127.0.0.1', port: brokerPort } });
-  // An outage is what is wanted here; without a listener it would end the process.
+  // An outage is expected here; without a listener it would end the process.
   client.on('error', () => undefined);
   client.on('ready', () => (readyAtMs = nowMs()));
   await client.connect();
@@ -35,7 +35,7 @@ async function join(brokerPort: number): Promise<void> {
   });
 }
 
-/** Makes up for what a late timer has missed. */
+/** Sends what a late timer has missed. */
 function publishDue(startedAtMs: number): void {
   const due = ((nowMs() - startedAtMs) * MESSAGES_PER_SECOND) / 1_000;
   while (published < due) void pool.broadcastMessage(NAMESPACE, `${published++} ${nowMs()}`);

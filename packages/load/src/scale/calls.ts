@@ -1,13 +1,13 @@
 import type { Memory } from '../harness/index.js';
 
-/** How long an event loop was held up; as measured once a millisecond, of which one is part of each figure. */
+/** Delays of an event loop, measured once per millisecond, so that one millisecond is part of each figure. */
 export interface Delays {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
 }
 
-/** What the server has seen of a stretch of time. */
+/** The server's measurements of a period. */
 export interface Stretch extends Delays {
   /** Share of one core, 0-1. */
   readonly cpu: number;
@@ -28,12 +28,12 @@ export interface ScaleServerCalls {
   connected(): number;
   /** After forced collections. */
   memory(): Promise<Memory>;
-  /** Share of one core, 0-1, that doing nothing takes; without anything that measures delays. */
+  /** Share of one core, 0-1, that an idle server takes, while nothing measures delays. */
   idleCpu(ms: number): Promise<Stretch>;
-  /** The same while a plain loop over the sockets calls `ping()` of `ws` once each: nobody looks for the answers. */
+  /** The same while a plain loop over the sockets calls `ping()` of `ws` once each, and nobody checks the answers. */
   bareCpu(ms: number): Promise<Stretch>;
   idle(ms: number): Promise<Stretch>;
-  /** Broadcasts to all, again and again. */
+  /** Broadcasts to all, repeatedly. */
   broadcast(settings: { times: number; gapMs: number; bytes: number }): Promise<Stretch>;
   drain(pace: DrainPace): Promise<Stretch & { closed: number; terminated: number; left: number }>;
   lost(): number;

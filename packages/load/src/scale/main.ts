@@ -14,7 +14,7 @@ import type { DrainPace, ScaleClientsCalls, ScaleServerCalls, Stretch } from './
 
 /** Descriptors that a process needs for itself. */
 const OWN_DESCRIPTORS = 256;
-/** Beyond that, it is no longer the limit of open files that counts. */
+/** Above this number, the limit of open files no longer matters. */
 const MAX_CONNECTIONS = 50_000;
 /** Twice the interval of the heartbeat. */
 const DEFAULT_IDLE_SECONDS = 60;
@@ -24,7 +24,7 @@ const ARRIVAL_MS = 15_000;
 
 const BROADCASTS = { times: 15, gapMs: 1_000, bytes: 64 };
 const DRAIN_PER_SECOND = 2_000;
-/** As by default, and in finer slices. */
+/** The default, and finer slices. */
 const DRAIN_INTERVALS_MS = { plain: 10, heartbeats: 100 };
 
 const MAX_HEARTBEAT_CPU = 0.01;
@@ -37,11 +37,11 @@ interface Settings {
 
 type Drained = Awaited<ReturnType<ScaleServerCalls['drain']>>;
 
-/** One server with all its connections, from the first to the last. */
+/** One server with all its connections, from start to end. */
 interface Life {
   readonly memory: Memory;
   readonly idleCpu: Stretch;
-  /** Without heartbeats alone. */
+  /** Without heartbeats only. */
   readonly bareCpu: Stretch | undefined;
   readonly idle: Stretch;
   readonly broadcast: Stretch;

@@ -11,11 +11,11 @@ import type { ScaleServerCalls, Stretch } from './calls.js';
 type Member = Connection<number, WebSocketMessage, WebSocket>;
 
 const NAMESPACE = 'all';
-/** Finer than what is looked for. */
+/** Finer than the delays that are to be found. */
 const RESOLUTION_MS = 1;
-/** As `heartbeat: true` has it. */
+/** The settings of `heartbeat: true`. */
 const PING_INTERVAL_MS = 30_000;
-/** Between two bursts of the plain loop: as seldom as the pool's. */
+/** Between two bursts of the plain loop: as rare as those of the pool. */
 const BURST_GAP_MS = 1_000;
 
 let pool = new ConnectionsPool<WebSocketMessage, Member>();
@@ -31,7 +31,7 @@ async function listen({ heartbeat }: { heartbeat: boolean }): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** CPU and pings of a stretch of time, and the delays where they are wanted: to measure them costs CPU itself. */
+/** CPU and pings of a period, and its delays if requested: measuring them costs CPU. */
 async function measure(
   work: () => Promise<unknown>,
   histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS }),
@@ -59,7 +59,7 @@ function measureDelays(work: () => Promise<unknown>): Promise<Stretch> {
   return measure(work, histogram);
 }
 
-/** @returns how many pings went out */
+/** @returns how many pings were sent */
 async function pingAll(ms: number): Promise<number> {
   const perBurst = Math.ceil((sockets.length * BURST_GAP_MS) / PING_INTERVAL_MS);
   let pings = 0;

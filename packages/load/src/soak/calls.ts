@@ -10,9 +10,9 @@ export const ROOMS: Readonly<Record<PoolName, number>> = { steady: 10, lossy: 2,
 /** Clients at a time. */
 export const POPULATION: Readonly<Record<PoolName, number>> = { steady: 300, lossy: 12, strict: 12 };
 
-/** Clients that ask to be closed send this. */
+/** The message of a client that wants to be closed. */
 export const CLOSE_ME = 'close me';
-/** The server's last word to them. */
+/** The server's last message to them. */
 export const BYE = 'bye';
 /** Where the position stands in the messages to slow readers, and how long these are: enough to fill the kernel's buffers. */
 export const SLOW_MESSAGE_BYTES = 64 * 1024;
@@ -21,9 +21,9 @@ export const SLOW_MESSAGE_BYTES = 64 * 1024;
 export interface PoolCounts {
   readonly joined: number;
   readonly left: number;
-  /** Messages that the pool says it has handed over. */
+  /** Messages that the pool says it has sent. */
   readonly messagesSent: number;
-  /** The same, added up from the results of the calls. */
+  /** The same number, added up from the results of the calls. */
   readonly sentByResults: number;
   readonly dropped: number;
   readonly droppedByResults: number;
@@ -36,7 +36,7 @@ export interface PoolCounts {
   readonly replaced: number;
 }
 
-/** What is left in the server when all clients are gone. */
+/** What remains in the server when all clients are gone. */
 export interface Rest {
   readonly heapBytes: number;
   readonly connections: number;
@@ -44,10 +44,10 @@ export interface Rest {
   /** Objects that a collection has not freed. */
   readonly objects: Readonly<Record<'Connection' | 'WebSocket' | 'Timeout', number>>;
   readonly listeners: number;
-  /** Kinds of what keeps the process alive, and how many of each. */
+  /** The kinds of resources that keep the process alive, and the number of each. */
   readonly resources: Readonly<Record<string, number>>;
   readonly pools: Readonly<Record<PoolName, PoolCounts>>;
-  /** The most listeners that any event of any socket had. */
+  /** The largest number of listeners that any event of any socket had. */
   readonly maxListenersOfSocket: number;
 }
 
@@ -67,7 +67,7 @@ export interface Seen {
   closed: number;
   received: number;
   sent: number;
-  /** Positions that a client has not got between two that it has. */
+  /** Positions that are missing between two that a client has got. */
   missing: number;
   /** Close codes and how often. */
   readonly codes: Record<string, number>;
@@ -75,6 +75,6 @@ export interface Seen {
 
 /** Calls that the clients process answers. */
 export interface SoakClientsCalls {
-  /** Joins, leaves and talks for that long; resolves when everybody has left. @throws what a client has seen wrong */
+  /** Joins, leaves and sends for that long; resolves when everybody has left. @throws what a client has seen wrong */
   run(settings: { port: number; ms: number }): Promise<Readonly<Record<PoolName, Seen>>>;
 }

@@ -15,11 +15,11 @@ import {
 const STAY_MS = { steady: [200, 2_500], lossy: [3_000, 8_000], strict: [1_000, 6_000] } as const;
 /** How long a slow reader reads nothing, in ms. */
 const PAUSE_MS = [2_000, 4_000] as const;
-/** How long everybody may take to leave, in ms. */
+/** How long all clients may take to leave, in ms. */
 const LEAVE_MS = 30_000;
-/** From one message of a client to the next, in ms. */
+/** Between two messages of a client, in ms. */
 const TALK_MS = 50;
-/** Share of the joins that take the id of somebody who is there. */
+/** The share of joins that use the id of a connected client. */
 const DUPLICATES = 0.05;
 
 const newSeen = (): Seen => ({ opened: 0, closed: 0, received: 0, sent: 0, missing: 0, codes: {} });
@@ -29,16 +29,16 @@ let port = 0;
 let untilMs = 0;
 let next = 0;
 let open = 0;
-/** Somebody's id and room, for the next duplicate. */
+/** The id and room of a client, for the next duplicate. */
 let last = { room: 0, id: 'nobody' };
 
 const between = ([low, high]: readonly [number, number]): number => low + Math.random() * (high - low);
 
-/** The order of what one client receives. */
+/** Checks the order of what one client receives. */
 class Positions {
   readonly #id: string;
   readonly #seen: Seen;
-  /** Of the broadcasts of its room, and of its private messages. */
+  /** The positions of the broadcasts of its room, and of its private messages. */
   #broadcast = -1;
   #private = 0;
 
@@ -85,7 +85,7 @@ function join(name: PoolName): void {
   const positions = new Positions(id, counts);
   open++;
   socket.on('message', (data, isBinary) => positions.receive(data as Buffer, isBinary));
-  // Resets are what the strict pool is for; elsewhere they show in the close codes.
+  // The strict pool expects resets; in the others they show in the close codes.
   socket.on('error', () => undefined);
   socket.on('open', () => {
     counts.opened++;

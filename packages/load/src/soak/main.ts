@@ -11,16 +11,16 @@ import {
 } from './calls.js';
 
 const DEFAULT_MINUTES = 10;
-/** From one rest, in which everything is counted, to the next, in ms. */
+/** Between two rests, in each of which everything is counted, in ms. */
 const ROUND_MS = 10_000;
-/** What the last third of the heaps may be above the first: what a JIT and its profiles still add. */
+/** How far the last third of the heaps may exceed the first: what a JIT and its profiles still add. */
 const MAX_GROWTH_BYTES = 512 * 1024;
 /** Timers of Node.js itself that come and go: those of the HTTP server and its date. */
 const SPARE_TIMEOUTS = 3;
-/** Time beyond the minutes asked for, in which everybody leaves, in ms. */
+/** Time in addition to the requested minutes, in which everybody leaves, in ms. */
 const SPARE_MS = 120_000;
 
-/** `queryObjects` says that it is experimental. */
+/** `queryObjects` warns that it is experimental. */
 const SERVER_OPTIONS = ['--expose-gc', '--disable-warning=ExperimentalWarning'];
 
 interface Round {
@@ -59,7 +59,7 @@ function soak(minutes: number): Promise<{ idle: Rest; rounds: Round[] }> {
   });
 }
 
-/** Whether both are the same, and what they are. */
+/** Whether both are equal, and what they are. */
 function same(text: string, left: number, right: number): Claim {
   return claim(text, left === right ? count(left) : `${count(left)} and ${count(right)}`, left === right);
 }

@@ -21,22 +21,22 @@ import {
 } from './calls.js';
 
 const TICK_MS = 10;
-/** Calls in a tick of the steady pool. */
+/** Calls per tick in the steady pool. */
 const BROADCASTS_PER_TICK = 8;
 const PRIVATE_PER_TICK = 8;
-/** Ticks from one broadcast to slow readers to the next: 2.6 MB/s for each of them. */
+/** Ticks between two broadcasts to slow readers: 2.6 MB/s for each of them. */
 const TICKS_PER_SLOW_BROADCAST = 3;
-/** Ticks from one room that is closed as a whole to the next. */
+/** Ticks between two rooms that are closed completely. */
 const TICKS_PER_CLOSED_ROOM = 150;
 /** How long the last closing handshakes may take, in ms. */
 const EMPTY_MS = 15_000;
 
 class Member extends Connection<string, WebSocketMessage, WebSocket> {
-  /** Position of the next private message. */
+  /** The position of the next private message. */
   position = 0;
 }
 
-/** A pool, and what its calls have answered. */
+/** A pool, and the results of its calls. */
 class Room {
   readonly pool: ConnectionsPool<WebSocketMessage, Member>;
   readonly name: PoolName;
@@ -102,7 +102,7 @@ class Room {
     void this.#count(this.pool.broadcastMessage(String(room), message));
   }
 
-  /** To all but one, who is named. */
+  /** To all clients except the named one. */
   broadcastExcept(room: number): void {
     const [id] = this.pool.namespace(String(room)).keys();
     if (id !== undefined) void this.#count(this.pool.broadcastMessage(String(room), `x:${id}`, [id]));
@@ -134,7 +134,7 @@ const heartbeat = { interval: 5_000, timeout: 5_000 };
 const maxBufferedBytes = 256 * 1024;
 const rooms: Record<PoolName, Room> = {
   steady: new Room('steady', { onDuplicate: 'replace', heartbeat, idleTimeout: 60_000 }),
-  // Whoever does not read does not answer a ping either: here silence is not to end anybody.
+  // A client that does not read does not answer a ping either: here silence must not close anybody.
   lossy: new Room('lossy', { maxBufferedBytes, onSlow: 'drop' }),
   strict: new Room('strict', { maxBufferedBytes, onSlow: 'close', closeTimeout: 500, heartbeat }),
 };
@@ -175,7 +175,7 @@ interface Listened {
   listenerCount(event: string | symbol): number;
 }
 
-/** Listeners of whatever lives as long as the process. */
+/** The listeners of everything that lives as long as the process. */
 function countListeners(): number {
   return [server, process, ...POOLS.map((name) => rooms[name].pool)]
     .flatMap((emitter: Listened) => emitter.eventNames().map((event) => emitter.listenerCount(event)))

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 
-/** A client of node-redis 6 with what its documentation says is needed, and nothing else. */
+/** A client of node-redis 6, set up as its documentation says. */
 export async function nodeRedis(port: number) {
   const client = createClient({ socket: { host: '127.0.0.1', port } });
   client.on('error', fail);
@@ -9,12 +9,12 @@ export async function nodeRedis(port: number) {
   return client;
 }
 
-/** A client of ioredis 6, likewise. */
+/** A client of ioredis 6, set up as its documentation says. */
 export function ioredis(port: number): Redis {
   return new Redis(port, '127.0.0.1').on('error', fail);
 }
 
-/** The broker never goes away here: a fault ends the run. */
+/** The broker never goes away here: an error ends the run. */
 function fail(error: Error): never {
   console.error(error);
   process.exit(1);

@@ -1,18 +1,18 @@
 import type { NodeSettings, Transport } from '../calls.js';
 import type { Payload } from '../payloads.js';
 
-/** The member that gets messages, and the one that broadcasts with an exception leave out. */
+/** The member that gets messages, and the one that a broadcast with an exception leaves out. */
 export const TAKER = 'taker';
 export const EXCEPTED = 'excepted';
 
-/** What a node broadcasts to, in whatever words the candidate has for it. */
+/** The group that a node broadcasts to, whatever the candidate calls it. */
 export const AUDIENCE = 'bench';
 
 /** A way to broadcast to the members of all nodes. */
 export interface RelayCandidate {
-  /** What is imported for each transport that it has: their packages are those whose versions count. */
+  /** The modules that are imported for each transport: the versions of their packages are reported. */
   readonly modules: Readonly<Partial<Record<Transport, readonly string[]>>>;
-  /** It has no broadcast that leaves somebody out. */
+  /** It has no broadcast with an exception. */
   readonly hasNoExceptions?: boolean;
   join(settings: NodeSettings): Promise<RelayNode>;
 }
@@ -27,10 +27,10 @@ export interface RelayNode {
   connected?(): number;
 }
 
-/** What a member takes, in one of the two ways. What sockets cost is measured elsewhere. */
+/** What a member receives, in one of two forms. The cost of sockets is measured elsewhere. */
 export interface Member {
   /** One message. */
   take(message: string | Uint8Array): void;
-  /** Frames as they are written to a socket: one or more whole ones. */
+  /** Frames as they are written to a socket: one or more complete ones. */
   takeFrames(bytes: Buffer): void;
 }

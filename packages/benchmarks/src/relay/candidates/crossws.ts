@@ -20,7 +20,7 @@ export const crossws: RelayCandidate = {
   async join(settings) {
     const adapter = nodeAdapter({ sync: await syncOf(settings) });
     return {
-      // As its Node adapter adds a peer that has connected.
+      // As its Node adapter adds a connected peer.
       addMember(_id, member) {
         const peers = adapter.peers.get(NAMESPACE) ?? new Set<Peer>();
         adapter.peers.set(NAMESPACE, peers.add(takingPeer(member)));
@@ -42,7 +42,7 @@ async function syncOf({ transport, port }: NodeSettings): Promise<SyncAdapter> {
   }
 }
 
-/** As much of a peer as a broadcast sees: the first one of a topic is sent to, and sends to the others. */
+/** The part of a peer that a broadcast uses: the first peer of a topic is sent to, and sends to the others. */
 function takingPeer(member: Member): Peer {
   const peer = {
     topics: new Set([AUDIENCE]),

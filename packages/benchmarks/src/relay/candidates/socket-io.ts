@@ -7,7 +7,7 @@ import type { NodeSettings } from '../calls.js';
 import { ioredis, nodeRedis } from './brokers.js';
 import type { RelayCandidate, Member } from './candidate.js';
 
-/** Beyond any run: pings are off in every candidate. */
+/** Longer than any run: pings are off in every candidate. */
 const NEVER_MS = 3_600_000;
 const EVENT = 'm';
 /** What Socket.IO puts around a text: packet type EVENT, and the arguments of the event as JSON. */
@@ -31,7 +31,7 @@ export const socketIo: RelayCandidate = {
     });
     const { sockets, adapter } = io.of('/');
     return {
-      // As `Namespace` adds a socket that has connected.
+      // As `Namespace` adds a connected socket.
       addMember(id, member) {
         sockets.set(id, takingSocket(id, member));
         void adapter.addAll(id, new Set([id]));
@@ -57,7 +57,7 @@ async function adapterOf({ transport, port }: NodeSettings) {
   }
 }
 
-/** As much of a socket as an adapter that broadcasts sees. */
+/** The part of a socket that a broadcasting adapter uses. */
 function takingSocket(id: string, member: Member): Socket {
   const writeToEngine = ([head, attachment]: readonly [string, Buffer?]): void => {
     member.take(attachment ?? head.slice(BEFORE, -AFTER));

@@ -12,9 +12,9 @@ import { webSocketServer } from '../../candidates/candidate.js';
 import { ioredis, nodeRedis } from './brokers.js';
 import { AUDIENCE, type Member, type RelayCandidate } from './candidate.js';
 
-/** How long it may take to be in the cluster, in ms. */
+/** How long joining the cluster may take, in ms. */
 const UP_MS = 5_000;
-/** 16 bytes, whichever they are (RFC 6455 §4.1). */
+/** Any 16 bytes (RFC 6455 §4.1). */
 const KEY = 'AAAAAAAAAAAAAAAAAAAAAA==';
 const LIBRARY = '@soketi/connections';
 
@@ -77,7 +77,7 @@ async function adapterOf({ transport, port }: NodeSettings): Promise<ClusterAdap
   }
 }
 
-/** The server side of a `ws` socket, over a stream that hands what is written to a member. */
+/** The server side of a `ws` socket, over a stream that passes written bytes to a member. */
 function takingSocket(member: Member): Promise<WebSocket> {
   const stream = new Duplex({
     read: () => undefined,
