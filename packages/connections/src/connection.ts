@@ -174,8 +174,13 @@ export class Connection<
     assertCloseArguments(code, reason);
     if (this.handlers === undefined && !this.#core.isOverridden) assertWebSocketMessage(message);
     const sent = this.#core.callSend(message);
-    await Promise.allSettled([sent, this.close(code, reason)]);
+    await Promise.allSettled([sent, this.#closeSettling(code, reason)]);
     return sent;
+  }
+
+  /** An overridden `close` may throw at once: here it rejects. */
+  async #closeSettling(code: number, reason: string): Promise<void> {
+    await this.close(code, reason);
   }
 
   /** `sendJson`, then `close`. */
@@ -216,7 +221,8 @@ export class Connection<
   /**
    * Lets go of the socket: hands over what is pending, leaves the pool (`disconnection` without a code), resumes
    * reading and removes all listeners from the socket. The connection counts as closed and emits no `close`; the
-   * socket stays open and belongs to the caller again.
+   * socket stays open and belongs to the caller again. If it was closing, end it yourself when the peer does not answer:
+   * `ws` does not do that any more.
    */
   release(): void {
     this.#core.release();

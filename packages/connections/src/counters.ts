@@ -42,7 +42,7 @@ export interface Counters {
   slowReaders: number;
   /** Connections that are slow readers now. Gauge. */
   slowNow: number;
-  /** Connections whose closing has begun and that are still in the pool. Gauge. */
+  /** Connections that this side is closing, or whose socket has closed, and that are still in the pool. Gauge. */
   closing: number;
   /** Connections closed because their idle limit passed. Counter. */
   idleTimeouts: number;

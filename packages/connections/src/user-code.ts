@@ -68,7 +68,7 @@ export abstract class UserCode {
     this.reportsTo?.onFailure(error, this.facade, isHandled);
     if (!isHandled) return;
     try {
-      this.facade.emit('error', error);
+      EventEmitter.prototype.emit.call(this.facade, 'error', error);
     } catch (thrownByListener) {
       this.reportsTo?.onFailure(toError(thrownByListener), this.facade, true);
     }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
+import { WebSocket, type ServerOptions } from 'ws';
 import { Connection, ConnectionsPool } from '../src/index.js';
 import { closesOf } from './support/closes-of.js';
 import { Loopback } from './support/loopback.js';
@@ -209,4 +209,14 @@ describe('a close from the peer', () => {
     await connection.close(4001);
     expect(closes).toEqual([[4000, '']]);
   });
+});
+
+// `ws` began a timer of its own with each close, 30 s by default: no longer grace period was kept.
+test('a silent peer has all of closeTimeout to answer a close, even if the ws server allows it less', async () => {
+  const { socket } = await connectMute(await Loopback.start({ closeTimeout: 1 } as ServerOptions));
+  const pool = new ConnectionsPool({ closeTimeout: 300 });
+  const connection = new Connection('mute', 'default', socket);
+  await pool.newConnection(connection);
+  await connection.close(4000);
+  expect(pool.stats().terminated).toBe(1);
 });

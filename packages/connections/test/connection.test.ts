@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { Connection } from '../src/index.js';
 import { connectInMemory, MemorySocket } from './support/memory-socket.js';
+import { watchUnhandled, withhold } from './support/unhandled.js';
 
 // `JSON.stringify(connection)` in a log line was 4.5 KB of socket internals, and `console.log(pool)` showed nothing useful.
 describe('what logs show', () => {
@@ -43,4 +44,23 @@ describe('what logs show', () => {
       "Player { id: '2', namespace: 'game', closed: true, bufferedAmount: 0, data: { score: 3 } }",
     );
   });
+});
+
+// The throw left before anybody had looked at the promise of the send, whose rejection was unhandled.
+test('sendThenClose() rejects once when an overridden send rejects and an overridden close throws', async () => {
+  class Failing extends Connection {
+    override async send(): Promise<boolean> {
+      await Promise.resolve();
+      throw new Error('send failed');
+    }
+
+    override close(): Promise<void> {
+      throw new Error('close failed');
+    }
+  }
+  withhold('unhandledRejection');
+  const { settle } = watchUnhandled();
+  const connection = new Failing('1', 'default', new MemorySocket());
+  await expect(connection.sendThenClose('x')).rejects.toThrow('send failed');
+  expect(await settle()).toEqual([]);
 });

@@ -90,3 +90,18 @@ test('error listeners that fail themselves break nothing, and are counted', asyn
   expect(pool.stats().errors).toBeGreaterThanOrEqual(4);
   await expectConsistent(pool, 1);
 });
+
+// All other events pass it by, and this one went through it.
+test('an error event reaches its listeners although a subclass overrides emit()', () => {
+  class Silent extends Connection {
+    override emit(): boolean {
+      return false;
+    }
+  }
+  const socket = new MemorySocket();
+  const told = vi.fn();
+  new Silent('1', 'default', socket).on('error', told);
+  const error = new Error('reset');
+  socket.emit('error', error);
+  expect(told).toHaveBeenCalledExactlyOnceWith(error);
+});

@@ -1,3 +1,4 @@
+import type { Agreement } from '../wire/agreement.js';
 import { Picks } from './picks.js';
 import { Slice, type Entry } from './slice.js';
 
@@ -115,8 +116,8 @@ export class BroadcastLog {
   }
 
   #select(cursor: number, picks: Picks | undefined): Entry[] {
-    const positions = this.#forAll.slice(this.#countBefore(cursor));
-    if (picks !== undefined) positions.push(...picks.positions());
+    const forAll = this.#forAll.slice(this.#countBefore(cursor));
+    const positions = picks === undefined ? forAll : forAll.concat(picks.positions());
     if (picks !== undefined && this.isForAll) positions.sort((one, other) => one - other);
     return positions.map((position) => this.#entries[position - this.start] as Entry);
   }
@@ -159,6 +160,23 @@ export class BroadcastLog {
       ({ envelope, plainAtMs }) => nowMs < plainAtMs && envelope.isCompressing,
     );
     return waiting === -1 ? this.end : this.start + waiting;
+  }
+
+  /**
+   * Compresses what is broadcast to everybody, up to that position, as long as there is time. Each sharing member in step
+   * is sent the same bytes later.
+   *
+   * @returns the position after the last message that is compressed; at least one is
+   */
+  compress(end: number, agreements: readonly Agreement[], deadlineMs: number): number {
+    let position = this.start;
+    while (position < end) {
+      const { envelope, isForAll } = this.#entries[position - this.start] as Entry;
+      if (isForAll) for (const agreement of agreements) envelope.compress(agreement);
+      position++;
+      if (performance.now() > deadlineMs) break;
+    }
+    return position;
   }
 
   /** When the first message that is being compressed goes out plain; `undefined` if none is. */

@@ -2,13 +2,13 @@ import type { Envelope } from './envelope.js';
 
 /** What became of one broadcast: `recipients` is always the sum of the other figures. */
 export interface BroadcastResult {
-  /** Connections that the broadcast was meant for. Those that are closing, and exceptions, do not count. */
+  /** Connections that the broadcast was meant for. Those that this side is closing, and exceptions, do not count. */
   readonly recipients: number;
   /** Copies handed to the socket. The peer may still not receive them: only its own answer could confirm that. */
   readonly sent: number;
   /** Copies refused by the slow-reader policy. */
   readonly dropped: number;
-  /** Copies not handed over: the connection closed meanwhile, or its socket or handler failed. */
+  /** Copies not handed over: the connection closed meanwhile, its peer is closing it, or its socket or handler failed. */
   readonly failed: number;
   /** Copies held back for readers that are behind: a newer message under the same key may replace them. */
   readonly conflated: number;
@@ -37,10 +37,6 @@ export class Delivery implements Tally {
   #recipients = 0;
   #open = 0;
   #resolve: ((result: BroadcastResult) => void) | undefined;
-
-  constructor(recipients = 0) {
-    this.expect(recipients);
-  }
 
   get recipients(): number {
     return this.#recipients;

@@ -18,7 +18,8 @@ export interface First {
  * The end of a turn: `setImmediate`, not a microtask. Messages that arrive from many sockets are handled in one poll
  * phase of the loop, and only its end sees them all.
  *
- * A large fan-out does not hold up the loop: after `maxFlushMs` the rest is left to the next turn.
+ * A large fan-out does not hold up the loop: after `maxFlushMs` the rest is left to the next turn. Only what one connection
+ * alone has to be sent is not divided.
  */
 export class EndOfTurn {
   readonly #maxFlushMs: number;

@@ -135,6 +135,17 @@ export class Envelope {
     return this.#compress(agreement, dictionaryFrom(payloadLength, agreement, segment, from));
   }
 
+  /** Compresses it for the members with that agreement that are in step, so that it is done when they are written to. */
+  compress(agreement: Agreement): void {
+    if (this.frame === undefined) return;
+    try {
+      if (agreement.isStateless) this.frameFor({ agreement, from: undefined });
+      else if (this.segment !== undefined) this.#compress(agreement, fullDictionary(agreement, this.segment));
+    } catch {
+      // It fails again for each connection that needs it, where it is reported and ends the connection.
+    }
+  }
+
   #startDeflating(agreement: Agreement, dictionary: Buffer, onReady: () => void): boolean {
     const { frame: plain } = this;
     if (plain === undefined || plain.payloadLength <= MAX_SYNC_DEFLATE_BYTES) return false;

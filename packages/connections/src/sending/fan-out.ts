@@ -16,6 +16,8 @@ const MAX_LOG_BYTES = 1024 * 1024;
 const MAX_COMPRESSION_MS = 50;
 /** Largest part of `maxBufferedBytes` that one log, or messages that wait for their compression, may take. */
 const MAX_WAITING_SHARE = 1 / 4;
+/** Longer logs are compressed before they are written, and end where the time of the turn does, in messages. */
+const MAX_COMPRESSED_AT_ONCE = 16;
 /** Members that are written to between two looks at the clock. */
 const WRITES_PER_CHECK = 16;
 
@@ -207,24 +209,33 @@ export class FanOut implements OutboxGroup, Flushable {
   #flush(deadlineMs: number, nowMs: number): Flushed {
     // User code may flush, or start another walk, from within; each round goes on with the walk that it finds.
     for (;;) {
-      const walk = (this.#walk ??= this.#beginWalk(nowMs));
+      const walk = (this.#walk ??= this.#beginWalk(deadlineMs, nowMs));
       if (walk !== undefined && !this.#share(walk, deadlineMs)) return 'some';
       if (!this.#flushIrregular(walk, deadlineMs, nowMs)) return 'some';
       if (this.#walk !== walk) continue;
       if (walk === undefined) return this.#awaitCompression();
       this.#endWalk(walk);
+      // A walk of few members stops nowhere itself.
+      if (this.#first.end > this.#first.start && performance.now() > deadlineMs) return 'some';
     }
   }
 
-  #beginWalk(nowMs: number): Walk | undefined {
+  #beginWalk(deadlineMs: number, nowMs: number): Walk | undefined {
     const log = this.#first;
-    const readyEnd = log.readyEnd(nowMs);
+    let readyEnd = log.readyEnd(nowMs);
     if (readyEnd === log.start) return undefined;
+    if (readyEnd - log.start > MAX_COMPRESSED_AT_ONCE) readyEnd = this.#compress(log, readyEnd, deadlineMs);
     if (log === this.#last || readyEnd < log.end) this.#seal(log, readyEnd);
     log.endCompression();
     // Silent rooms and their members cost nothing.
     const members = (log.isForAll ? this.#followers : this.#pickers).values();
     return { log, members, isShared: false };
+  }
+
+  /** @returns where the log has to end, so that its members are not kept waiting for the rest */
+  #compress(log: BroadcastLog, end: number, deadlineMs: number): number {
+    const agreements = [...this.#stateless.keys(), ...this.#sharing.keys()];
+    return agreements.length === 0 ? end : log.compress(end, agreements, deadlineMs);
   }
 
   #seal(log: BroadcastLog, end: number): void {

@@ -162,7 +162,7 @@ export class Outbox extends Writer {
     if (!this.mustHold(key) && this.writeOne(envelope)) return true;
     const message = new PrivateMessage(envelope, key);
     this.#isFlushing = true;
-    this.sendOne(envelope, message, envelope.message, key);
+    this.sendOne(envelope, message, false, key);
     this.#isFlushing = false;
     // Whatever user code has sent meanwhile.
     this.flush();
@@ -333,13 +333,14 @@ export class Outbox extends Writer {
 
   #deliver(pieces: readonly Piece[]): void {
     for (const piece of pieces) {
+      this.sendHeldFirst();
       if (pieces.length > 1 && this.writeTogether([piece])) {
         this.#ownBytes -= piece.byteLength;
       } else if (piece instanceof Slice) {
         this.sendEach(piece, ({ byteLength }) => (this.#ownBytes -= byteLength));
       } else {
         this.#ownBytes -= piece.byteLength;
-        this.sendOne(piece.envelope, piece, piece.envelope.message, piece.conflate);
+        this.sendOne(piece.envelope, piece, true, piece.conflate);
       }
     }
   }

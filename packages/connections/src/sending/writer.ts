@@ -219,7 +219,7 @@ export abstract class Writer extends BoundedSocket {
     const send = (): void => {
       for (const { envelope, delivery, conflate } of slice.entries) {
         onEach(envelope);
-        this.sendOne(envelope, delivery, envelope.deferredMessage, conflate);
+        this.sendOne(envelope, delivery, true, conflate);
       }
     };
     if (this.ws === undefined && slice.entries.length > 1) this.driver.cork(this.socket, send);
@@ -229,22 +229,33 @@ export abstract class Writer extends BoundedSocket {
   /**
    * Sends one message in whatever way there is, or holds it back, and counts what became of it.
    *
-   * @param message for handlers
+   * @param isDeferred the call that passed the message has returned, and the caller may have changed it
    * @param key a newer message under it may replace this one while the reader is behind
    */
-  protected sendOne(envelope: Envelope, tally: Tally, message: unknown, key?: string): void {
+  protected sendOne(envelope: Envelope, tally: Tally, isDeferred: boolean, key?: string): void {
     try {
       const { byteLength } = envelope;
       if (!this.#isSendable(envelope)) tally.count('failed');
       else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.#drop(tally, key);
       // The policy may have closed the connection, or sent something.
       else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
-      else if (this.writeOne(envelope)) tally.count('sent');
-      else this.#record(this.#hand(envelope, message), byteLength, tally);
+      else this.#sendNow(envelope, tally, isDeferred);
     } catch (error) {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
     }
+  }
+
+  #sendNow(envelope: Envelope, tally: Tally, isDeferred: boolean): void {
+    this.sendHeldFirst();
+    if (this.writeOne(envelope)) tally.count('sent');
+    else this.#record(this.#hand(envelope, isDeferred), envelope.byteLength, tally);
+  }
+
+  /** User code may close the connection in the middle of a flush: what is held back is older than what is left of it. */
+  protected sendHeldFirst(): void {
+    if (!this.isLeaving || this.latest === undefined) return;
+    for (const message of this.takeHeld()) this.sendOne(message.envelope, message, true);
   }
 
   #drop(tally: Tally, key: string | undefined): void {
@@ -287,13 +298,17 @@ export abstract class Writer extends BoundedSocket {
     return this.ws === undefined || !this.frames?.isInsideMessage(this.ws);
   }
 
-  #hand(envelope: Envelope, message: unknown): unknown {
+  #hand(envelope: Envelope, isDeferred: boolean): unknown {
     if (this.ws !== undefined && this.#run !== undefined) {
       this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
       return true;
     }
-    const body = this.driver instanceof HandlersDriver ? message : envelope.body;
-    return this.driver.send(this.socket, body, envelope.isBinary);
+    return this.driver.send(this.socket, this.#bodyOf(envelope, isDeferred), envelope.isBinary);
+  }
+
+  #bodyOf(envelope: Envelope, isDeferred: boolean): unknown {
+    if (!(this.driver instanceof HandlersDriver)) return envelope.body;
+    return isDeferred ? envelope.deferredMessage : envelope.message;
   }
 
   #record(answer: unknown, byteLength: number, tally: Tally): void {

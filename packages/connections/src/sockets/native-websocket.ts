@@ -14,7 +14,8 @@ export interface NativeWebsocket {
 /**
  * Replaces the socket's own `send` and `close`.
  *
- * `send` gets the message exactly as the caller passed it (`sendJson` passes the JSON text). A promise that it
+ * `send` gets the message exactly as the caller passed it (`sendJson` passes the JSON text). A binary one that had to
+ * wait, as every broadcast does, is a copy of the built-in type; above 64 KiB it is the original. A promise that it
  * returns is waited for before the close; if it rejects, the message was not sent. `close` SHOULD settle
  * when the socket is closed: if the socket emits its own close event, that counts instead.
  */

@@ -28,7 +28,8 @@ export function driverOf(socket: unknown, handlers: NativeConnectionHandlers<nev
 
 function kindOf(socket: object, events: Capabilities['events'], has: Has): typeof StandardDriver {
   if (has('getBufferedAmount') && has('end')) return UwsDriver;
-  if (has('getBufferedAmount') || events === 'owner') return BunDriver;
+  // Others that their owner feeds may have a `send` whose number means something else.
+  if (has('getBufferedAmount') || (events === 'owner' && has('cork') && has('publish'))) return BunDriver;
   return isWsServerSocket(socket) ? WsDriver : StandardDriver;
 }
 

@@ -28,6 +28,8 @@ export interface WsSocket {
     /** Opcode of a message whose last fragment has not arrived; 0 for none. */
     readonly _fragmented?: number;
   } | null;
+  /** From the first close frame on: when it fires, `ws` destroys the socket. */
+  readonly _closeTimer?: NodeJS.Timeout | null;
   readonly _socket: {
     readonly bytesRead: number;
     readonly bytesWritten: number;
@@ -113,6 +115,13 @@ export class WsDriver extends StandardDriver {
     } finally {
       socket.uncork();
     }
+  }
+
+  /** The deadline is that of the connection: `ws` has one of its own, 30 s by default, that would end it earlier. */
+  override close(socket: unknown, code: number, reason: string): unknown {
+    super.close(socket, code, reason);
+    clearTimeout((socket as WsSocket)._closeTimer ?? undefined);
+    return undefined;
   }
 
   /** What `bufferedAmount` says, without its checks: this is read once per connection and turn. */

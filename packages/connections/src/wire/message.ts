@@ -55,7 +55,12 @@ export function encodeJson(value: unknown): string {
   throw new TypeError(expected('a value that JSON can express', value));
 }
 
-/** The same bytes as an object of the message's own type, for handlers that get them after the call. */
+const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
+
+/**
+ * The same bytes as an object of the message's own type, for handlers that get them after the call. Of a subclass it is
+ * the built-in type: only its author knows how to construct the subclass.
+ */
 export function likeMessage(
   message: ArrayBuffer | ArrayBufferView,
   bytes: Buffer,
@@ -64,7 +69,9 @@ export function likeMessage(
   // A copy: the bytes may start anywhere in their buffer, and most views need them aligned.
   const copy = new Uint8Array(bytes).buffer;
   if (!ArrayBuffer.isView(message)) return copy;
-  const View = message.constructor as new (buffer: ArrayBuffer) => ArrayBufferView;
+  // The getter knows the built-in type of every typed array; a view without one is a `DataView`.
+  const name = Reflect.get(typedArrayPrototype, Symbol.toStringTag, message) as string | undefined;
+  const View = Reflect.get(globalThis, name ?? 'DataView') as new (buffer: ArrayBuffer) => ArrayBufferView;
   return new View(copy);
 }
 

@@ -21,7 +21,9 @@ export interface Segment {
  */
 export class SharedHistory {
   readonly #maxBytes: number;
-  #tail: Buffer = Buffer.alloc(0);
+  /** Its bytes are written once: the dictionaries of messages that are still to be compressed are parts of it. */
+  #memory: Buffer = Buffer.alloc(0);
+  #used = 0;
   #end = 0;
 
   constructor(maxBytes: number) {
@@ -31,16 +33,22 @@ export class SharedHistory {
   /** Returns `undefined` for a payload that is too small to enter the history. */
   append(payload: Buffer): Segment | undefined {
     if (payload.length < MIN_HISTORY_PAYLOAD_BYTES) return undefined;
-    const dictionary = this.#tail;
+    const dictionary = this.#memory.subarray(Math.max(0, this.#used - this.#maxBytes), this.#used);
     const start = this.#end;
     this.#end += payload.length;
-    // A new buffer each time: messages that are still to be compressed hold on to the old one.
-    const kept = Math.max(0, this.#maxBytes - payload.length);
-    this.#tail = Buffer.concat([
-      dictionary.subarray(Math.max(0, dictionary.length - kept)),
-      payload.subarray(Math.max(0, payload.length - this.#maxBytes)),
-    ]);
+    const added = payload.subarray(Math.max(0, payload.length - this.#maxBytes));
+    if (this.#used + added.length > this.#memory.length) this.#renew(dictionary, added.length);
+    this.#memory.set(added, this.#used);
+    this.#used += added.length;
     return { start, end: this.#end, dictionary };
+  }
+
+  /** Twice as much as is needed, so that what is kept is copied once per `maxBytes`, not with each message. */
+  #renew(dictionary: Buffer, addedBytes: number): void {
+    const keptBytes = Math.min(dictionary.length, this.#maxBytes - addedBytes);
+    this.#memory = Buffer.allocUnsafeSlow(2 * (keptBytes + addedBytes));
+    this.#memory.set(dictionary.subarray(dictionary.length - keptBytes));
+    this.#used = keptBytes;
   }
 }
 

@@ -94,3 +94,15 @@ test('a finished log lets go of its messages', () => {
   log.finish();
   expect([log.isDone, lengthOf(log), log.byteLength, log.next]).toEqual([true, 0, 0, undefined]);
 });
+
+// They were passed as so many arguments, which no stack holds: a turn of many small room messages ended the process.
+test('a log holds more picks than a call can have arguments', () => {
+  const count = 600_000;
+  const [entry] = entriesOf(['tick']);
+  const log = new BroadcastLog(Array.from({ length: count }, () => ({ ...entry!, isForAll: false })));
+  let picks = log.noPicks;
+  for (let position = 0; position < count; position++)
+    picks = picks.with(position, entry!.envelope.byteLength);
+  log.seal(count);
+  expect(log.whole(picks).entries).toHaveLength(count);
+});

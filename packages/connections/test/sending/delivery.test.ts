@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { Delivery, PendingCopy, PrivateMessage } from '../../src/sending/delivery.js';
 import { Envelope } from '../../src/sending/envelope.js';
+import { deliveryOf } from '../support/entries.js';
 
 test('a delivery resolves when the last copy has been counted, with all counts', async () => {
-  const delivery = new Delivery(5);
+  const delivery = deliveryOf(5);
   let isDone = false;
   const result = delivery.result().finally(() => (isDone = true));
   delivery.count('sent', 2);
@@ -16,13 +17,13 @@ test('a delivery resolves when the last copy has been counted, with all counts',
 });
 
 test('a delivery resolves although all copies were counted before anybody asked', async () => {
-  const delivery = new Delivery(1);
+  const delivery = deliveryOf(1);
   delivery.count('failed');
   expect(await delivery.result()).toEqual({ recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 });
 });
 
 test('a delivery to nobody resolves at once', async () => {
-  expect(await new Delivery(0).result()).toEqual({
+  expect(await new Delivery().result()).toEqual({
     recipients: 0,
     sent: 0,
     dropped: 0,

@@ -5,6 +5,7 @@ import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../
 import { endTurn, member, spyWrites, tcpOf, type Member } from '../support/engine.js';
 import { Loopback } from '../support/loopback.js';
 import { poolOf } from '../support/pool-of.js';
+import { connectMute } from '../support/raw-client.js';
 import { isCompressed } from '../support/strict-reader.js';
 import { WireClient } from '../support/wire.js';
 
@@ -163,4 +164,22 @@ test('a write that throws fails for that member alone, which emits the error', a
   expect(await b.client.exactly(2)).toEqual(['1', '2']);
   expect(errors).toEqual(['broken']);
   expect(pool.stats().errors).toBe(1);
+});
+
+test('a copy for a connection that its peer is closing has failed, and it counts as closing when we close it', async () => {
+  const { client, socket } = await connectMute(await Loopback.start());
+  const pool = new ConnectionsPool();
+  const connection = new Connection('1', 'default', socket);
+  await pool.newConnection(connection);
+  // It keeps TCP open after the closing handshake.
+  client.allowHalfOpen = true;
+  const closeFrame = Buffer.from([0x88, 0x80, 0, 0, 0, 0]);
+  client.write(closeFrame);
+  await expect.poll(() => connection.closed).toBe(true);
+  expect(await pool.broadcastMessage('default', 'x')).toMatchObject({ recipients: 1, failed: 1 });
+  expect(pool.stats().closing).toBe(0);
+  void connection.close();
+  expect(await pool.broadcastMessage('default', 'x')).toMatchObject({ recipients: 0 });
+  expect(pool.stats().closing).toBe(1);
+  connection.terminate();
 });

@@ -8,7 +8,9 @@ import {
   type SlowDecision,
   type WebSocketMessage,
 } from '../../src/index.js';
+import { endTurn } from '../support/engine.js';
 import { useFakeClock } from '../support/fake-clock.js';
+import { FakeWsSocket } from '../support/fake-ws-socket.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 import { poolInMemory } from '../support/pool-of.js';
@@ -66,6 +68,50 @@ test('a message that onSlow itself sends over the bound is dropped, without anot
   expect(socket.sent).toEqual(['x'.repeat(200), 'z'.repeat(200)]);
   expect(pool.stats().dropped).toBe(2);
 });
+
+// The close lets everything go at once. What was left of the turn went out before the older value that was held back.
+describe.each<SlowDecision>(['drop', 'send'])(
+  'an onSlow that closes the connection and answers %s',
+  (decision) => {
+    const poolThatCloses = (): ConnectionsPool =>
+      new ConnectionsPool({
+        conflateAboveBytes: 1_000,
+        maxBufferedBytes: 5_000,
+        onSlow: (connection) => {
+          void connection.close(4000);
+          return decision;
+        },
+      });
+    const big = 'x'.repeat(1_100);
+
+    test('a socket of its own gets the value that was held back before newer messages of the turn', async () => {
+      const pool = poolThatCloses();
+      const { socket, connection } = connectInMemory();
+      await pool.newConnection(connection);
+      socket.bufferedAmount = 4_000;
+      const held = connection.send('price=1', { conflate: 'price' });
+      void pool.broadcastMessage('default', big);
+      void pool.broadcastMessage('default', 'price=2', { conflate: 'price' });
+      await endTurn();
+      expect(await held).toBe(true);
+      expect(socket.sent.filter((message) => message !== big)).toEqual(['price=1', 'price=2']);
+    });
+
+    test('a ws socket gets the value that was held back before newer messages of the turn', async () => {
+      const pool = poolThatCloses();
+      const socket = new FakeWsSocket();
+      const connection = new Connection('1', 'default', socket);
+      await pool.newConnection(connection);
+      socket._socket.writableLength = 4_000;
+      const held = connection.send('price=1', { conflate: 'price' });
+      void pool.broadcastMessage('default', big);
+      void pool.broadcastMessage('default', 'price=2', { conflate: 'price' });
+      await endTurn();
+      expect(await held).toBe(true);
+      expect(socket._socket.bytes.toString().match(/price=\d/g)).toEqual(['price=1', 'price=2']);
+    });
+  },
+);
 
 describe('with a fake clock', () => {
   useFakeClock();

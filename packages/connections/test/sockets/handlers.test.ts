@@ -83,3 +83,46 @@ test.each([null, {}, { send: () => undefined }, { close: () => undefined }, 'x']
     expect(() => new Connection('1', 'default', socket, handlers as never)).toThrow(TypeError);
   },
 );
+
+/** Its constructor is not the one of a typed array. */
+class Packet extends Uint8Array {
+  constructor(kind: number, size: unknown) {
+    if (typeof size !== 'number') throw new TypeError('size?');
+    super(size);
+    this[0] = kind;
+  }
+}
+
+// Copies were made with the message's own constructor, which may take anything: its error ended the process.
+test('handlers and sockets get a broadcast typed array whose class has its own constructor', async () => {
+  const socket = new MemorySocket();
+  const taken: unknown[] = [];
+  const handlers = { send: (message: unknown) => taken.push(message), close: () => undefined };
+  const pool = new ConnectionsPool();
+  await pool.newConnection(new Connection('1', 'default', {}, handlers));
+  await pool.newConnection(new Connection('2', 'default', socket));
+  const results = await Promise.all([
+    pool.broadcastMessage('default', new Packet(7, 2)),
+    pool.broadcastMessage('default', 'later'),
+  ]);
+  expect(results).toMatchObject([{ sent: 2 }, { sent: 2 }]);
+  expect(taken).toEqual([Uint8Array.of(7, 0), 'later']);
+  expect(socket.sent).toEqual([Buffer.of(7, 0), 'later']);
+});
+
+// It got the caller's own buffer, with whatever the caller had written into it meanwhile.
+test('handlers get a private binary message that waited as it was when it was sent', async () => {
+  const taken: string[] = [];
+  const connection = new Connection('1', 'default', {}, {
+    send: (message: Buffer) => taken.push(message.toString()),
+    close: () => undefined,
+  } as never);
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  const buffer = Buffer.from('first');
+  void pool.broadcastMessage('default', buffer);
+  const sent = connection.send(buffer.fill('2'));
+  buffer.fill('3');
+  expect(await sent).toBe(true);
+  expect(taken).toEqual(['first', '22222']);
+});

@@ -137,4 +137,8 @@ export class BunSocket {
   ping(): number {
     return 0;
   }
+
+  publish(): number {
+    return 0;
+  }
 }

@@ -12,6 +12,13 @@ export const STATELESS: Agreement = {
   memLevel: undefined,
 };
 
+/** A broadcast of which so many copies are on their way. */
+export function deliveryOf(recipients: number): Delivery {
+  const delivery = new Delivery();
+  delivery.expect(recipients);
+  return delivery;
+}
+
 /** Broadcasts as a log keeps them. */
 export function entriesOf(
   messages: readonly (string | Uint8Array | ArrayBuffer | Blob)[],
@@ -19,7 +26,7 @@ export function entriesOf(
 ): Entry[] {
   return messages.map((message) => ({
     envelope: new Envelope(message),
-    delivery: new Delivery(recipients),
+    delivery: deliveryOf(recipients),
     isForAll: true,
     conflate: undefined,
     plainAtMs: 50,

@@ -207,6 +207,17 @@ test.each<[string, WebSocketMessage]>(
   expect(copy).toEqual(binary);
 });
 
+test('a copy of a typed array of a subclass is a plain typed array of its element type', () => {
+  class Samples extends Uint16Array {
+    override get [Symbol.toStringTag](): 'Uint16Array' {
+      return 'Samples' as 'Uint16Array';
+    }
+  }
+  const copy = likeMessage(new Samples([1, 2]), Buffer.from(Uint16Array.of(1, 2).buffer));
+  expect(copy.constructor).toBe(Uint16Array);
+  expect(copy).toEqual(Uint16Array.of(1, 2));
+});
+
 // An Error was sent as `{}`, because its message is not enumerable.
 test.each([
   ['its message', new Error('no such room'), '{"message":"no such room"}'],

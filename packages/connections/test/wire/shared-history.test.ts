@@ -78,3 +78,25 @@ test('a dictionary holds what the recipient has, and for a large message the who
   expect(lengths(20)).toEqual([1_000, 100, 0, 0]);
   expect(lengths(10_000)).toEqual([1_000, 0, 0, 0]);
 });
+
+test('each dictionary stays what was appended before it, whatever is appended afterwards', () => {
+  const history = new SharedHistory(100);
+  let all = '';
+  const segments = Array.from({ length: 500 }, (_, index) => {
+    const payload = String(index).padStart(16 + ((index * 7) % 130), '-');
+    const expected = all.slice(-100);
+    all += payload;
+    return { segment: history.append(Buffer.from(payload))!, expected };
+  });
+  for (const { segment, expected } of segments) expect(segment.dictionary.toString()).toBe(expected);
+});
+
+// Each message of a burst kept a dictionary of its own, 32 KiB for 40 bytes: 10,000 of them took 327 MB.
+test('the dictionaries of a burst share their memory', () => {
+  const history = new SharedHistory(32_768);
+  const buffers = new Set<ArrayBufferLike>();
+  for (let count = 0; count < 10_000; count++)
+    buffers.add(history.append(Buffer.alloc(40))!.dictionary.buffer);
+  const memory = [...buffers].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
+  expect(memory).toBeLessThan(2 * 10_000 * 40 + 2 * 2 * 32_768);
+});
