@@ -77,7 +77,7 @@ export function likeMessage(
 
 /**
  * An error that is a message already is sent as it is, any other value as JSON. For JSON an `Error` is an object without
- * its `message`, which is added. Its stack and its cause are nobody's business.
+ * its `message`, which is added. Its stack and its cause stay on the server.
  *
  * @throws {TypeError} JSON cannot express the value
  */

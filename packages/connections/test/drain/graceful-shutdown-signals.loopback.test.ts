@@ -16,9 +16,12 @@ const broken = {
   pool: { drainConnections: () => Promise.reject(new Error('broken')) },
 } as const;
 
-/** Removes the signal listeners when the test has ended. */
+/** Removes the signal listeners when the test has ended, and keeps this process alive, which a shutdown lets end. */
 function forgetSignals(): void {
-  onTestFinished(() => void process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP'));
+  onTestFinished(() => {
+    process.removeAllListeners('SIGUSR2').removeAllListeners('SIGHUP');
+    process.channel?.ref();
+  });
 }
 
 test('onError gets the failure of a shutdown that a signal began, and the next signal ends the process', async () => {

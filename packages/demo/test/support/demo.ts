@@ -1,6 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
+import { json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Command, NodeView, Outcome, ShowState } from '../../src/show/state.js';
@@ -106,12 +108,16 @@ export class Demo {
 
   /** Sends an order, like the page. */
   async order(command: Command | object): Promise<Outcome> {
-    const response = await fetch(`${this.url}/show/control`, {
+    // On a connection of its own: a node that ends may cut off one that was kept alive.
+    const sent = request(`${this.url}/show/control`, {
       method: 'POST',
       headers: { origin: this.url },
-      body: JSON.stringify(command),
+      agent: false,
     });
-    return (await response.json()) as Outcome;
+    const responded = once(sent, 'response') as Promise<[IncomingMessage]>;
+    sent.end(JSON.stringify(command));
+    const [response] = await responded;
+    return (await json(response)) as Outcome;
   }
 
   /** A user on a node that meets the condition: the primary chooses the node. */
