@@ -202,16 +202,18 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   protected watch(waitMs = nextPollMs(0)): void {
     if (this.#watchMs > 0 || this.latest === undefined) return;
     this.#watchMs = waitMs;
-    if (!this.onceDrained(this.#look)) inOwnContext(() => setTimeout(this.#look, waitMs).unref());
+    // Made here: a field would be a closure for each connection, behind or not.
+    const look = (): void => this.#look();
+    if (!this.onceDrained(look)) inOwnContext(() => setTimeout(look, waitMs).unref());
   }
 
-  readonly #look = (): void => {
+  #look(): void {
     const waitedMs = this.#watchMs;
     this.#watchMs = 0;
     const held = this.latest?.size;
     this.release();
     this.watch(this.latest?.size === held ? nextPollMs(waitedMs) : undefined);
-  };
+  }
 
   /** Sends what is held back while the reader has room, and then what else waits. */
   protected abstract release(): void;
