@@ -14,7 +14,7 @@ import { copyWorkspace, ROOT, run } from './support/workspace-copy.js';
 const PACKAGE = path.join(ROOT, 'packages', 'connections');
 
 /** Building, installing and compiling start several processes. */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 
 interface Manifest {
   readonly exports: Readonly<Record<string, string | Door>>;
