@@ -67,6 +67,8 @@ function serveWithLibrary(adapter: ClusterAdapter | undefined): void {
   const drain = { maxPerSecond: DRAIN_PER_SECOND, jitter: 0.3 };
   const lifecycle = gracefulShutdown({ server, webSocketServer, pool, drain, signals: ['SIGTERM'] });
   isReady = () => lifecycle.isReady;
+  // A shutdown lets the process end, but it is still to report.
+  void lifecycle.closed.then(() => setImmediate(() => process.channel?.ref()));
   pool.on('drain', ({ closed, terminated, left }) => (drained = { closed, terminated, left }));
 }
 
