@@ -60,7 +60,7 @@ describe('a token bucket', () => {
     expect(bucket.take(1_001, 3_600_000)).toBe(false);
   });
 
-  test('a clock that stands still adds no tokens, and does not affect a limit that is not set', () => {
+  test('while the clock stands still the tokens stay as they are, and what is not limited stays unlimited', () => {
     const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 10 }, 0);
     expect([bucket.take(10, 0), bucket.take(1, 0), bucket.take(0, 0)]).toEqual([true, false, true]);
     expect(bucket.take(1, 100)).toBe(true);

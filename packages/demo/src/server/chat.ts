@@ -48,7 +48,7 @@ export function createChat({ adapter, nodeName = 'node 1' }: ChatOptions = {}): 
 
 /**
  * Identifies the client. Nobody has an account here, so `?namespace=lobby&name=Ada` is enough, and the name is the
- * user. Your application looks up a session instead, and returns `{ status: 401 }` if there is none.
+ * user. Your application looks up a session instead, and returns `{ status: 401 }` without one.
  */
 export function newcomer({ url = '' }: IncomingMessage) {
   const query = Object.fromEntries(new URL(url, 'http://localhost').searchParams);

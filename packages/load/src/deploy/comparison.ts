@@ -69,7 +69,7 @@ export function drawReconnects(
   writeFileSync(new URL(file, folder), lineChart(labels, series));
 }
 
-/** The latest of the times; `fallbackMs` if there are none. */
+/** The latest of the times; `fallbackMs` for an empty list. */
 export function latest(timesMs: readonly number[], fallbackMs = 0): number {
   return timesMs.reduce((a, b) => Math.max(a, b), fallbackMs);
 }
