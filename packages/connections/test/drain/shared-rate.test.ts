@@ -6,6 +6,7 @@ import type { MemoryBus } from '../../src/testing.js';
 import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
 import { closesOfAll, DrainingNode, drainingNodes, untilDrained } from '../support/draining-nodes.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
 import { busiestSecond, TimedSocket } from '../support/timed-pool.js';
 
@@ -317,7 +318,7 @@ describe('nodes that drain at the same time', () => {
     for (const node of nodes) expect(node.closesWithin(1_000)).toBeLessThanOrEqual(5);
   });
 
-  test.each(Array.from({ length: 8 }, (_, seed) => seed))(
+  test.each(Array.from({ length: runs({ quick: 2, ci: 8 }) }, (_, seed) => seed))(
     'nodes never close more than the rate in a second, whichever of them start, finish and leave (seed %i)',
     async (seed) => {
       const random = new Random(seed);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { BroadcastLog } from '../../src/sending/broadcast-log.js';
-import type { Slice } from '../../src/sending/slice.js';
+import type { Entry, Slice } from '../../src/sending/slice.js';
 import { entriesOf, STATELESS } from '../support/entries.js';
 
 const lengthOf = ({ start, end }: BroadcastLog): number => end - start;
@@ -99,7 +99,7 @@ test('a finished log lets go of its messages', () => {
 test('a log holds more picks than a call can have arguments', () => {
   const count = 600_000;
   const [entry] = entriesOf(['tick']);
-  const log = new BroadcastLog(Array.from({ length: count }, () => ({ ...entry!, isForAll: false })));
+  const log = new BroadcastLog(new Array<Entry>(count).fill({ ...entry!, isForAll: false }));
   let picks = log.noPicks;
   for (let position = 0; position < count; position++)
     picks = picks.with(position, entry!.envelope.byteLength);

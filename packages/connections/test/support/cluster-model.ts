@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import type { ClusterAdapter } from '../../src/cluster/adapter.js';
 import { FakeCluster, pass, type FakeNode } from './cluster-nodes.js';
@@ -173,13 +174,13 @@ export class ClusterModel {
     )) {
       const seen = received.map((text) => this.#said[Number(text)]!);
       for (const said of seen) {
-        expect(said.namespace).toBe(namespace);
-        expect(said.isMeant(id, rooms)).toBe(true);
+        assert.equal(said.namespace, namespace);
+        assert(said.isMeant(id, rooms));
       }
       const last = new Map<FakeNode, number>();
       for (const { sender, number } of seen) {
         // Greater, not equal: nothing arrives twice.
-        expect(number).toBeGreaterThan(last.get(sender) ?? -1);
+        assert(number > (last.get(sender) ?? -1));
         last.set(sender, number);
       }
     }

@@ -81,7 +81,7 @@ const HOSTILE_CHANNELS: readonly string[] = [
 ];
 
 const MANY = runs({ quick: 2_000, ci: 10_000 });
-const MESSAGES = runs({ quick: 500, ci: 2_000 });
+const MESSAGES = runs({ quick: 200, ci: 2_000 });
 /** The cluster layer subscribes to at most this many channels at once. */
 const BATCH = 512;
 const MEBIBYTE = 1024 * 1024;

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import { Connection, ConnectionsPool, type ClusterAdapter } from '../../src/index.js';
 import { memoryBus, type MemoryBus } from '../../src/testing.js';
@@ -140,7 +141,7 @@ export class PoolModel {
     );
     void node.pool.broadcastMessage(namespace, `${number}`, options).then(({ recipients }) => {
       // Independent of the broker. Some members may have left before the end of the turn.
-      expect(recipients).toBe(meant.length);
+      assert.equal(recipients, meant.length);
     });
   }
 
@@ -210,16 +211,16 @@ export class PoolModel {
       for (const number of client.socket.sent.map(Number)) {
         if (number === LAST) continue;
         const said = this.#said[number]!;
-        expect(said.namespace).toBe(client.connection.namespace);
-        expect(said.isMeant(client)).toBe(true);
+        assert.equal(said.namespace, client.connection.namespace);
+        assert(said.isMeant(client));
         // In the order of the calls, and each at most once.
-        expect(number).toBeGreaterThan(last.get(said.sender) ?? -1);
+        assert(number > (last.get(said.sender) ?? -1));
         last.set(said.sender, number);
         delivered.add(number);
       }
     }
     for (const [number, isSent] of await Promise.all(this.#confirmed))
-      if (isSent) expect(delivered).toContain(number);
+      if (isSent) assert(delivered.has(number), `message ${number} was confirmed`);
   }
 
   async #assertQuiet(): Promise<void> {
@@ -235,7 +236,7 @@ export class PoolModel {
     }
     for (const { connection, socket } of this.#clients.values()) {
       if (connection.closed) continue;
-      expect(socket.sent.filter((text) => text === `${LAST}`)).toHaveLength(this.#nodes.length);
+      assert.equal(socket.sent.filter((text) => text === `${LAST}`).length, this.#nodes.length);
     }
     expect([...this.#bus.channels].sort()).toEqual([...channels].sort());
     for (const namespace of NAMESPACES) {
