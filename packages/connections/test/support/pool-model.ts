@@ -91,7 +91,9 @@ export class PoolModel {
     await this.#settle();
     await this.#assertDeliveries();
     await this.#assertQuiet();
-    await this.leave();
+    const left = this.leave();
+    await pass(6_000);
+    await left;
     expect(this.#bus.channels).toEqual([]);
   }
 
@@ -252,9 +254,7 @@ export class PoolModel {
   /** Also called after a failure: running work would disturb the tests that follow. */
   async leave(): Promise<void> {
     for (const { socket } of this.#clients.values()) socket.end(1001);
-    const left = Promise.all(this.#everyPool.map((pool) => pool.cluster.leave()));
-    await pass(6_000);
-    await left;
+    await Promise.all(this.#everyPool.map((pool) => pool.cluster.leave()));
   }
 
   #clientsOf({ pool }: Node): Client[] {
