@@ -299,7 +299,7 @@ describe('the heartbeat of a pool', () => {
     await vi.advanceTimersByTimeAsync(200);
     expect(pool.stats().connections).toBe(SOCKETS);
     for (const socket of sockets) {
-      expect(socket.pingedAtMs.length).toBeLessThanOrEqual(1);
+      assert(socket.pingedAtMs.length <= 1);
       socket.answersPings = true;
       socket.emit('pong');
     }
