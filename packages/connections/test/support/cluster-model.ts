@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import type { ClusterAdapter } from '../../src/cluster/adapter.js';
-import { FakeCluster, pass, type FakeNode } from './cluster-nodes.js';
+import { FakeCluster, pass, passUntilConfirmed, type FakeNode } from './cluster-nodes.js';
 import type { Random } from './random.js';
 import { unordered } from './unordered-adapter.js';
 
@@ -78,6 +78,7 @@ export class ClusterModel {
       await act();
     }
     await this.#settle();
+    await passUntilConfirmed(() => this.#nodes.map(({ node }) => node.stats().queuedBytes));
     this.#assertDeliveries();
     await this.#assertQuiet();
   }

@@ -260,6 +260,11 @@ export async function poolsOn<Length extends number>(
   return pools as unknown as readonly ConnectionsPool[] & { length: Length };
 }
 
+/** A node may have published a heartbeat at the last moment. Advances the fake clock until the broker has confirmed it. */
+export async function passUntilConfirmed(queuedBytes: () => readonly number[]): Promise<void> {
+  for (let ms = 0; ms < 20 && Math.max(...queuedBytes()) > 0; ms++) await pass(1);
+}
+
 /** Advances the fake clock. */
 export async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import { Connection, ConnectionsPool, type ClusterAdapter } from '../../src/index.js';
 import { memoryBus, type MemoryBus } from '../../src/testing.js';
-import { leavesAfterTest, pass } from './cluster-nodes.js';
+import { leavesAfterTest, pass, passUntilConfirmed } from './cluster-nodes.js';
 import { MemorySocket } from './memory-socket.js';
 import type { Random } from './random.js';
 
@@ -89,6 +89,7 @@ export class PoolModel {
       await act();
     }
     await this.#settle();
+    await passUntilConfirmed(() => this.#nodes.map(({ pool }) => pool.cluster.stats().queuedBytes));
     await this.#assertDeliveries();
     await this.#assertQuiet();
     const left = this.leave();
