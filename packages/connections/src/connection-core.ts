@@ -1,5 +1,5 @@
 import { CloseCode } from './close-codes.js';
-import { Closing } from './closing.js';
+import { ClosingState } from './closing-state.js';
 import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
 import { DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
@@ -32,7 +32,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   /** Heartbeat and idle limit, if it has any. */
   #liveness: Liveness | undefined;
   /** How it is being closed, once this side has asked for that. */
-  #closing: Closing | undefined;
+  #closing: ClosingState | undefined;
 
   constructor(facade: Facade) {
     super(facade);
@@ -156,8 +156,8 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     if (this.closing.deadlineMs > deadlineMs) this.setDeadline(deadlineMs);
   }
 
-  private get closing(): Closing {
-    return (this.#closing ??= new Closing());
+  private get closing(): ClosingState {
+    return (this.#closing ??= new ClosingState());
   }
 
   private setDeadline(atMs: number): void {

@@ -1,5 +1,5 @@
 /** How a connection is being closed. Made for that: an open connection does not carry it around. */
-export class Closing {
+export class ClosingState {
   /** When it is terminated, on the wheel's clock, in ms; `Infinity` until that is known. */
   deadlineMs = Infinity;
   /** It was ended without a closing handshake. */
