@@ -39,7 +39,7 @@ export class Override {
     this.#isRunning = true;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       if (isEnded()) next.tally.count('failed');
-      else this.#pass(next.envelope.message, next.tally);
+      else this.#pass(next.envelope.deferredMessage, next.tally);
     }
     this.#isRunning = false;
   }
