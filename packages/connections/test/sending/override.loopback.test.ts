@@ -71,7 +71,7 @@ describe('an overridden send', () => {
     // It got the caller's own buffer, which the caller may reuse when the call has returned: the client received the
     // bytes of whatever came next.
     class Patient extends Connection {
-      override async send<M extends WebSocketMessage>(message: M): Promise<boolean> {
+      override async send(message: WebSocketMessage): Promise<boolean> {
         await Promise.resolve();
         return super.send(message);
       }

@@ -73,17 +73,16 @@ test('a message that onSlow itself sends over the bound is dropped, without anot
 // code sent meanwhile overtook it.
 describe('what onSlow sends', () => {
   test('a message that onSlow sends about a broadcast comes after a private message that was sent before', async () => {
-    const {
-      pool,
-      members: [{ socket, connection }],
-    } = poolInMemory(1, {
+    const pool: ConnectionsPool = new ConnectionsPool({
       maxBufferedBytes: 10_000,
-      onSlow: (reader: Connection) => {
+      onSlow: (reader) => {
         void reader.send('inner');
         return 'drop';
       },
     });
+    const { socket, connection } = connectInMemory();
     onTestFinished(() => connection.terminate());
+    await pool.newConnection(connection);
     socket.bufferedAmount = 8_500;
     const result = pool.broadcastMessage('default', 'x'.repeat(2_000));
     expect(await connection.send('y'.repeat(1_400))).toBe(true);
@@ -118,18 +117,17 @@ describe('what onSlow sends', () => {
   });
 
   test('a message that onSlow sends about a value that was held back comes after the one that released it', async () => {
-    const {
-      pool,
-      members: [{ socket, connection }],
-    } = poolInMemory(1, {
+    const pool: ConnectionsPool = new ConnectionsPool({
       conflateAboveBytes: 100,
       maxBufferedBytes: 10_000,
-      onSlow: (reader: Connection) => {
+      onSlow: (reader) => {
         void reader.send('inner');
         return 'drop';
       },
     });
+    const { socket, connection } = connectInMemory();
     onTestFinished(() => connection.terminate());
+    await pool.newConnection(connection);
     socket.bufferedAmount = 200;
     await pool.broadcastMessage('default', 'a', { conflate: 'a' });
     await pool.broadcastMessage('default', 'b'.repeat(30), { conflate: 'b' });
