@@ -134,28 +134,27 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn() ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.mayRelease) this.release();
+    const mayRelease = this.mayRelease;
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
     const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
-    if (!this.#isFlushing && !this.hasPending) return this.postNow(envelope, key);
-    const cost = this.costOf(envelope.byteLength, key);
-    if (!this.fits(cost, this.bufferedBytes)) {
-      // What can leave leaves before anything is refused.
-      this.cut();
-      this.flush();
-      if (!this.#isFlushing && this.#own === undefined) return this.postNow(envelope, key);
-      if (!this.admits(cost, this.bufferedBytes)) {
-        this.outdate(key);
-        return false;
-      }
-    }
+    if (!this.#isFlushing && !this.hasPending && !mayRelease) return this.postNow(envelope, key);
     this.cut();
+    // What user code sends before this message is admitted or refused comes after it.
+    const at = this.#own?.length ?? 0;
+    const cost = this.costOf(envelope.byteLength, key);
+    const isFull = !this.fits(cost, this.bufferedBytes);
+    if (isFull && this.#isFlushing && !this.admits(cost, this.bufferedBytes)) {
+      this.outdate(key);
+      return false;
+    }
     const waiting = new PrivateMessage(envelope, key);
-    this.push(waiting);
-    if (!this.#isFlushing) this.#group?.addIrregular(this);
-    return waiting.sent;
+    this.push(waiting, at);
+    // What can leave leaves before anything is refused.
+    if (isFull || mayRelease) this.flush();
+    else if (!this.#isFlushing) this.#group?.addIrregular(this);
+    return waiting.outcome ?? waiting.sent;
   }
 
   private postNow(envelope: Envelope, key: string | undefined): boolean | Promise<boolean> {
@@ -310,8 +309,11 @@ export class Outbox extends Writer {
     return this.isPendingIn(this.#log);
   }
 
-  private push(piece: Piece): void {
-    (this.#own ??= []).push(piece);
+  /** @param at its place among them; by default it is the last one */
+  private push(piece: Piece, at?: number): void {
+    const own = (this.#own ??= []);
+    if (at === undefined || at === own.length) own.push(piece);
+    else own.splice(at, 0, piece);
     this.#ownBytes += piece.byteLength;
   }
 
