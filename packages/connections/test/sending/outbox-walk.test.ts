@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { Connection, ConnectionsPool } from '../../src/index.js';
+import { endTurn } from '../support/engine.js';
+import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { slowClock } from '../support/slow-clock.js';
+
+const textsIn = ({ _socket: { bytes } }: FakeWsSocket): string[] => {
+  const texts: string[] = [];
+  for (let at = 0; at < bytes.length; at += 2 + bytes[at + 1]!)
+    texts.push(bytes.toString('latin1', at + 2, at + 2 + bytes[at + 1]!));
+  return texts;
+};
+
+test('what is sent to a room while an earlier message is still being written reaches all of its members', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: 2 });
+  const sockets = Array.from({ length: 60 }, () => new FakeWsSocket());
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(1);
+    const connection = new Connection(`${i}`, 'default', socket);
+    connection.join('red');
+    await pool.newConnection(connection);
+  }
+  const broadcast = (text: string) => pool.broadcastMessage('default', text, { rooms: 'red' });
+  const results = [broadcast('1')];
+  await endTurn();
+  const reached = sockets.filter((socket) => textsIn(socket).length === 1);
+  expect(reached.length).toBeGreaterThan(0);
+  expect(reached.length).toBeLessThan(sockets.length);
+  results.push(broadcast('2'));
+  // The first member has been written to, the last one has not.
+  const privates = ['0', '59'].map((id) => pool.send('default', id, 'private'));
+  const all = { recipients: 60, sent: 60, dropped: 0, failed: 0, conflated: 0 };
+  expect(await Promise.all(results)).toEqual([all, all]);
+  expect(await Promise.all(privates)).toEqual([true, true]);
+  for (const [i, socket] of sockets.entries())
+    expect(textsIn(socket)).toEqual(i === 0 || i === 59 ? ['1', '2', 'private'] : ['1', '2']);
+});
