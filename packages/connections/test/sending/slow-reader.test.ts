@@ -199,6 +199,24 @@ describe('with a fake clock', () => {
   });
 });
 
+test('handleDrain ends an episode once, and says nothing of a socket that is not slow', async () => {
+  const {
+    pool,
+    members: [{ socket, connection }],
+  } = poolInMemory(1, { maxBufferedBytes: 100, onSlow: 'drop' });
+  const drained = vi.fn();
+  connection.on('drain', drained);
+  connection.handleDrain();
+  expect(drained).toHaveBeenCalledTimes(0);
+  socket.bufferedAmount = 100;
+  expect(await connection.send('x')).toBe(false);
+  for (let call = 0; call < 2; call++) {
+    connection.handleDrain();
+    expect(drained).toHaveBeenCalledTimes(1);
+    expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 0 });
+  }
+});
+
 // The connection remained in the gauge of slow readers, and nothing could ever remove it.
 test('a slow reader that is removed from its pool no longer counts as slow there', async () => {
   const {
