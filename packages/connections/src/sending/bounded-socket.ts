@@ -12,6 +12,8 @@ import { nextPollMs, SlowReader, type SlowReaderOwner } from './slow-reader.js';
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
 const WAITING_WRITE_BYTES = 320;
 
+const NOTHING: readonly PrivateMessage[] = [];
+
 /** What a pool sets and counts for its connections. */
 export interface SendingContext {
   readonly maxBufferedBytes: number;
@@ -128,9 +130,9 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   /** Takes what is held back and may leave: as much as there is room for, or all of it if the connection leaves. */
-  protected takeHeld(): PrivateMessage[] {
+  protected takeHeld(): readonly PrivateMessage[] {
     const { latest } = this;
-    if (latest === undefined) return [];
+    if (latest === undefined) return NOTHING;
     const position = this.positionTaken;
     const taken = this.isLeaving
       ? latest.take(Infinity)
