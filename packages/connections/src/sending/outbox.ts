@@ -132,7 +132,7 @@ export class Outbox extends Writer {
    */
   post(message: unknown, isClosing: boolean, conflate?: string): boolean | Promise<boolean> {
     const isExpected = this.#override?.onReturn() ?? false;
-    if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
+    if (this.isEnded || (isClosing && !isExpected)) return false;
     this.runOverride();
     if (this.mayRelease) this.release();
     // Only the socket itself tells whether its reader is behind.
@@ -145,7 +145,7 @@ export class Outbox extends Writer {
       // What can leave leaves before anything is refused.
       this.cut();
       this.flush();
-      if (!this.#isFlushing && this.#own === undefined) return this.postNow(envelope, key);
+      if (!this.#isFlushing) return this.postNow(envelope, key);
       if (!this.admits(cost, this.bufferedBytes)) {
         this.outdate(key);
         return false;
@@ -154,7 +154,7 @@ export class Outbox extends Writer {
     this.cut();
     const waiting = new PrivateMessage(envelope, key);
     this.push(waiting);
-    if (!this.#isFlushing) this.#group?.addIrregular(this);
+    this.#group?.addIrregular(this);
     return waiting.sent;
   }
 
@@ -264,8 +264,6 @@ export class Outbox extends Writer {
 
   /** Takes what the logs hold for it, up to the end of that one or of all, into its own pieces. */
   cut(upTo?: BroadcastLog): void {
-    // It is in no namespace, or gets broadcasts through its overridden `send`.
-    if (this.#log === NO_LOG) return;
     this.locate();
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {
