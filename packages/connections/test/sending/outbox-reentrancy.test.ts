@@ -9,7 +9,7 @@ import {
 import { endTurn } from '../support/engine.js';
 import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 
-/** A member of a pool whose handler calls `act` for each message and then notes it. */
+/** A connection whose handler calls `act` for each message and then notes it. */
 async function noting(
   act: (message: WebSocketMessage, connection: Connection, pool: ConnectionsPool) => void,
   options?: ConnectionsPoolOptions<Connection>,
@@ -31,12 +31,23 @@ async function noting(
   return { pool, connection, noted };
 }
 
-test('what a handler sends before it has written its own message comes after that message', async () => {
-  const { connection, noted } = await noting((message) => {
-    if (message === '1') void connection.send('2');
-  });
-  expect(await connection.send('1')).toBe(true);
-  expect(noted).toEqual(['1', '2']);
+test.each([true, false])(
+  'what a handler sends before it has written its own message comes after that message (in a pool: %s)',
+  async (isInPool) => {
+    const { pool, connection, noted } = await noting((message) => {
+      if (message === '1') void connection.send('2');
+    });
+    if (!isInPool) await pool.removeConnection(connection);
+    expect(await connection.send('1')).toBe(true);
+    expect(noted).toEqual(['1', '2']);
+  },
+);
+
+test('a handler gets the buffer of a private message itself, not a copy', async () => {
+  const { connection, noted } = await noting(() => undefined);
+  const message = Buffer.from('message');
+  expect(await connection.send(message)).toBe(true);
+  expect(noted[0]).toBe(message);
 });
 
 const [first, second, inner] = ['1', '2'.repeat(60), 'i'.repeat(60)] as const;

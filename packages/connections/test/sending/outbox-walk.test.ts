@@ -36,3 +36,24 @@ test('what is sent to a room while an earlier message is still being written rea
   for (const [i, socket] of sockets.entries())
     expect(textsIn(socket)).toEqual(i === 0 || i === 59 ? ['1', '2', 'private'] : ['1', '2']);
 });
+
+test('a member that gets nothing of what is being written is not written to', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: 2 });
+  const join = async (id: string, room: string): Promise<FakeWsSocket> => {
+    const socket = new FakeWsSocket();
+    socket._socket.onWrite = () => clock.pass(1);
+    const connection = new Connection(id, 'default', socket);
+    connection.join(room);
+    await pool.newConnection(connection);
+    return socket;
+  };
+  for (let i = 0; i < 40; i++) await join(`${i}`, 'red');
+  const blue = await join('blue', 'blue');
+  const first = pool.broadcastMessage('default', '1', { rooms: 'red' });
+  await endTurn();
+  const second = pool.broadcastMessage('default', '2', { rooms: 'blue' });
+  expect(await Promise.all([first, second])).toMatchObject([{ sent: 40 }, { sent: 1 }]);
+  expect(textsIn(blue)).toEqual(['2']);
+  expect(pool.stats().writes).toBe(40 + 1);
+});
