@@ -111,20 +111,36 @@ test('a large ArrayBuffer that is transferred between two turns fails for the re
   expect(streams.filter((bytes) => bytes.equals(after))).toHaveLength(100 - reached);
 });
 
-test('broadcasts that reach a quarter of maxBufferedBytes are written before the turn ends', () => {
-  const {
-    pool,
-    members: [{ socket }],
-  } = poolInMemory(1, { maxBufferedBytes: 4_000 });
-  // Frames of 500 bytes.
-  const [half, lessThanHalf] = ['x'.repeat(496), 'x'.repeat(495)];
+test('broadcasts that reach a quarter of maxBufferedBytes are written to everybody before the turn ends', () => {
+  slowClock();
+  const { pool, members } = poolInMemory(100, { maxBufferedBytes: 4_000 });
+  const allSent = (messages: readonly string[]): void => {
+    for (const { socket } of members) expect(socket.sent).toEqual(messages);
+  };
+  // Frames of 500 and 499 bytes.
+  const [half, less] = ['x'.repeat(496), 'x'.repeat(495)];
   void pool.broadcastMessage('default', half);
-  void pool.broadcastMessage('default', lessThanHalf);
-  expect(socket.sent).toEqual([]);
+  void pool.broadcastMessage('default', less);
+  allSent([]);
   pool.flush();
   void pool.broadcastMessage('default', half);
   void pool.broadcastMessage('default', half);
-  expect(socket.sent).toEqual([half, lessThanHalf, half, half]);
+  allSent([half, less, half, half]);
+});
+
+test('a large message to a room is compressed for the members that have agreed to that', async () => {
+  const pool = new ConnectionsPool();
+  const sockets = [true, true, false].map((agrees) => new FakeWsSocket(agrees));
+  for (const [i, socket] of sockets.entries()) {
+    const connection = new Connection(`${i}`, 'default', socket);
+    connection.join('red');
+    await pool.newConnection(connection);
+  }
+  const result = await pool.broadcastMessage('default', 'x'.repeat(20_000), { rooms: 'red' });
+  expect(result).toMatchObject({ recipients: 3, sent: 3 });
+  const [first, second, plain] = sockets.map(({ _socket: { bytes } }) => bytes.length);
+  expect([second, plain]).toEqual([first, 20_004]);
+  expect(first).toBeLessThan(1_000);
 });
 
 test('a burst writes for no longer than maxFlushMs before the turn ends, and once only', async () => {

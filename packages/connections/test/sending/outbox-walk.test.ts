@@ -57,3 +57,20 @@ test('a member that gets nothing of what is being written is not written to', as
   expect(textsIn(blue)).toEqual(['2']);
   expect(pool.stats().writes).toBe(40 + 1);
 });
+
+test('a private message comes after a broadcast that waits until an earlier one, not for this member, is written', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: 2 });
+  const sockets = Array.from({ length: 60 }, () => new FakeWsSocket());
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(1);
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  }
+  const results = [pool.broadcastMessage('default', '1', ['0', '59'])];
+  await endTurn();
+  results.push(pool.broadcastMessage('default', '2'));
+  const privates = ['0', '59'].map((id) => pool.send('default', id, 'private'));
+  expect(await Promise.all(results)).toMatchObject([{ sent: 58 }, { sent: 60 }]);
+  expect(await Promise.all(privates)).toEqual([true, true]);
+  for (const id of [0, 59]) expect(textsIn(sockets[id]!)).toEqual(['2', 'private']);
+});
