@@ -187,3 +187,32 @@ test('the figures count each message for each member that it was written to', as
   pool.flush();
   expect(pool.stats()).toMatchObject({ writes: 3, messagesSent: 6, bytesSent: 3 * (3 + 4) });
 });
+
+// A log that is sealed by a burst and later sealed again, where the compressed messages are ready, continues in two logs.
+test('broadcasts stay in order when a burst follows one whose compression takes long, in the middle of a walk', async () => {
+  const clock = slowClock();
+  const deflating = holdDeflate();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
+  const sockets = Array.from({ length: 40 }, (_, i) => new FakeWsSocket(i > 0));
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(0.1);
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  }
+  const results: Promise<BroadcastResult>[] = [];
+  const broadcast = (text: string): void => void results.push(pool.broadcastMessage('default', text));
+  broadcast('0');
+  await nextTurn();
+  for (const text of ['a', 'b'.repeat(20_000), 'h'.repeat(1_100_000), 'c']) broadcast(text);
+  await endTurn();
+  await endTurn();
+  broadcast('d');
+  deflating.release();
+  for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 40, sent: 40 });
+  const [plain, compressed] = sockets.map(({ _socket: { bytes } }) => bytes);
+  const letters = plain!
+    .toString('latin1')
+    .replaceAll(/(.)\1+/g, '$1')
+    .match(/[0abchd]/g);
+  expect(letters).toEqual(['0', 'a', 'b', 'h', 'c', 'd']);
+  expect(compressed!.length).toBeLessThan(10_000);
+});

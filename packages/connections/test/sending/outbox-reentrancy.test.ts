@@ -50,6 +50,16 @@ test('a handler gets the buffer of a private message itself, not a copy', async 
   expect(noted[0]).toBe(message);
 });
 
+test('a handler gets a private message that had to wait as it was at the call', async () => {
+  const { pool, connection, noted } = await noting(() => undefined);
+  const message = Buffer.from('before');
+  void pool.broadcastMessage('default', 'first');
+  const sent = connection.send(message);
+  message.fill('x');
+  expect(await sent).toBe(true);
+  expect(noted.map(String)).toEqual(['first', 'before']);
+});
+
 const [first, second, inner] = ['1', '2'.repeat(60), 'i'.repeat(60)] as const;
 
 test.each<[SlowDecision, boolean, readonly string[]]>([
