@@ -132,7 +132,7 @@ export class Outbox extends Writer {
    */
   post(message: unknown, isClosing: boolean, conflate?: string): boolean | Promise<boolean> {
     const isExpected = this.#override?.onReturn() ?? false;
-    if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
+    if (this.isEnded || (isClosing && !isExpected)) return false;
     this.runOverride();
     const mayRelease = this.mayRelease;
     // Only the socket itself tells whether its reader is behind.
@@ -153,7 +153,7 @@ export class Outbox extends Writer {
     this.push(waiting, at);
     // What can leave leaves before anything is refused.
     if (isFull || mayRelease) this.flush();
-    else if (!this.#isFlushing) this.#group?.addIrregular(this);
+    else this.#group?.addIrregular(this);
     return waiting.outcome ?? waiting.sent;
   }
 
@@ -263,8 +263,6 @@ export class Outbox extends Writer {
 
   /** Takes what the logs hold for it, up to the end of that one or of all, into its own pieces. */
   cut(upTo?: BroadcastLog): void {
-    // It is in no namespace, or gets broadcasts through its overridden `send`.
-    if (this.#log === NO_LOG) return;
     this.locate();
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {

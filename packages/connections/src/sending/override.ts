@@ -27,7 +27,7 @@ export class Override {
 
   /** Some message has not been passed on yet. */
   get isBusy(): boolean {
-    return this.#isRunning || this.#queue.length > 0;
+    return this.#isRunning;
   }
 
   add(envelope: Envelope, tally: Tally): void {

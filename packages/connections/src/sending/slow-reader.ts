@@ -33,9 +33,8 @@ export interface SlowReaderOwner {
  */
 export class SlowReader {
   readonly #owner: SlowReaderOwner;
-  /** Counts the episode as long as the connection is in that pool. */
+  /** Those of the pool that the connection is in, as long as an episode lasts. */
   #counters: Counters | undefined;
-  #isSlow = false;
   #isDeciding = false;
   #hasClosed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -49,7 +48,7 @@ export class SlowReader {
   passes(byteLength: number, counters: Counters): boolean {
     // The policy itself may send, and is not asked about that again.
     if (this.#isDeciding) return false;
-    const isNew = !this.#isSlow;
+    const isNew = this.#counters === undefined;
     if (isNew) this.#begin(counters);
     this.#isDeciding = true;
     const decision = this.#owner.decide(byteLength, isNew);
@@ -70,7 +69,6 @@ export class SlowReader {
   }
 
   #begin(counters: Counters): void {
-    this.#isSlow = true;
     this.#hasClosed = false;
     this.#counters = counters;
     counters.slowReaders++;
@@ -81,23 +79,23 @@ export class SlowReader {
 
   /** The connection is in another pool, or in none: the episode counts there. */
   enter(counters: Counters): void {
-    if (!this.#isSlow) return;
-    if (this.#counters !== undefined) this.#counters.slowNow--;
+    if (this.#counters === undefined) return;
+    this.#counters.slowNow--;
     counters.slowNow++;
     this.#counters = counters;
   }
 
   /** The socket has room again. */
   drained(): void {
-    if (!this.#isSlow) return;
+    if (this.#counters === undefined) return;
     this.stop();
     this.#owner.drained();
   }
 
   /** The connection is gone: there is nothing left to tell. */
   stop(): void {
-    if (this.#isSlow && this.#counters !== undefined) this.#counters.slowNow--;
-    this.#isSlow = false;
+    if (this.#counters !== undefined) this.#counters.slowNow--;
+    this.#counters = undefined;
     clearTimeout(this.#timer);
   }
 
@@ -108,7 +106,7 @@ export class SlowReader {
 
   /** Also when the stream is empty: `ws` may still hold messages that it compresses. */
   readonly #look = (): void => {
-    if (!this.#isSlow) return;
+    if (this.#counters === undefined) return;
     if (this.#owner.hasRoom()) this.drained();
     else this.#poll();
   };

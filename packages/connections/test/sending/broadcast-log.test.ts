@@ -11,6 +11,9 @@ test('a log knows its messages and their bytes from every cursor on', () => {
   expect([lengthOf(log), log.byteLength]).toEqual([3, 3 + 4 + 5]);
   expect([0, 1, 2, 3, 9].map((cursor) => log.bytesFrom(cursor))).toEqual([12, 9, 5, 0, 0]);
   expect(textsOf(log.from(1))).toEqual(['bb', 'ccc']);
+  const later = new BroadcastLog(entriesOf(['a', 'bb', 'ccc']), 7);
+  expect([7, 8, 9, 10].map((cursor) => later.bytesFrom(cursor))).toEqual([12, 9, 5, 0]);
+  expect(textsOf(later.from(9))).toEqual(['ccc']);
 });
 
 test('connections that need the same part of a log share it, until something is added', () => {
@@ -28,6 +31,7 @@ test('a sealed log ends after some messages, and the rest goes on in the next on
   const next = log.seal(2);
   expect([log.next, next.next]).toEqual([next, undefined]);
   expect([lengthOf(log), log.byteLength, lengthOf(next), next.byteLength]).toEqual([2, 6, 1, 3]);
+  expect([0, 1].map((cursor) => log.bytesFrom(cursor))).toEqual([6, 3]);
   expect(textsOf(log.whole())).toEqual(['a', 'b']);
   expect(log.from(0)).toBe(log.whole());
   next.append(entriesOf(['d'])[0]!);

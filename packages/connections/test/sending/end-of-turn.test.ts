@@ -21,6 +21,26 @@ test('one immediate is scheduled per turn, however many namespaces and messages 
   expect(asked).toHaveBeenCalledTimes(2);
 });
 
+test('a broadcast that nobody reads from the log leaves nothing to do at the end of the turn', async () => {
+  const pool = new ConnectionsPool();
+  const { connection } = connectInMemory();
+  await pool.newConnection(connection);
+  const { connection: overridden } = connectInMemory('overridden');
+  const send = overridden.send.bind(overridden);
+  Object.assign(overridden, { send: (message: string) => send(message) });
+  overridden.join('red');
+  await pool.newConnection(overridden);
+  await endTurn();
+  const asked = vi.spyOn(globalThis, 'setImmediate');
+  onTestFinished(() => asked.mockRestore());
+  const results = [
+    pool.broadcastMessage('default', 'x', [connection.id]),
+    pool.broadcastMessage('default', 'x', { rooms: 'red' }),
+  ];
+  for (const result of results) expect(await result).toMatchObject({ recipients: 1, sent: 1 });
+  expect(asked).not.toHaveBeenCalled();
+});
+
 // Two requests of two tenants broadcast in one turn. The handler of the second ran in the AsyncLocalStorage context of
 // the first: its traces and its tenant were wrong.
 test('handlers at the end of a turn run outside of every AsyncLocalStorage context', async () => {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { type BroadcastResult, Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
@@ -5,6 +6,7 @@ import { useFakeClock } from '../support/fake-clock.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
 import { holdDeflate } from '../support/zlib-spies.js';
 import { MemorySocket } from '../support/memory-socket.js';
+import { poolInMemory } from '../support/pool-of.js';
 import { slowClock } from '../support/slow-clock.js';
 
 describe('broadcasts whose compression is overdue', () => {
@@ -107,4 +109,110 @@ test('a large ArrayBuffer that is transferred between two turns fails for the re
   const streams = sockets.map(({ _socket: { bytes } }) => bytes);
   expect(streams.filter((bytes) => bytes.equals(both))).toHaveLength(reached);
   expect(streams.filter((bytes) => bytes.equals(after))).toHaveLength(100 - reached);
+});
+
+test('broadcasts that reach a quarter of maxBufferedBytes are written to everybody before the turn ends', () => {
+  slowClock();
+  const { pool, members } = poolInMemory(100, { maxBufferedBytes: 4_000 });
+  const allSent = (messages: readonly string[]): void => {
+    for (const { socket } of members) expect(socket.sent).toEqual(messages);
+  };
+  // Frames of 500 and 499 bytes.
+  const [half, less] = ['x'.repeat(496), 'x'.repeat(495)];
+  void pool.broadcastMessage('default', half);
+  void pool.broadcastMessage('default', less);
+  allSent([]);
+  pool.flush();
+  void pool.broadcastMessage('default', half);
+  void pool.broadcastMessage('default', half);
+  allSent([half, less, half, half]);
+});
+
+test('a large message to a room is compressed for the members that have agreed to that', async () => {
+  const pool = new ConnectionsPool();
+  const sockets = [true, true, false].map((agrees) => new FakeWsSocket(agrees));
+  for (const [i, socket] of sockets.entries()) {
+    const connection = new Connection(`${i}`, 'default', socket);
+    connection.join('red');
+    await pool.newConnection(connection);
+  }
+  const result = await pool.broadcastMessage('default', 'x'.repeat(20_000), { rooms: 'red' });
+  expect(result).toMatchObject({ recipients: 3, sent: 3 });
+  const [first, second, plain] = sockets.map(({ _socket: { bytes } }) => bytes.length);
+  expect([second, plain]).toEqual([first, 20_004]);
+  expect(first).toBeLessThan(1_000);
+});
+
+test('a burst writes for no longer than maxFlushMs before the turn ends, and once only', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4_000 });
+  const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(1);
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  }
+  const reached = (): number => sockets.filter(({ _socket: { bytesWritten } }) => bytesWritten > 0).length;
+  const results = [pool.broadcastMessage('default', 'x'.repeat(1_000))];
+  const written = reached();
+  expect(written).toBeGreaterThan(0);
+  expect(written).toBeLessThan(sockets.length);
+  results.push(pool.broadcastMessage('default', 'y'.repeat(1_000)));
+  expect(reached()).toBe(written);
+  for (const result of await Promise.all(results))
+    expect(result).toMatchObject({ recipients: 100, sent: 100 });
+});
+
+test('a member that has left does not keep the broadcasts after it from being counted and sent', async () => {
+  const { pool, members } = poolInMemory(3);
+  const [a, b, c] = members;
+  void pool.broadcastMessage('default', '1');
+  await pool.removeConnection(b.connection);
+  expect(await pool.broadcastMessage('default', '2')).toMatchObject({ recipients: 2, sent: 2 });
+  expect([a, b, c].map(({ socket }) => socket.sent)).toEqual([['1', '2'], ['1'], ['1', '2']]);
+});
+
+test('a broadcast for which maxFlushMs is enough is written in one turn, however many members there are', async () => {
+  slowClock();
+  const { pool, members } = poolInMemory(100, { maxFlushMs: MAX_FLUSH_MS });
+  void pool.broadcastMessage('default', 'x');
+  await nextTurn();
+  expect(members.filter(({ socket }) => socket.sent.length === 1)).toHaveLength(100);
+});
+
+test('the figures count each message for each member that it was written to', async () => {
+  const pool = new ConnectionsPool();
+  for (const id of ['a', 'b', 'c'])
+    await pool.newConnection(new Connection(id, 'default', new FakeWsSocket()));
+  for (const text of ['1', '22']) void pool.broadcastMessage('default', text);
+  pool.flush();
+  expect(pool.stats()).toMatchObject({ writes: 3, messagesSent: 6, bytesSent: 3 * (3 + 4) });
+});
+
+// A log that is sealed by a burst and later sealed again, where the compressed messages are ready, continues in two logs.
+test('broadcasts stay in order when a burst follows one whose compression takes long, in the middle of a walk', async () => {
+  const clock = slowClock();
+  const deflating = holdDeflate();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
+  const sockets = Array.from({ length: 40 }, (_, i) => new FakeWsSocket(i > 0));
+  for (const [i, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(0.1);
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  }
+  const results: Promise<BroadcastResult>[] = [];
+  const broadcast = (text: string): void => void results.push(pool.broadcastMessage('default', text));
+  broadcast('0');
+  await nextTurn();
+  for (const text of ['a', 'b'.repeat(20_000), 'h'.repeat(1_100_000), 'c']) broadcast(text);
+  await endTurn();
+  await endTurn();
+  broadcast('d');
+  deflating.release();
+  for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 40, sent: 40 });
+  const [plain, compressed] = sockets.map(({ _socket: { bytes } }) => bytes);
+  const letters = plain!
+    .toString('latin1')
+    .replaceAll(/(.)\1+/g, '$1')
+    .match(/[0abchd]/g);
+  expect(letters).toEqual(['0', 'a', 'b', 'h', 'c', 'd']);
+  expect(compressed!.length).toBeLessThan(10_000);
 });

@@ -231,6 +231,28 @@ test('a value that user code sends during a flush replaces the held one if that 
   expect(socket._socket.bytes.toString('latin1', 4)).toBe('y'.repeat(2_000));
 });
 
+test('bufferedAmount counts a held value until it has left', () => {
+  const { connection, texts, setWaiting } = oneReader();
+  setWaiting(BEHIND);
+  void connection.send('value', { conflate: 'k' });
+  expect(connection.bufferedAmount).toBe(BEHIND + 7);
+  setWaiting(0);
+  connection.release();
+  expect([texts(), connection.bufferedAmount]).toEqual(['value', 0]);
+});
+
+test('a connection that was removed from its pool and stays open still holds values back', async () => {
+  const { pool, connection, texts, setWaiting } = oneReader();
+  await pool.removeConnection(connection);
+  setWaiting(BEHIND);
+  const sent = ['1', '2'].map((text) => connection.send(text, { conflate: 'k' }));
+  expect(texts()).toBe('');
+  setWaiting(0);
+  vi.advanceTimersByTime(10);
+  expect(texts()).toBe('2');
+  expect(await Promise.all(sent)).toEqual([false, true]);
+});
+
 test('a reader that is never idle gets a held value when the messages before it have left', () => {
   const { pool, connection, texts, socket, setWaiting } = oneReader();
   const tcp = socket._socket;

@@ -199,6 +199,18 @@ test('no message sent after sendThenClose reaches the client, not even with an o
   expect(socket.closes.map(({ code }) => code)).toEqual([4003]);
 });
 
+test('no message follows sendThenClose when an override has refused the last one at once', async () => {
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket);
+  const send = connection.send.bind(connection);
+  Object.assign(connection, { send: () => false });
+  await new ConnectionsPool().newConnection(connection);
+  const sent = connection.sendThenClose('bye');
+  expect(await send('after')).toBe(false);
+  expect(await sent).toBe(false);
+  expect(socket.sent).toEqual([]);
+});
+
 // A banned client stayed connected because the override that was to tell it about the ban had rejected.
 test('a connection is closed although its override rejects, and the call rejects', async () => {
   const { connection, socket } = waiting(Promise.reject(new Error('no')));

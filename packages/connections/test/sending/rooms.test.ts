@@ -102,6 +102,14 @@ test('connections that get the same messages share one buffer, through whichever
   expect(new Set(Object.keys(of).map((id) => chunk(id as keyof typeof of))).size).toBe(3);
 });
 
+test('a broadcast to a room writes nothing to the other members of the namespace', () => {
+  const { pool, of } = poolWith({ a: 'red', b: 'blue', c: '' });
+  void pool.broadcastMessage('default', '1', { rooms: 'red' });
+  pool.flush();
+  expect(Object.values(of).map(({ socket }) => socket._socket.chunks.length)).toEqual([1, 0, 0]);
+  expect(pool.stats()).toMatchObject({ writes: 1, messagesSent: 1 });
+});
+
 test('a connection that joins a room gets nothing from before, and one that leaves loses nothing', () => {
   const { pool, of } = poolWith({ a: 'red', b: '' });
   void pool.broadcastMessage('default', '1', { rooms: 'red' });

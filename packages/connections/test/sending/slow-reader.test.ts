@@ -50,6 +50,47 @@ test('messages that wait for the end of the turn are written before a private me
   expect(await result).toEqual(ALL_SENT);
 });
 
+test('onSlow is asked once about a private message over the bound, also if a broadcast waits before it', async () => {
+  const asked: number[] = [];
+  const {
+    pool,
+    members: [{ socket, connection }],
+  } = poolInMemory(1, {
+    maxBufferedBytes: 100,
+    onSlow: (_, { byteLength }) => {
+      asked.push(byteLength);
+      return 'send';
+    },
+  });
+  onTestFinished(() => connection.terminate());
+  const result = pool.broadcastMessage('default', 'before');
+  expect(await connection.send('x'.repeat(200))).toBe(true);
+  expect(await result).toEqual(ALL_SENT);
+  expect(socket.sent).toEqual(['before', 'x'.repeat(200)]);
+  expect(asked).toHaveLength(1);
+});
+
+test('a value that was held back leaves before newer messages when onSlow closes and removes the connection', async () => {
+  const pool: ConnectionsPool = new ConnectionsPool({
+    conflateAboveBytes: 1_000,
+    maxBufferedBytes: 5_000,
+    onSlow: (connection) => {
+      void connection.close(4000);
+      void pool.removeConnection(connection);
+      return 'drop';
+    },
+  });
+  const { socket, connection } = connectInMemory();
+  await pool.newConnection(connection);
+  socket.bufferedAmount = 4_000;
+  const held = connection.send('price=1', { conflate: 'price' });
+  void pool.broadcastMessage('default', 'x'.repeat(1_100));
+  void pool.broadcastMessage('default', 'price=2', { conflate: 'price' });
+  await endTurn();
+  expect(await held).toBe(true);
+  expect(socket.sent).toEqual(['price=1', 'price=2']);
+});
+
 test('a message that onSlow itself sends over the bound is dropped, without another call of onSlow', async () => {
   let asked = 0;
   const pool: ConnectionsPool = new ConnectionsPool({
@@ -228,6 +269,24 @@ describe('with a fake clock', () => {
     }
     expect(pool.stats()).toMatchObject({ slowReaders: 2, slowNow: 0 });
   });
+});
+
+test('handleDrain ends an episode once, and says nothing of a socket that is not slow', async () => {
+  const {
+    pool,
+    members: [{ socket, connection }],
+  } = poolInMemory(1, { maxBufferedBytes: 100, onSlow: 'drop' });
+  const drained = vi.fn();
+  connection.on('drain', drained);
+  connection.handleDrain();
+  expect(drained).toHaveBeenCalledTimes(0);
+  socket.bufferedAmount = 100;
+  expect(await connection.send('x')).toBe(false);
+  for (let call = 0; call < 2; call++) {
+    connection.handleDrain();
+    expect(drained).toHaveBeenCalledTimes(1);
+    expect(pool.stats()).toMatchObject({ slowReaders: 1, slowNow: 0 });
+  }
 });
 
 // The connection remained in the gauge of slow readers, and nothing could ever remove it.
