@@ -3,13 +3,13 @@
  * below it, and no imports go in a circle. Imports of types count. `npm run lint` checks it.
  */
 export const ROOMS = [
-  ['errors', 'fifo', 'own-context', 'counters', 'drain-report', 'remote-connection'],
+  ['errors', 'fifo', 'own-context', 'counters', 'closing-state', 'drain-report', 'remote-connection'],
   ['cluster/adapter', 'cluster/cluster-info', 'cluster/cluster-stats'],
   ['close-codes', 'diagnostics', 'safe-emitter'],
   ['wire/'],
   ['sockets/'],
-  ['arguments', 'audience', 'cluster/cluster-options', 'options', 'policy', 'events'],
-  ['close-all', 'sending/'],
+  ['arguments', 'audience', 'close-all', 'cluster/cluster-options', 'options', 'policy', 'events'],
+  ['sending/'],
   ['liveness/'],
   ['cluster/'],
   ['user-code'],

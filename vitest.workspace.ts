@@ -47,7 +47,7 @@ export default defineConfig({
         isolate: false,
         maxWorkers: Math.min(availableParallelism(), 4),
         sequence: { groupOrder: 0 },
-        setupFiles: [setupFile('each-test'), setupFile('each-unit-test')],
+        setupFiles: [setupFile('each-unit-test')],
       }),
       // Real sockets on 127.0.0.1.
       project('loopback', LOOPBACK, { ...REST, isolate: false }),

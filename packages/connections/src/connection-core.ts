@@ -1,4 +1,5 @@
 import { CloseCode } from './close-codes.js';
+import { ClosingState } from './closing-state.js';
 import { Liveness, type LivenessOwner } from './liveness/liveness.js';
 import { wheel, type Timed } from './liveness/timing-wheel.js';
 import { DEFAULT_IDLE_TIMEOUT_MS } from './options.js';
@@ -27,14 +28,11 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   readonly outbox: Outbox;
   /** Only the timing wheel writes it. */
   dueSlot = 0;
-  /** It was ended without a closing handshake. */
-  wasTerminated = false;
   #state: number = ReadyState.Open;
   /** Heartbeat and idle limit, if it has any. */
   #liveness: Liveness | undefined;
-  /** When a closing connection is terminated; 0 while nobody has asked it to close. */
-  #closeDeadlineMs = 0;
-  #whenClosed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  /** How it is being closed, once this side has asked for that. */
+  #closing: ClosingState | undefined;
 
   constructor(facade: Facade) {
     super(facade);
@@ -65,6 +63,11 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     return this.#state === ReadyState.Closed;
   }
 
+  /** It was ended without a closing handshake. */
+  get wasTerminated(): boolean {
+    return this.#closing?.wasTerminated === true;
+  }
+
   get roundTripMs(): number | undefined {
     return this.#liveness?.roundTripMs;
   }
@@ -86,7 +89,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     const { idleTimeout, heartbeat } = pool.settings;
     if (idleTimeout !== undefined) this.updateTimeout();
     this.startRateLimit(pool.settings.rateLimit);
-    if (heartbeat !== undefined && this.driver.capabilities.ping) this.#limits.startHeartbeat(heartbeat);
+    if (heartbeat !== undefined && this.driver.capabilities.ping) this.limits.startHeartbeat(heartbeat);
   }
 
   /** Has left the pool, and its limits. */
@@ -98,7 +101,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.endRateLimit();
   }
 
-  get #limits(): Liveness {
+  private get limits(): Liveness {
     return (this.#liveness ??= new Liveness(this.socket, this.driver, this));
   }
 
@@ -117,14 +120,8 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   // ---------------------------------------------------------------- closing
 
   close(code: number, reason: string): Promise<void> {
-    if (this.#state === ReadyState.Open) this.#startClosing(code, reason);
-    if (this.#state === ReadyState.Closed) return Promise.resolve();
-    if (this.#whenClosed === undefined) {
-      let resolve!: () => void;
-      const promise = new Promise<void>((settle) => (resolve = settle));
-      this.#whenClosed = { promise, resolve };
-    }
-    return this.#whenClosed.promise;
+    if (this.#state === ReadyState.Open) this.startClosing(code, reason);
+    return this.#state === ReadyState.Closed ? Promise.resolve() : this.closing.whenClosed;
   }
 
   /**
@@ -143,43 +140,49 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     if (this.isGone) return;
     this.endReceiving();
     const extraMs = this.facade.close === ConnectionCore.base.close ? 0 : OVERRIDDEN_CLOSE_MS;
-    this.#closeDeadlineMs = wheel.nowMs + graceMs + extraMs;
-    wheel.schedule(this, this.#closeDeadlineMs);
+    this.setDeadline(wheel.nowMs + graceMs + extraMs);
     void this.closeReported(code, reason);
   }
 
   protected override closeFlooding(): void {
     // An overridden `close` may take its time.
-    if (this.#state !== ReadyState.Open || this.#closeDeadlineMs > 0) return;
+    if (this.#state !== ReadyState.Open || this.#closing !== undefined) return;
     this.closeWithin(CloseCode.PolicyViolation, 'Rate limit exceeded', this.closeTimeoutMs);
   }
 
   /** Either side is closing it already: ends it after that time at the latest. */
   limitClosing(graceMs: number): void {
     const deadlineMs = wheel.nowMs + graceMs;
-    if (this.#closeDeadlineMs > 0 && this.#closeDeadlineMs <= deadlineMs) return;
-    this.#closeDeadlineMs = deadlineMs;
-    wheel.schedule(this, deadlineMs);
+    if (this.closing.deadlineMs > deadlineMs) this.setDeadline(deadlineMs);
   }
 
-  #startClosing(code: number, reason: string): void {
-    this.#beginClosing();
-    if (this.#closeDeadlineMs === 0) this.#closeDeadlineMs = wheel.nowMs + this.closeTimeoutMs;
-    wheel.schedule(this, this.#closeDeadlineMs);
-    this.outbox.end(() => this.#closeSocket(code, reason));
+  private get closing(): ClosingState {
+    return (this.#closing ??= new ClosingState());
   }
 
-  #beginClosing(): void {
+  private setDeadline(atMs: number): void {
+    this.closing.deadlineMs = atMs;
+    wheel.schedule(this, atMs);
+  }
+
+  private startClosing(code: number, reason: string): void {
+    this.beginClosing();
+    // A grace period that has begun goes on.
+    if (this.closing.deadlineMs === Infinity) this.setDeadline(wheel.nowMs + this.closeTimeoutMs);
+    this.outbox.end(() => this.closeSocket(code, reason));
+  }
+
+  private beginClosing(): void {
     this.#state = ReadyState.Closing;
     this.endReceiving();
     if (this.pool !== undefined) this.pool.counters.closing++;
   }
 
-  #closeSocket(code: number, reason: string): void {
+  private closeSocket(code: number, reason: string): void {
     if (this.#state === ReadyState.Closed || this.wasTerminated) return;
     try {
       const answer = this.driver.close(this.socket, code, reason);
-      if (answer instanceof Promise || this.hasHandlers) void this.#awaitClose(answer, code, reason);
+      if (answer instanceof Promise || this.hasHandlers) void this.awaitClose(answer, code, reason);
     } catch (error) {
       this.failed(error);
       this.abort();
@@ -187,7 +190,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   }
 
   /** Handlers of a socket without events report by their promise that it has closed. */
-  async #awaitClose(answer: unknown, code: number, reason: string): Promise<void> {
+  private async awaitClose(answer: unknown, code: number, reason: string): Promise<void> {
     try {
       await answer;
       if (this.driver.capabilities.events === 'owner' && this.hasHandlers) this.handleClose(code, reason);
@@ -199,11 +202,10 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   terminate(): void {
     if (this.#state === ReadyState.Closed || this.wasTerminated) return;
-    if (this.#state === ReadyState.Open) this.#beginClosing();
-    this.wasTerminated = true;
+    if (this.#state === ReadyState.Open) this.beginClosing();
+    this.closing.wasTerminated = true;
     if (this.counters) this.counters.terminated++;
-    this.#closeDeadlineMs = wheel.nowMs + TERMINATE_TIMEOUT_MS;
-    wheel.schedule(this, this.#closeDeadlineMs);
+    this.setDeadline(wheel.nowMs + TERMINATE_TIMEOUT_MS);
     this.outbox.abandon();
     this.stopReceiving();
     let isEnding = false;
@@ -236,7 +238,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.pool?.onGone(this.facade, undefined, '');
     this.clearRooms();
     this.outbox.abandon();
-    this.#whenClosed?.resolve();
+    this.#closing?.settle();
   }
 
   // ---------------------------------------------------------------- what the socket tells
@@ -252,7 +254,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.deliverHeld();
     // A `message` listener may have terminated it.
     if (this.isGone) return;
-    if (this.#state === ReadyState.Open) this.#beginClosing();
+    if (this.#state === ReadyState.Open) this.beginClosing();
     this.#state = ReadyState.Closed;
     wheel.cancel(this);
     this.outbox.abandon();
@@ -260,11 +262,11 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
     this.pool?.onGone(this.facade, code, text);
     this.emit('close', code, text);
     this.clearRooms();
-    this.#whenClosed?.resolve();
+    this.#closing?.settle();
   }
 
   protected override closedEarly(): void {
-    if (this.#state === ReadyState.Open) this.#beginClosing();
+    if (this.#state === ReadyState.Open) this.beginClosing();
     this.outbox.abandon();
     this.limitClosing(this.closeTimeoutMs);
   }
@@ -283,7 +285,7 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
 
   updateTimeout(): void {
     if (this.isClosed) return;
-    this.#limits.startIdleLimit(this.pool?.settings.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS);
+    this.limits.startIdleLimit(this.pool?.settings.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS);
   }
 
   clearTimeout(): void {
@@ -298,8 +300,9 @@ export class ConnectionCore extends RoomMember implements SocketListener, Livene
   onDeadline(nowMs: number): void {
     this.checkHeld(nowMs);
     if (this.#state === ReadyState.Closed) return;
-    if (this.#closeDeadlineMs > 0) {
-      if (nowMs < this.#closeDeadlineMs) wheel.schedule(this, this.#closeDeadlineMs);
+    const deadlineMs = this.#closing?.deadlineMs ?? Infinity;
+    if (deadlineMs < Infinity) {
+      if (nowMs < deadlineMs) wheel.schedule(this, deadlineMs);
       else if (this.isCloseHeld) this.dropHeld();
       else if (this.wasTerminated) this.handleClose(CloseCode.Abnormal, '');
       else this.abort();

@@ -3,7 +3,7 @@ import { coreOf, type AnyConnection } from './connection.js';
 import type { PoolLink } from './user-code.js';
 import type { Counters } from './counters.js';
 import { assertRoomCount } from './audience.js';
-import { ConnectionsError, show } from './errors.js';
+import { ConnectionsError, show, type ConnectionsErrorCode } from './errors.js';
 import type { Namespace } from './namespace.js';
 import { Registry } from './registry.js';
 import type { PoolSettings } from './options.js';
@@ -20,6 +20,13 @@ export interface MembershipListener<C> extends RoomListener<C> {
   left(connection: C, code: number | undefined, reason: string, isKnown: boolean): void;
   refused(connection: C, error: ConnectionsError): void;
   emptied(namespace: string): void;
+}
+
+/** Why a newcomer is not taken. */
+interface NotTaken {
+  /** Of the close frame. */
+  readonly reason: string;
+  readonly error: ConnectionsError;
 }
 
 /**
@@ -131,23 +138,17 @@ export class Membership<C extends AnyConnection> {
     core.refuseRooms();
   }
 
-  #refusalOf(connection: C): { readonly reason: string; readonly error: ConnectionsError } | undefined {
-    const who = describe(connection);
-    if (connection.closed) {
-      return {
-        reason: '',
-        error: new ConnectionsError('ERR_CONNECTION_CLOSED', `${who} has closed already`),
-      };
-    }
+  #refusalOf(connection: C): NotTaken | undefined {
+    if (connection.closed)
+      return notTaken('', 'ERR_CONNECTION_CLOSED', `${describe(connection)} has closed already`);
     if (this.#isClosed) {
-      const error = new ConnectionsError('ERR_POOL_DRAINING', `The pool is draining: ${who} was refused`);
-      return { reason: 'Draining', error };
+      const message = `The pool is draining: ${describe(connection)} was refused`;
+      return notTaken('Draining', 'ERR_POOL_DRAINING', message);
     }
     const holder = this.#registry.find(connection.namespace, connection.id);
     // A connection that is closing does not keep its client from coming back.
     if (holder === undefined || holder.closed || this.#settings.onDuplicate === 'replace') return undefined;
-    const error = new ConnectionsError('ERR_DUPLICATE_CONNECTION', `${who}: the id is taken`);
-    return { reason: 'Duplicate id', error };
+    return notTaken('Duplicate id', 'ERR_DUPLICATE_CONNECTION', `${describe(connection)}: the id is taken`);
   }
 
   #join(connection: C): void {
@@ -215,4 +216,8 @@ export class Membership<C extends AnyConnection> {
 
 function describe({ namespace, id }: AnyConnection): string {
   return `Connection "${show(id)}" of namespace "${show(namespace)}"`;
+}
+
+function notTaken(reason: string, code: ConnectionsErrorCode, message: string): NotTaken {
+  return { reason, error: new ConnectionsError(code, message) };
 }

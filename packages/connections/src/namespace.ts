@@ -93,7 +93,12 @@ export class Namespace<C extends AnyConnection> {
   #exceptedOutboxes(audience: Audience<C['id']>): ReadonlySet<Outbox> {
     if (audience.exceptions.length === 0 && audience.exceptRooms.length === 0) return NO_OUTBOXES;
     const outboxes = new Set<Outbox>();
-    for (const connection of this.#excepted(audience)) outboxes.add(coreOf(connection).outbox);
+    for (const id of audience.exceptions) {
+      const connection = this.members.get(id);
+      if (connection !== undefined) outboxes.add(coreOf(connection).outbox);
+    }
+    for (const room of audience.exceptRooms)
+      for (const outbox of this.#outboxesInRoom(room)) outboxes.add(outbox);
     return outboxes;
   }
 

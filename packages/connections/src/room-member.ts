@@ -26,6 +26,7 @@ export abstract class RoomMember extends Inbound {
   joinRooms(names: readonly string[]): boolean {
     if (this.isClosed) return false;
     this.forgetRooms();
+    if (names.length === 0) return true;
     const rooms = (this.#rooms ??= new Set<string>());
     const joined = names.filter((name) => !rooms.has(name));
     // Clients often choose the names. Before it is in a pool only the application can have joined them.

@@ -47,15 +47,13 @@ export class RoomMembership<C extends AnyConnection> {
   #expect(connection: C, rooms: readonly string[]): void {
     // It joins again while its leaving is being announced.
     this.#announceLeft(connection);
-    const unannounced = this.#unannounced.get(connection) ?? new Set<string>();
-    for (const room of rooms) unannounced.add(room);
-    if (unannounced.size > 0) this.#unannounced.set(connection, unannounced);
+    for (const room of rooms) addTo(this.#unannounced, connection, room);
   }
 
   #announce(connection: C): void {
     for (;;) {
       // User code may announce the others from within.
-      const [room] = this.#unannounced.get(connection) ?? [];
+      const room = firstOf(this.#unannounced.get(connection));
       if (room === undefined) return;
       this.#take(connection, room);
       this.#registry.setKnown(connection.namespace, room);
@@ -80,17 +78,16 @@ export class RoomMembership<C extends AnyConnection> {
 
   /** These rooms were left, and this will be announced. */
   expectLeft(connection: C, rooms: readonly string[]): void {
-    const left = this.#left.get(connection) ?? new Set<string>();
-    for (const room of rooms) if (!this.#take(connection, room)) left.add(room);
-    if (left.size > 0) this.#left.set(connection, left);
+    for (const room of rooms) if (!this.#take(connection, room)) addTo(this.#left, connection, room);
   }
 
   #announceLeft(connection: C): void {
     for (;;) {
       // A listener may cause the others to be announced.
       const left = this.#left.get(connection);
-      const [room] = left ?? [];
-      if (left === undefined || room === undefined) break;
+      if (left === undefined) return;
+      const room = firstOf(left);
+      if (room === undefined) break;
       left.delete(room);
       this.#listener.leftRoom(connection, room);
     }
@@ -104,4 +101,15 @@ export class RoomMembership<C extends AnyConnection> {
     for (const room of rooms)
       if (this.#registry.takeEmptied(namespace, room)) this.#listener.emptiedRoom(namespace, room);
   }
+}
+
+/** Without rooms nothing is made: most connections join and leave with none. */
+function addTo<C>(rooms: Map<C, Set<string>>, connection: C, room: string): void {
+  const others = rooms.get(connection);
+  if (others === undefined) rooms.set(connection, new Set([room]));
+  else others.add(room);
+}
+
+function firstOf(rooms: ReadonlySet<string> | undefined): string | undefined {
+  return rooms?.values().next().value;
 }

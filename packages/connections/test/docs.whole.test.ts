@@ -82,8 +82,17 @@ describe('code', () => {
   });
 });
 
+const all = [...pages, ...otherPages];
+
+test('no page has the marks of a merge that nobody finished, as a formatter may have left them', () => {
+  const marks = /^[\s>]*(?:<{7}|\\?={7}|>{7}|(?:> ){6}>)/;
+  const marked = all.flatMap(({ file, text }) =>
+    text.split('\n').flatMap((line, index) => (marks.test(line) ? [`${file}:${index + 1}`] : [])),
+  );
+  expect(marked).toEqual([]);
+});
+
 describe('links', () => {
-  const all = [...pages, ...otherPages];
   const links = all.flatMap((source) =>
     [...proseOf(source).matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, link = '']) => ({ file: source.file, link }))

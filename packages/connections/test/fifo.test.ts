@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect, test } from 'vitest';
 import { Fifo } from '../src/fifo.js';
 import { Random } from './support/random.js';
@@ -12,11 +13,11 @@ test('a queue returns its items in order', () => {
     if (random.below(10) < (n % 1_000 < 500 ? 7 : 3)) {
       fifo.push(item);
       model.push(item);
-    } else expect(fifo.shift()).toBe(model.shift());
-    expect(fifo.length).toBe(model.length);
-    expect(fifo.first).toBe(model[0]);
+    } else assert.equal(fifo.shift(), model.shift());
+    assert.equal(fifo.length, model.length);
+    assert.equal(fifo.first, model[0]);
   }
-  while (model.length > 0) expect(fifo.shift()).toBe(model.shift());
+  while (model.length > 0) assert.equal(fifo.shift(), model.shift());
   expect([fifo.shift(), fifo.first, fifo.length]).toEqual([undefined, undefined, 0]);
 });
 

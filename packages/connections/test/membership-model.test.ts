@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Connection, ConnectionsPool } from '../src/index.js';
@@ -11,7 +12,7 @@ import { watchUnhandled } from './support/unhandled.js';
 
 failOnUncaught();
 
-test.each([1, 2, 3, 4, 5])(
+test.each([1, 2, 3, 4, 5].slice(0, runs({ quick: 2, ci: 5 })))(
   'a namespace that is created and emptied between sends keeps its counts right (seed %i)',
   async (seed) => {
     const random = new Random(seed);
@@ -39,7 +40,7 @@ test.each([1, 2, 3, 4, 5])(
     }
     await pool.closeAll('n');
     const sentByBroadcast = (await Promise.all(results)).map(({ recipients, sent, dropped, failed }) => {
-      expect(sent + dropped + failed).toBe(recipients);
+      assert.equal(sent + dropped + failed, recipients);
       return sent;
     });
     const sentAlone = (await Promise.all(sends)).filter(Boolean).length;
@@ -51,7 +52,7 @@ test.each([1, 2, 3, 4, 5])(
   },
 );
 
-const SEEDS = runs({ quick: 3, ci: 60 }, 'PROPERTY_SEEDS');
+const SEEDS = runs({ quick: 2, ci: 60 }, 'PROPERTY_SEEDS');
 const STEPS = 400;
 const [NAMESPACES, IDS] = [
   ['one', 'two', '__proto__'],
@@ -100,7 +101,7 @@ class Run {
       let calls = 0;
       const isCalled = this.model.remove(connection);
       const removed = this.pool.removeConnection(connection, () => calls++);
-      this.promises.push(removed.then(() => expect(calls).toBe(isCalled ? 1 : 0)));
+      this.promises.push(removed.then(() => assert.equal(calls, isCalled ? 1 : 0)));
     },
     close: ({ connection }) => {
       this.model.closing.add(connection);
@@ -127,8 +128,8 @@ class Run {
       const result = this.pool.broadcastMessage(namespace, message, exceptions);
       this.promises.push(
         result.then((counts) => {
-          expect(counts.recipients).toBe(recipients.length);
-          expect(counts.sent + counts.dropped + counts.failed).toBe(counts.recipients);
+          assert.equal(counts.recipients, recipients.length);
+          assert.equal(counts.sent + counts.dropped + counts.failed, counts.recipients);
         }),
       );
     },
@@ -162,7 +163,10 @@ class Run {
   expectMessages(): void {
     for (const { socket, messages } of this.members) {
       const broadcasts = socket.sent.filter((message) => message !== 'private');
-      expect(messages.filter((message) => broadcasts.includes(message))).toEqual(broadcasts);
+      assert.deepEqual(
+        messages.filter((message) => broadcasts.includes(message)),
+        broadcasts,
+      );
     }
   }
 }
@@ -186,7 +190,7 @@ test.each(Array.from({ length: SEEDS }, (_, seed) => seed))(
   },
 );
 
-test.each(Array.from({ length: runs({ quick: 2, ci: 20 }) }, (_, seed) => 1_000 + seed))(
+test.each(Array.from({ length: runs({ quick: 1, ci: 20 }) }, (_, seed) => 1_000 + seed))(
   'exactly the members that are not closing get a broadcast (seed %i)',
   async (seed) => {
     const run = new Run(seed);
@@ -197,7 +201,7 @@ test.each(Array.from({ length: runs({ quick: 2, ci: 20 }) }, (_, seed) => 1_000 
       const live = run.model.recipients(namespace);
       const message = `all ${step}`;
       const result = await run.pool.broadcastMessage(namespace, message);
-      expect(result).toEqual({
+      assert.deepEqual(result, {
         recipients: live.length,
         sent: live.length,
         dropped: 0,
@@ -205,7 +209,7 @@ test.each(Array.from({ length: runs({ quick: 2, ci: 20 }) }, (_, seed) => 1_000 
         conflated: 0,
       });
       const hasIt = ({ socket }: Member): boolean => socket.sent.at(-1) === message;
-      expect(run.members.every((one) => hasIt(one) === live.includes(one.connection))).toBe(true);
+      assert(run.members.every((one) => hasIt(one) === live.includes(one.connection)));
     }
     for (const { socket } of run.members) socket.end(1001);
   },

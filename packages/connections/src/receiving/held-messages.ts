@@ -47,6 +47,8 @@ interface Held {
 export class HeldMessages {
   /** When they are given up if nobody listens, on the wheel's clock. */
   untilMs: number;
+  /** How their socket has closed, if it has: that waits for them. */
+  close: { readonly code: number; readonly reason: unknown } | undefined;
   readonly #owner: HeldMessagesOwner;
   readonly #queue = new Fifo<Held>();
   #bytes = 0;

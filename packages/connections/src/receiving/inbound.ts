@@ -7,9 +7,6 @@ import { byteLengthOf, decodeMessage, isBlob, type ReceivedMessage } from '../wi
 import { HeldMessages, type HeldMessagesOwner } from './held-messages.js';
 import { TokenBucket } from './token-bucket.js';
 
-/** Messages of one read that are dropped between two looks at the clock. */
-const DROPS_PER_LOOK = 16;
-
 interface Pausable {
   pause(): void;
   resume(): void;
@@ -24,21 +21,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   #held: HeldMessages | undefined;
   /** What is left of the rate limit, if there is one. */
   #bucket: TokenBucket | undefined;
-  /** Whatever exceeds the limit is dropped. */
-  #dropsAlways = false;
-  /** Messages that were dropped in this turn without a look at the clock. */
-  #dropped = 0;
-  /** How the socket has closed, while what it brought before waits for the rate limit. */
-  #heldClose: { readonly code: number; readonly reason: unknown } | undefined;
-  /** It is being closed because it sent too much, and may still be sending. */
-  #isFlooding = false;
   /** Nothing more is read from the socket in this turn of the event loop. */
   #hasHadItsTurn = false;
   /** Its owner had paused the socket before we did, and will resume it. */
   #wasPaused = false;
   /** No listener came in time: nothing is held any more. */
   #isUnwanted = false;
-  #mode: 'open' | 'draining' | 'silent' = 'open';
+  /** Flooding: silent, as it sent too much; it may still be sending. */
+  #mode: 'open' | 'draining' | 'silent' | 'flooding' = 'open';
 
   /** Schedules a call of `checkHeld` for about that time. */
   abstract schedule(atMs: number): void;
@@ -56,9 +46,9 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   protected receive(data: unknown, isBinary: boolean): void {
-    if (this.#mode === 'silent') {
-      this.#ignore(1);
-      if (this.#isFlooding) this.#endTurn();
+    if (this.isSilent) {
+      this.ignore(1);
+      if (this.#mode === 'flooding') this.endTurn();
       return;
     }
     // From here on the path of a message that is simply delivered looks at each thing once.
@@ -67,50 +57,55 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     let isLimited = false;
     if (this.#bucket !== undefined) {
       // Before it is decoded: a message that is dropped should cost little.
-      if (this.#dropsUnseen(this.#bucket)) return;
-      const decision = this.#limit(this.#bucket, byteLength);
+      if (this.dropsUnseen(this.#bucket)) return;
+      const decision = this.limit(this.#bucket, byteLength);
       if (decision === 'drop') {
-        this.#drop();
+        this.drop();
         return;
       }
       isLimited = decision === 'pause';
     }
-    if (!isBytes && isBlob(data)) this.#keepBlob(data, isLimited);
+    if (!isBytes && isBlob(data)) this.keepBlob(data, isLimited);
     else if (this.#held === undefined && !isLimited && this.wantsMessages)
       this.deliver(decodeMessage(data, isBinary), isBinary, byteLength);
-    else this.#receiveEarly(decodeMessage(data, isBinary), isBinary, byteLength, isLimited);
+    else this.receiveEarly(decodeMessage(data, isBinary), isBinary, byteLength, isLimited);
   }
 
-  #drop(): void {
-    this.#ignore(1);
-    this.#endTurn();
+  private drop(): void {
+    this.ignore(1);
+    this.endTurn();
   }
 
-  #receiveEarly(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
-    if (this.#mayKeep(isLimited)) this.#keep(message, isBinary, byteLength, isLimited);
-    else this.#ignore(1);
+  private receiveEarly(
+    message: ReceivedMessage,
+    isBinary: boolean,
+    byteLength: number,
+    isLimited: boolean,
+  ): void {
+    if (this.mayKeep(isLimited)) this.keep(message, isBinary, byteLength, isLimited);
+    else this.ignore(1);
   }
 
-  #mayKeep(isLimited: boolean): boolean {
-    return this.#held !== undefined || isLimited || this.wantsMessages || this.#mayHold;
+  private mayKeep(isLimited: boolean): boolean {
+    return this.#held !== undefined || isLimited || this.wantsMessages || this.mayHold;
   }
 
-  #keepBlob(blob: Blob, isLimited: boolean): void {
-    if (!this.#mayKeep(isLimited) || !this.#hold().addBlob(blob, isLimited)) this.#ignore(1);
+  private keepBlob(blob: Blob, isLimited: boolean): void {
+    if (!this.mayKeep(isLimited) || !this.hold().addBlob(blob, isLimited)) this.ignore(1);
   }
 
-  #keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
-    const held = this.#hold();
+  private keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
+    const held = this.hold();
     const isBehindOthers = held.hasLimited;
-    if (!held.add(message, isBinary, byteLength, isLimited)) this.#ignore(1);
+    if (!held.add(message, isBinary, byteLength, isLimited)) this.ignore(1);
     if (isBehindOthers) return;
     // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
     if (this.wantsMessages) held.release();
   }
 
   deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
-    if (this.#mode === 'silent') {
-      this.#ignore(1);
+    if (this.isSilent) {
+      this.ignore(1);
       return;
     }
     const { counters } = this;
@@ -126,7 +121,6 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   protected startRateLimit(limit: RateLimitSettings | undefined): void {
     this.#bucket = limit && new TokenBucket(limit, performance.now());
-    this.#dropsAlways = limit?.onExceeded === 'drop';
   }
 
   /** What waits for the limit is delivered soon; not now, as this must not run user code. */
@@ -135,30 +129,27 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     if (this.#held?.hasLimited) this.schedule(wheel.nowMs);
   }
 
-  /**
-   * Drops one of a flood that one read has brought. While its messages pass by there are hardly any new tokens: the
-   * policy is not asked, and the clock is looked at for every 16th of them. Both cost ten times as much as the rest.
-   */
-  #dropsUnseen(bucket: TokenBucket): boolean {
-    if (!this.#hasHadItsTurn || !this.#dropsAlways || bucket.hadMessage) return false;
-    if (++this.#dropped % DROPS_PER_LOOK === 0) return false;
+  /** Drops one of a flood that one read has brought. The policy is not asked: that costs ten times as much as the rest. */
+  private dropsUnseen(bucket: TokenBucket): boolean {
+    if (!this.#hasHadItsTurn || this.pool?.settings.rateLimit?.onExceeded !== 'drop') return false;
+    if (!bucket.isStillEmpty()) return false;
     if (this.counters) this.counters.rateLimited++;
-    this.#ignore(1);
+    this.ignore(1);
     return true;
   }
 
   /** What becomes of a message that has just arrived; 'pause': it waits. */
-  #limit(bucket: TokenBucket, byteLength: number): Exclude<RateDecision, 'close'> {
+  private limit(bucket: TokenBucket, byteLength: number): Exclude<RateDecision, 'close'> {
     const isBehindOthers = this.#held?.hasLimited === true;
     if (!isBehindOthers && bucket.take(byteLength, performance.now())) return 'accept';
     if (this.counters) this.counters.rateLimited++;
     if (isBehindOthers) return 'pause';
     const decision = this.pool?.onExceeded(this.facade, byteLength) ?? 'drop';
     // A function that decides may have closed or released the connection.
-    if (this.isGone || this.#mode === 'silent') return 'drop';
+    if (this.isGone || this.isSilent) return 'drop';
     if (decision !== 'close') return decision;
-    this.#isFlooding = true;
-    this.stopReceiving();
+    this.#mode = 'flooding';
+    this.dropHeld();
     this.closeFlooding();
     return 'drop';
   }
@@ -167,7 +158,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
    * Lets the other sockets have their turn before more is read from this one. Node reads up to 2 MiB from a socket at a
    * time: a flood would hold the event loop for as long as that takes, even if all of it is dropped.
    */
-  #endTurn(): void {
+  private endTurn(): void {
     if (this.#hasHadItsTurn || this.isPaused || (this.socket as Pausable).isPaused === true) return;
     this.#hasHadItsTurn = this.pause();
     if (this.#hasHadItsTurn) setImmediate(() => this.startTurn());
@@ -194,21 +185,25 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   /** Closing has begun: nothing is delivered any more, except during a drain. */
   protected endReceiving(): void {
-    if (this.#mode !== 'draining') this.#mode = 'silent';
+    if (this.#mode === 'open') this.#mode = 'silent';
     // A socket that we have paused would not read the answer to our close frame.
-    if (this.#mode === 'silent' || !this.wantsMessages) this.dropHeld();
+    if (this.isSilent || !this.wantsMessages) this.dropHeld();
   }
 
   /** The connection is ended at once: nothing is delivered any more, not even what waits. */
   protected stopReceiving(): void {
-    this.#mode = 'silent';
+    if (this.#mode !== 'flooding') this.#mode = 'silent';
     this.dropHeld();
+  }
+
+  private get isSilent(): boolean {
+    return this.#mode === 'silent' || this.#mode === 'flooding';
   }
 
   /** What is held is not wanted any more. */
   protected dropHeld(): void {
     if (this.#held === undefined) return;
-    this.#ignore(this.#held.length);
+    this.ignore(this.#held.length);
     this.#held.drop();
     this.emptied();
   }
@@ -222,14 +217,14 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   protected holdClose(code: number, reason: unknown): boolean {
     if (this.isCloseHeld) return true;
     if (!this.#held?.hasLimited || !this.wantsMessages) return false;
-    this.#heldClose = { code, reason };
+    this.#held.close = { code, reason };
     this.receiveUntilClosed();
     this.closedEarly();
     return true;
   }
 
   protected get isCloseHeld(): boolean {
-    return this.#heldClose !== undefined;
+    return this.#held?.close !== undefined;
   }
 
   /** The socket has closed: what is held and wanted is still delivered. */
@@ -239,12 +234,11 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   emptied(): void {
-    if (this.#held) emitterOf(this.facade).off('newListener', this.#held.onNewListener);
+    if (this.#held === undefined) return;
+    const { close, onNewListener } = this.#held;
+    emitterOf(this.facade).off('newListener', onNewListener);
     this.#held = undefined;
-    if (this.#heldClose === undefined) return;
-    const { code, reason } = this.#heldClose;
-    this.#heldClose = undefined;
-    this.handleClose(code, reason);
+    if (close !== undefined) this.handleClose(close.code, close.reason);
   }
 
   /** Gives up messages that nobody has listened for in time. */
@@ -290,7 +284,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   /** A socket on which somebody else listens is left alone. */
-  get #mayHold(): boolean {
+  private get mayHold(): boolean {
     return !this.#isUnwanted && !hasOtherListeners(this.socket);
   }
 
@@ -299,7 +293,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return this.pool?.settings.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS;
   }
 
-  #hold(): HeldMessages {
+  private hold(): HeldMessages {
     if (this.#held !== undefined) return this.#held;
     const untilMs = wheel.nowMs + this.closeTimeoutMs;
     const held = new HeldMessages(this, untilMs);
@@ -308,7 +302,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     return (this.#held = held);
   }
 
-  #ignore(count: number): void {
+  private ignore(count: number): void {
     if (this.counters !== undefined) this.counters.messagesIgnored += count;
   }
 }

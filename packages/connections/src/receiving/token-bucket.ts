@@ -5,6 +5,8 @@ const SECOND_MS = 1_000;
 const LATE_SECONDS = 0.2;
 /** Longest wait that is asked for: what a timer can hold. */
 const MAX_WAIT_MS = 2_147_483_647;
+/** Messages of one flood that are counted between two looks at the clock. */
+const MESSAGES_PER_LOOK = 16;
 
 /**
  * How much of its rate limit one connection has left: tokens for messages and for bytes, which a message takes and time
@@ -17,6 +19,8 @@ export class TokenBucket {
   #messages: number;
   #bytes: number;
   #filledAtMs: number;
+  /** Messages that were turned away without a look at the clock. */
+  #unseen = 0;
 
   /** A full one. */
   constructor(limit: RateLimitSettings, nowMs: number) {
@@ -26,9 +30,14 @@ export class TokenBucket {
     this.#filledAtMs = nowMs;
   }
 
-  /** There was a token for a message when somebody took or wanted to take one last. */
-  get hadMessage(): boolean {
-    return this.#messages >= 1;
+  /**
+   * The same for one message of many that have arrived at once, if it is to be dropped anyway: hardly any tokens come
+   * back meanwhile, and the clock is looked at for every 16th of them only.
+   *
+   * @returns whether there is still no token, as far as is known
+   */
+  isStillEmpty(): boolean {
+    return this.#messages < 1 && ++this.#unseen % MESSAGES_PER_LOOK !== 0;
   }
 
   /** Takes the tokens of a message that has arrived. @returns `false` if they are not there; none are taken then */

@@ -12,6 +12,8 @@ import { nextPollMs, SlowReader, type SlowReaderOwner } from './slow-reader.js';
 /** What a write that waits in a socket costs beside its payload: the objects of Node's stream and the frame, in bytes. */
 const WAITING_WRITE_BYTES = 320;
 
+const NOTHING: readonly PrivateMessage[] = [];
+
 /** What a pool sets and counts for its connections. */
 export interface SendingContext {
   readonly maxBufferedBytes: number;
@@ -119,19 +121,19 @@ export abstract class BoundedSocket implements SlowReaderOwner {
 
   /** Something is held back that may leave now. */
   protected get mayRelease(): boolean {
-    return this.latest !== undefined && this.latest.position <= this.#positionTaken;
+    return this.latest !== undefined && this.latest.position <= this.positionTaken;
   }
 
   /** While it is behind, what would have left by now may leave: a reader that is never idle gets it, too. */
-  get #positionTaken(): number {
+  private get positionTaken(): number {
     return this.isBehind ? this.bytesGiven - this.bytesInSocket : Infinity;
   }
 
   /** Takes what is held back and may leave: as much as there is room for, or all of it if the connection leaves. */
-  protected takeHeld(): PrivateMessage[] {
+  protected takeHeld(): readonly PrivateMessage[] {
     const { latest } = this;
-    if (latest === undefined) return [];
-    const position = this.#positionTaken;
+    if (latest === undefined) return NOTHING;
+    const position = this.positionTaken;
     const taken = this.isLeaving
       ? latest.take(Infinity)
       : latest.take(this.context.conflateAboveBytes, position);
@@ -145,11 +147,11 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   protected fits(byteLength: number, bufferedBytes: number): boolean {
-    return this.#costOf(bufferedBytes) + byteLength <= this.context.maxBufferedBytes;
+    return this.memoryOf(bufferedBytes) + byteLength <= this.context.maxBufferedBytes;
   }
 
-  #costOf(bufferedBytes: number): number {
-    return bufferedBytes > 0 ? bufferedBytes + this.#waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
+  private memoryOf(bufferedBytes: number): number {
+    return bufferedBytes > 0 ? bufferedBytes + this.waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
   }
 
   /** Whether the message fits under the bound or the policy lets it pass. */
@@ -166,13 +168,13 @@ export abstract class BoundedSocket implements SlowReaderOwner {
    * take as much room again as messages.
    */
   pinged(): void {
-    if (this.isEnded || this.#costOf(this.bytesInSocket) <= 2 * this.context.maxBufferedBytes) return;
+    if (this.isEnded || this.memoryOf(this.bytesInSocket) <= 2 * this.context.maxBufferedBytes) return;
     this.#slowReader ??= new SlowReader(this);
     this.#slowReader.exceeds(this.context.counters);
   }
 
   /** Writes that wait in a `ws` socket; 0 for other sockets, which do not tell. */
-  #waitingWrites(bufferedBytes: number): number {
+  private waitingWrites(bufferedBytes: number): number {
     if (this.frames === undefined || this.#isDead) return 0;
     this.#waiting ??= new WaitingWrites();
     return this.#waiting.count(this.frames.queuedWrites(this.socket as WsSocket), bufferedBytes);
@@ -191,7 +193,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   hasRoom(): boolean {
-    return this.#costOf(this.waitingBytes) <= this.context.maxBufferedBytes / 2;
+    return this.memoryOf(this.waitingBytes) <= this.context.maxBufferedBytes / 2;
   }
 
   onceDrained(listener: () => void): boolean {
@@ -203,11 +205,11 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     if (this.#watchMs > 0 || this.latest === undefined) return;
     this.#watchMs = waitMs;
     // Made here: a field would be a closure for each connection, behind or not.
-    const look = (): void => this.#look();
+    const look = (): void => this.look();
     if (!this.onceDrained(look)) inOwnContext(() => setTimeout(look, waitMs).unref());
   }
 
-  #look(): void {
+  private look(): void {
     const waitedMs = this.#watchMs;
     this.#watchMs = 0;
     const held = this.latest?.size;

@@ -50,7 +50,7 @@ export class Envelope {
     return this.#message;
   }
 
-  /** The message for handlers that get it after the call: the caller may have reused its buffer by then. */
+  /** The message for user code that may use it after the call: the caller may have reused its buffer by then. */
   get deferredMessage(): unknown {
     if (!this.isBinary || this.frame?.chunks.length !== 1) return this.message;
     return (this.#deferred ??= likeMessage(

@@ -49,7 +49,7 @@ export class Outbox extends Writer {
   get bufferedBytes(): number {
     let waiting =
       this.bytesInSocket + (this.latest?.byteLength ?? 0) + this.#ownBytes + (this.#picks?.byteLength ?? 0);
-    this.#locate();
+    this.locate();
     for (let log: BroadcastLog | undefined = this.#log; log !== undefined; log = log.next)
       waiting += log.bytesFrom(this.#cursor);
     return waiting;
@@ -59,7 +59,7 @@ export class Outbox extends Writer {
 
   /** What was broadcast before does not reach it, everything from now on does. */
   join(group: OutboxGroup, context: SendingContext, isOverridden: boolean): void {
-    if (isOverridden) this.#ownOverride();
+    if (isOverridden) this.ownOverride();
     this.enter(context);
     this.isLeaving = false;
     this.#group = group;
@@ -72,7 +72,7 @@ export class Outbox extends Writer {
 
   /** Leaves the namespace and the pool. Everything broadcast so far still reaches it. */
   leave(): void {
-    this.#detach();
+    this.detach();
     this.isLeaving = true;
     this.flush();
     this.isLeaving = this.isEnded || this.#onEnd !== undefined;
@@ -80,7 +80,7 @@ export class Outbox extends Writer {
     this.enter(Writer.noPool);
   }
 
-  #detach(): void {
+  private detach(): void {
     this.cut();
     this.#group?.remove(this);
     this.#group = undefined;
@@ -95,17 +95,17 @@ export class Outbox extends Writer {
    */
   end(then: () => void): void {
     this.#onEnd = then;
-    this.#detach();
+    this.detach();
     this.isLeaving = true;
     this.runOverride();
     this.flush();
   }
 
   protected override onAnswered(): void {
-    this.#tryEnd();
+    this.tryEnd();
   }
 
-  #tryEnd(): void {
+  private tryEnd(): void {
     const then = this.#onEnd;
     if (then === undefined || this.#isFlushing || this.hasOpenAnswers || this.#override?.isBusy) return;
     this.#onEnd = undefined;
@@ -134,31 +134,30 @@ export class Outbox extends Writer {
     const isExpected = this.#override?.onReturn(message) ?? false;
     if (this.isEnded || (isClosing && !(isExpected && this.#onEnd !== undefined))) return false;
     this.runOverride();
-    if (this.mayRelease) this.release();
+    const mayRelease = this.mayRelease;
     // Only the socket itself tells whether its reader is behind.
     const key = this.#override === undefined ? conflate : undefined;
     // What leaves at once may come from Node's pool, which is much cheaper. What waits may not: it would keep a slab.
     const envelope = new Envelope(message, this.isBacklogged ? exactBuffer : pooledBuffer);
-    if (!this.#isFlushing && !this.#hasPending) return this.#postNow(envelope, key);
-    const cost = this.costOf(envelope.byteLength, key);
-    if (!this.fits(cost, this.bufferedBytes)) {
-      // What can leave leaves before anything is refused.
-      this.cut();
-      this.flush();
-      if (!this.#isFlushing && this.#own === undefined) return this.#postNow(envelope, key);
-      if (!this.admits(cost, this.bufferedBytes)) {
-        this.outdate(key);
-        return false;
-      }
-    }
+    if (!this.#isFlushing && !this.hasPending && !mayRelease) return this.postNow(envelope, key);
     this.cut();
+    // What user code sends before this message is admitted or refused comes after it.
+    const at = this.#own?.length ?? 0;
+    const cost = this.costOf(envelope.byteLength, key);
+    const isFull = !this.fits(cost, this.bufferedBytes);
+    if (isFull && this.#isFlushing && !this.admits(cost, this.bufferedBytes)) {
+      this.outdate(key);
+      return false;
+    }
     const waiting = new PrivateMessage(envelope, key);
-    this.#push(waiting);
-    if (!this.#isFlushing) this.#group?.addIrregular(this);
-    return waiting.sent;
+    this.push(waiting, at);
+    // What can leave leaves before anything is refused.
+    if (isFull || mayRelease) this.flush();
+    else if (!this.#isFlushing) this.#group?.addIrregular(this);
+    return waiting.outcome ?? waiting.sent;
   }
 
-  #postNow(envelope: Envelope, key: string | undefined): boolean | Promise<boolean> {
+  private postNow(envelope: Envelope, key: string | undefined): boolean | Promise<boolean> {
     if (!this.mustHold(key) && this.writeOne(envelope)) return true;
     const message = new PrivateMessage(envelope, key);
     this.#isFlushing = true;
@@ -191,7 +190,7 @@ export class Outbox extends Writer {
   }
 
   /** Puts what is held back and may leave before everything else that waits. */
-  #takeHeld(): void {
+  private unshiftHeld(): void {
     const messages = this.takeHeld();
     if (messages.length > 0) this.#own = [...messages, ...(this.#own ?? [])];
     for (const { byteLength } of messages) this.#ownBytes += byteLength;
@@ -207,15 +206,15 @@ export class Outbox extends Writer {
   runOverride(): void {
     if (this.#override === undefined) return;
     this.#override.run(() => this.isEnded);
-    this.#tryEnd();
+    this.tryEnd();
   }
 
   /** Calls the overridden `send`: the close that follows waits for its answer, which is returned. */
   callOverride(message: unknown): unknown {
-    return this.#ownOverride().call(message);
+    return this.ownOverride().call(message);
   }
 
-  #ownOverride(): Override {
+  private ownOverride(): Override {
     return (this.#override ??= new Override(this.owner, () => this.answers));
   }
 
@@ -252,13 +251,13 @@ export class Outbox extends Writer {
    */
   writeShared(log: BroadcastLog): boolean {
     if (this.#own !== undefined || this.#isFlushing) return false;
-    this.#locate();
+    this.locate();
     // It joined later, or has got this log already.
     if (this.#log !== log) return true;
     const picks = this.#picks?.before(log.end);
     if (this.#cursor > log.start && log.hasFrom(log.start)) return false;
     if ((picks !== undefined || log.isForAll) && !this.writeWhole(log.whole(picks))) return false;
-    this.#moveOn();
+    this.moveOn();
     return true;
   }
 
@@ -266,24 +265,24 @@ export class Outbox extends Writer {
   cut(upTo?: BroadcastLog): void {
     // It is in no namespace, or gets broadcasts through its overridden `send`.
     if (this.#log === NO_LOG) return;
-    this.#locate();
+    this.locate();
     if (upTo !== undefined && this.#log !== upTo) return;
     for (;;) {
       const log = this.#log;
       const picks = this.#picks?.before(log.end);
-      if (picks !== undefined || log.hasFrom(this.#cursor)) this.#push(log.from(this.#cursor, picks));
+      if (picks !== undefined || log.hasFrom(this.#cursor)) this.push(log.from(this.#cursor, picks));
       if (log.next === undefined) {
         this.#cursor = Math.max(this.#cursor, log.end);
         this.#picks = undefined;
         return;
       }
-      this.#moveOn();
+      this.moveOn();
       if (log === upTo) return;
     }
   }
 
   /** It has got what this log holds for it. */
-  #moveOn(): void {
+  private moveOn(): void {
     const next = this.#log.next as BroadcastLog;
     this.#log = next;
     this.#picks = this.#picks?.from(next.start, next.noPicks);
@@ -295,43 +294,46 @@ export class Outbox extends Writer {
   }
 
   /** Moves on from logs that everybody has got, and from sealed ones that hold nothing for it. */
-  #locate(): void {
+  private locate(): void {
     if (this.#log.isDone) this.#log = (this.#group as OutboxGroup).first;
-    while (this.#log.next !== undefined && !this.#isPendingIn(this.#log)) this.#moveOn();
+    while (this.#log.next !== undefined && !this.isPendingIn(this.#log)) this.moveOn();
   }
 
-  #isPendingIn(log: BroadcastLog): boolean {
+  private isPendingIn(log: BroadcastLog): boolean {
     return log.hasFrom(this.#cursor) || this.#picks?.before(log.end) !== undefined;
   }
 
-  get #hasPending(): boolean {
+  private get hasPending(): boolean {
     if (this.#own !== undefined) return true;
-    this.#locate();
-    return this.#isPendingIn(this.#log);
+    this.locate();
+    return this.isPendingIn(this.#log);
   }
 
-  #push(piece: Piece): void {
-    (this.#own ??= []).push(piece);
+  /** @param at its place among them; by default it is the last one */
+  private push(piece: Piece, at?: number): void {
+    const own = (this.#own ??= []);
+    if (at === undefined || at === own.length) own.push(piece);
+    else own.splice(at, 0, piece);
     this.#ownBytes += piece.byteLength;
   }
 
   /** Delivers its own pieces, and whatever user code adds to them meanwhile. */
   flush(): void {
     if (this.#isFlushing) return;
-    this.#takeHeld();
+    this.unshiftHeld();
     this.#isFlushing = true;
     for (let pieces = this.#own; pieces !== undefined; pieces = this.#own) {
       this.#own = undefined;
-      if (!this.writeTogether(pieces)) this.#deliver(pieces);
+      if (!this.writeTogether(pieces)) this.deliver(pieces);
       else for (const { byteLength } of pieces) this.#ownBytes -= byteLength;
       // User code has closed it: what is held back goes first.
-      if (this.isLeaving) this.#takeHeld();
+      if (this.isLeaving) this.unshiftHeld();
     }
     this.#isFlushing = false;
-    this.#tryEnd();
+    this.tryEnd();
   }
 
-  #deliver(pieces: readonly Piece[]): void {
+  private deliver(pieces: readonly Piece[]): void {
     for (const piece of pieces) {
       this.sendHeldFirst();
       if (pieces.length > 1 && this.writeTogether([piece])) {

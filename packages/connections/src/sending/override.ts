@@ -14,8 +14,9 @@ export class Override {
   readonly #answers: () => Answers;
   readonly #queue: { readonly envelope: Envelope; readonly tally: Tally }[] = [];
   #isRunning = false;
-  /** Messages that have come back so far. */
+  /** Messages that have come back so far, and that had when the running call began. */
   #returned = 0;
+  #returnedBefore = 0;
   /** Calls that have not sent anything on yet and may still do so, by their message. */
   readonly #owed = new Map<unknown, Set<object>>();
   /** It has sent something else on than it was given: a message that comes back does not tell of which call it is. */
@@ -37,13 +38,17 @@ export class Override {
 
   /** Passes on what waits. What user code adds meanwhile goes to the end. */
   run(isEnded: () => boolean): void {
-    if (this.#isRunning) return;
+    // Once the running call has sent its message on, a second message is one of its own: what waits comes before that.
+    if (this.#isRunning && this.#returned < this.#returnedBefore + 2) return;
+    const [wasRunning, returnedBefore] = [this.#isRunning, this.#returnedBefore];
     this.#isRunning = true;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      this.#returnedBefore = this.#returned;
       if (isEnded()) next.tally.count('failed');
-      else this.#pass(next.envelope.message, next.tally);
+      else this.#pass(next.envelope.deferredMessage, next.tally);
     }
-    this.#isRunning = false;
+    this.#isRunning = wasRunning;
+    this.#returnedBefore = returnedBefore;
   }
 
   /** Calls the overridden `send` for a caller who wants its answer: the close that follows waits for it. */

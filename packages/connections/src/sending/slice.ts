@@ -67,6 +67,8 @@ export class Slice {
   readonly #encoded: EncodedSlice[] = [];
   #whole: Slice | undefined;
   #at = 0;
+  /** Its part of the bytes of the whole, as cut out last. */
+  #part: EncodedSlice | undefined;
 
   /** @param isForSome some of the messages are for some members alone */
   constructor(entries: readonly Entry[], isForSome = false) {
@@ -111,6 +113,7 @@ export class Slice {
   cutFrom(whole: Slice, at: number): void {
     this.#whole = whole;
     this.#at = at;
+    this.#part = undefined;
   }
 
   /** Some message is still being compressed and is not overdue. */
@@ -146,7 +149,7 @@ export class Slice {
     if (cut !== undefined) return cut;
     const encoded = this.#encode(agreement, from);
     // Asked for before the compression is done, by a connection that closes: the others get something better.
-    if (!this.entries.some(({ envelope }) => envelope.isCompressing)) this.#encoded.push(encoded);
+    if (!this.#isCompressing) this.#encoded.push(encoded);
     return encoded;
   }
 
@@ -196,11 +199,18 @@ export class Slice {
     const whole = this.#whole;
     if (whole === undefined || !whole.isWritable) return undefined;
     if (!mayPin && this.byteLength * 2 < whole.byteLength) return undefined;
+    if (this.#part !== undefined && this.#part.agreement === agreement) return this.#part;
     const { chunks, offsets } = whole.encoded(agreement, undefined);
     if (offsets?.length !== whole.entries.length + 1) return undefined;
-    const part = (chunks[0] as Buffer).subarray(offsets[this.#at], offsets[this.#at + this.entries.length]);
-    const bytes = { chunks: [part], byteLength: part.length, offsets: undefined };
-    return { agreement, from: undefined, ...bytes, restart: undefined, endsRun: false };
+    const bytes = (chunks[0] as Buffer).subarray(offsets[this.#at], offsets[this.#at + this.entries.length]);
+    const own = { chunks: [bytes], byteLength: bytes.length, offsets: undefined };
+    const part = { agreement, from: undefined, ...own, restart: undefined, endsRun: false };
+    if (!this.#isCompressing) this.#part = part;
+    return part;
+  }
+
+  get #isCompressing(): boolean {
+    return this.entries.some(({ envelope }) => envelope.isCompressing);
   }
 }
 

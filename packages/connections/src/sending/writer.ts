@@ -99,16 +99,16 @@ export abstract class Writer extends BoundedSocket {
    * @returns `false` if nothing was written: something sets this connection apart
    */
   protected writeWhole(slice: Slice): boolean {
-    if (!this.#canWrite(slice.byteLength) || !slice.isWritable) return false;
+    if (!this.canWrite(slice.byteLength) || !slice.isWritable) return false;
     if (this.latest !== undefined || (slice.isConflated && this.isBehind && !this.isLeaving)) return false;
     if (this.#run !== undefined && !this.#run.isInStep(slice)) return false;
     try {
-      const encoded = this.#bytesOf(slice, true);
+      const encoded = this.bytesOf(slice, true);
       this.frames?.write(this.ws as WsSocket, encoded.chunks);
       this.context.counters.wireBytesSent += encoded.byteLength;
       slice.recipients++;
     } catch (error) {
-      this.#break(error);
+      this.break(error);
       slice.count('failed');
     }
     return true;
@@ -118,22 +118,22 @@ export abstract class Writer extends BoundedSocket {
   protected writeTogether(pieces: readonly Piece[]): boolean {
     let byteLength = 0;
     for (const piece of pieces) {
-      if (!this.#takesFramesOf(piece)) return false;
+      if (!this.takesFramesOf(piece)) return false;
       byteLength += piece.byteLength;
     }
-    if (!this.#canWrite(byteLength)) return false;
+    if (!this.canWrite(byteLength)) return false;
     const isIdle = !this.isBacklogged;
     try {
-      const chunks = pieces.flatMap((piece) => this.#chunksOf(piece, isIdle));
+      const chunks = pieces.flatMap((piece) => this.chunksOf(piece, isIdle));
       // Not if it has to wait: nobody else could share the copy.
       const isCopied = chunks.length > 1 && isIdle && byteLength <= MAX_COPIED_BYTES;
-      this.#write(isCopied ? [concat(chunks, pooledBuffer)] : chunks);
+      this.write(isCopied ? [concat(chunks, pooledBuffer)] : chunks);
     } catch (error) {
-      this.#break(error);
+      this.break(error);
       for (const piece of pieces) piece.count('failed');
       return true;
     }
-    for (const piece of pieces) this.#countWritten(piece);
+    for (const piece of pieces) this.countWritten(piece);
     return true;
   }
 
@@ -142,68 +142,68 @@ export abstract class Writer extends BoundedSocket {
     const encoding = this.#encoding;
     if (encoding === undefined || envelope.frame === undefined || envelope.needsPreparation(encoding))
       return false;
-    if (!this.#canWrite(envelope.byteLength) || isLost(envelope)) return false;
+    if (!this.canWrite(envelope.byteLength) || isLost(envelope)) return false;
     try {
-      this.#write(envelope.frameFor(encoding).chunks);
+      this.write(envelope.frameFor(encoding).chunks);
     } catch (error) {
-      this.#break(error);
+      this.break(error);
       return false;
     }
-    this.#count(envelope.byteLength);
+    this.count(envelope.byteLength);
     return true;
   }
 
-  #takesFramesOf(piece: Piece): boolean {
-    if (this.#encoding === undefined || this.#mustHoldSome(piece)) return false;
+  private takesFramesOf(piece: Piece): boolean {
+    if (this.#encoding === undefined || this.mustHoldSome(piece)) return false;
     if (piece instanceof Slice) return piece.isWritable;
     const { envelope } = piece;
     return envelope.frame !== undefined && !isLost(envelope) && !envelope.needsPreparation(this.#encoding);
   }
 
-  #mustHoldSome(piece: Piece): boolean {
+  private mustHoldSome(piece: Piece): boolean {
     if (piece instanceof Slice)
       return piece.isConflated && piece.entries.some(({ conflate }) => this.mustHold(conflate));
     return this.mustHold(piece.conflate);
   }
 
-  #canWrite(byteLength: number): boolean {
+  private canWrite(byteLength: number): boolean {
     const [socket, frames] = [this.ws, this.frames];
     if (socket === undefined || frames === undefined || this.#encoding === undefined || this.isEnded)
       return false;
     return frames.canWrite(socket) && this.fits(byteLength, this.waitingBytes);
   }
 
-  #bytesOf(slice: Slice, mayPin: boolean): EncodedSlice {
+  private bytesOf(slice: Slice, mayPin: boolean): EncodedSlice {
     const isOfHistory = slice.first !== undefined || slice.isForeignToHistory;
     if (this.#run !== undefined && isOfHistory) return this.#run.take(slice);
     return slice.encoded(this.#encoding?.agreement, undefined, mayPin);
   }
 
-  #chunksOf(piece: Piece, mayPin: boolean): readonly Buffer[] {
-    if (piece instanceof Slice) return this.#bytesOf(piece, mayPin).chunks;
+  private chunksOf(piece: Piece, mayPin: boolean): readonly Buffer[] {
+    if (piece instanceof Slice) return this.bytesOf(piece, mayPin).chunks;
     // Private messages have no part in a shared window: a secret in it could be guessed from the sizes of others.
     return piece.envelope.frameFor(this.#encoding ?? PLAIN).chunks;
   }
 
-  #write(chunks: readonly Buffer[]): void {
+  private write(chunks: readonly Buffer[]): void {
     this.frames?.write(this.ws as WsSocket, chunks);
     const { counters } = this.context;
     counters.writes++;
     for (const { length } of chunks) counters.wireBytesSent += length;
   }
 
-  #countWritten(piece: Piece): void {
-    this.#count(piece.byteLength, piece instanceof Slice ? piece.entries.length : 1);
+  private countWritten(piece: Piece): void {
+    this.count(piece.byteLength, piece instanceof Slice ? piece.entries.length : 1);
     piece.count('sent');
   }
 
-  #count(byteLength: number, messages = 1): void {
+  private count(byteLength: number, messages = 1): void {
     this.context.counters.messagesSent += messages;
     this.context.counters.bytesSent += byteLength;
   }
 
   /** A part may be out already, and half a frame breaks the stream. */
-  #break(error: unknown): void {
+  private break(error: unknown): void {
     this.isEnded = true;
     // Not at once: listeners may do anything, and the members of a namespace are being walked.
     queueMicrotask(() => {
@@ -235,21 +235,21 @@ export abstract class Writer extends BoundedSocket {
   protected sendOne(envelope: Envelope, tally: Tally, isDeferred: boolean, key?: string): void {
     try {
       const { byteLength } = envelope;
-      if (!this.#isSendable(envelope)) tally.count('failed');
-      else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.#drop(tally, key);
+      if (!this.isSendable(envelope)) tally.count('failed');
+      else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.drop(tally, key);
       // The policy may have closed the connection, or sent something.
-      else if (key !== undefined && this.mustHold(key)) this.#hold(envelope, tally, key);
-      else this.#sendNow(envelope, tally, isDeferred);
+      else if (key !== undefined && this.mustHold(key)) this.hold(envelope, tally, key);
+      else this.sendNow(envelope, tally, isDeferred);
     } catch (error) {
       tally.count('failed');
       queueMicrotask(() => this.owner.failed(error));
     }
   }
 
-  #sendNow(envelope: Envelope, tally: Tally, isDeferred: boolean): void {
+  private sendNow(envelope: Envelope, tally: Tally, isDeferred: boolean): void {
     this.sendHeldFirst();
     if (this.writeOne(envelope)) tally.count('sent');
-    else this.#record(this.#hand(envelope, isDeferred), envelope.byteLength, tally);
+    else this.record(this.hand(envelope, isDeferred), envelope.byteLength, tally);
   }
 
   /** User code may close the connection in the middle of a flush: what is held back is older than what is left of it. */
@@ -258,7 +258,7 @@ export abstract class Writer extends BoundedSocket {
     for (const message of this.takeHeld()) this.sendOne(message.envelope, message, true);
   }
 
-  #drop(tally: Tally, key: string | undefined): void {
+  private drop(tally: Tally, key: string | undefined): void {
     tally.count('dropped');
     this.outdate(key);
   }
@@ -274,7 +274,7 @@ export abstract class Writer extends BoundedSocket {
     return (this.latest ?? NOTHING_HELD).costOf(key, byteLength);
   }
 
-  #hold(envelope: Envelope, tally: Tally, key: string): void {
+  private hold(envelope: Envelope, tally: Tally, key: string): void {
     const { counters } = this.context;
     counters.conflated++;
     let message: PrivateMessage;
@@ -291,32 +291,32 @@ export abstract class Writer extends BoundedSocket {
   /** What is held back; something will be. */
   protected abstract get held(): LatestValues;
 
-  #isSendable(envelope: Envelope): boolean {
+  private isSendable(envelope: Envelope): boolean {
     if (this.isEnded || this.driver.readyState(this.socket) > ReadyState.Open || isLost(envelope))
       return false;
     // Inside a fragmented message of the socket's owner no other message may start (RFC 6455 §5.4).
     return this.ws === undefined || !this.frames?.isInsideMessage(this.ws);
   }
 
-  #hand(envelope: Envelope, isDeferred: boolean): unknown {
+  private hand(envelope: Envelope, isDeferred: boolean): unknown {
     if (this.ws !== undefined && this.#run !== undefined) {
       this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
       return true;
     }
-    return this.driver.send(this.socket, this.#bodyOf(envelope, isDeferred), envelope.isBinary);
+    return this.driver.send(this.socket, this.bodyOf(envelope, isDeferred), envelope.isBinary);
   }
 
-  #bodyOf(envelope: Envelope, isDeferred: boolean): unknown {
+  private bodyOf(envelope: Envelope, isDeferred: boolean): unknown {
     if (!(this.driver instanceof HandlersDriver)) return envelope.body;
     return isDeferred ? envelope.deferredMessage : envelope.message;
   }
 
-  #record(answer: unknown, byteLength: number, tally: Tally): void {
+  private record(answer: unknown, byteLength: number, tally: Tally): void {
     if (answer === false) {
       tally.count('failed');
       return;
     }
-    this.#count(byteLength);
+    this.count(byteLength);
     this.context.counters.wireBytesSent += byteLength;
     if (isThenable(answer)) this.answers.await(answer, tally);
     else tally.count('sent');

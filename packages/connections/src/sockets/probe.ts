@@ -47,7 +47,7 @@ function socketDriver(socket: object, has: Has): Driver {
     cork: has('cork'),
     pause: has('pause') && has('resume'),
   };
-  const key = JSON.stringify([Kind.name, capabilities]);
+  const key = `${Kind.name} ${Object.values(capabilities).join()}`;
   let driver = drivers.get(key);
   if (driver === undefined) drivers.set(key, (driver = new Kind(Object.freeze(capabilities))));
   return driver;

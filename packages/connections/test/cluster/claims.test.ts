@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { describe, expect, test, vi } from 'vitest';
 import { ByteReader } from '../../src/cluster/bytes.js';
 import { Claims, type ClaimsOwner } from '../../src/cluster/claims.js';
@@ -5,10 +6,14 @@ import { wheel } from '../../src/liveness/timing-wheel.js';
 import { decodeRecord } from '../../src/cluster/wire.js';
 import type { OutgoingRecord } from '../../src/cluster/relay.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
 /*
  * One connection for each id, over a broker that keeps no order between the messages of two nodes, such as NATS.
  */
+
+/** Rounds of each seed. */
+const ROUNDS = runs({ quick: 25, ci: 100 });
 
 /** A node, which may hold a connection with the id. */
 class Holder {
@@ -164,11 +169,11 @@ describe('one connection for each id without an order of the broker', () => {
     'only the newest of three or four connections stays, whatever the order in which claims arrive (seed %i)',
     (seed) => {
       const random = new Random(seed);
-      for (let round = 0; round < 100; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         const joinedAtMs = Array.from({ length: 3 + random.below(2) }, () => random.below(3));
         const nodes = new Unordered(joinedAtMs);
         for (let { steps } = nodes; steps.length > 0; { steps } = nodes) random.pick(steps)();
-        expect(nodes.holding).toEqual([`node ${joinedAtMs.lastIndexOf(Math.max(...joinedAtMs))}`]);
+        assert.deepEqual(nodes.holding, [`node ${joinedAtMs.lastIndexOf(Math.max(...joinedAtMs))}`]);
       }
     },
   );
@@ -177,14 +182,14 @@ describe('one connection for each id without an order of the broker', () => {
     'at most one connection stays when others leave meanwhile (seed %i)',
     (seed) => {
       const random = new Random(seed);
-      for (let round = 0; round < 100; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         const nodes = new Unordered(Array.from({ length: 3 }, () => random.below(3)));
         for (let { steps } = nodes; steps.length > 0; { steps } = nodes) {
           random.pick(steps)();
           const joined = nodes.holders.filter(({ holds }) => holds);
           if (joined.length > 0 && random.chance(0.1)) random.pick(joined).leave();
         }
-        expect(nodes.holding.length).toBeLessThanOrEqual(1);
+        assert(nodes.holding.length <= 1);
       }
     },
   );

@@ -32,7 +32,7 @@ test.each(Object.entries(KINDS))(
     const [a, b] = [new Marked({ adapter: bus.adapter() }), new Marked({ adapter: bus.adapter() })];
     leavesAfterTest({
       leave: async () => {
-        await Promise.all([a.cluster.leave(), b.cluster.leave(), pass(6_000)]);
+        await Promise.all([a.cluster.leave(), b.cluster.leave()]);
       },
     });
     await pass(100);

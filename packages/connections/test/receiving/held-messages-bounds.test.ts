@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect, test, vi } from 'vitest';
 import { HeldMessages } from '../../src/receiving/held-messages.js';
 
@@ -38,7 +39,7 @@ test('up to 64 KiB are held before the socket is paused', () => {
 
 test('up to 1,024 messages are held before the socket is paused, however small they are', () => {
   const { told, add } = holding();
-  for (let i = 0; i < 1_024; i++) expect(add(0)).toBe(true);
+  for (let i = 0; i < 1_024; i++) assert(add(0));
   expect(told).toEqual([]);
   add(0);
   expect(told).toEqual(['pause']);

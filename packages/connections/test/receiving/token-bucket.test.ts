@@ -30,6 +30,14 @@ describe('a token bucket', () => {
     expect(takeAll(bucket, 400)).toBe(1);
   });
 
+  test('an empty token bucket has the clock looked at for every sixteenth message of a flood', () => {
+    const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 1, burst: 1 }, 0);
+    expect(bucket.isStillEmpty()).toBe(false);
+    bucket.take(0, 0);
+    const answers = Array.from({ length: 32 }, () => bucket.isStillEmpty());
+    expect(answers.flatMap((isEmpty, index) => (isEmpty ? [] : [index]))).toEqual([15, 31]);
+  });
+
   test('a token bucket that rests for hours takes one burst, not two', () => {
     const bucket = new TokenBucket({ ...NONE, messagesPerSecond: 10, burst: 25 }, 0);
     for (let i = 0; i < 20; i++) bucket.take(0, 0);

@@ -6,7 +6,7 @@ import { runs } from '../support/runs.js';
 import { watchUnhandled } from '../support/unhandled.js';
 
 /** Rounds per seed. */
-const ROUNDS = runs({ quick: 10, ci: 250 }, 'CONNECTIONS_REENTRANCY_ROUNDS');
+const ROUNDS = runs({ quick: 3, ci: 250 }, 'CONNECTIONS_REENTRANCY_ROUNDS');
 const FIRST_SEED = Number(process.env['CONNECTIONS_TEST_FIRST_SEED'] ?? 1);
 const seeds = Array.from({ length: 8 }, (_, index) => FIRST_SEED + index);
 

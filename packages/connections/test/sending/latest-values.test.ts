@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import {
   Connection,
@@ -400,7 +401,7 @@ class Model {
   }
 }
 
-test.each(Array.from({ length: runs({ quick: 50, ci: 200 }) }, (_, seed) => seed))(
+test.each(Array.from({ length: runs({ quick: 15, ci: 200 }) }, (_, seed) => seed))(
   'readers that fall behind and catch up get the messages without key in order, and the latest under each key (seed %i)',
   async (seed) => {
     const random = new Random(seed);
@@ -445,7 +446,7 @@ test.each(Array.from({ length: runs({ quick: 50, ci: 200 }) }, (_, seed) => seed
     for (const answer of await Promise.all(answers)) {
       if (typeof answer === 'boolean') continue;
       const { recipients, sent, conflated } = answer as BroadcastResult;
-      expect([recipients, sent + conflated]).toEqual([1, 1]);
+      assert.deepEqual([recipients, sent + conflated], [1, 1]);
     }
   },
 );

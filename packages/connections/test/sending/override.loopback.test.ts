@@ -67,6 +67,26 @@ describe('an overridden send', () => {
     expect(await client.exactly(3)).toEqual(['<a>', '<b>', '<c>']);
   });
 
+  test('an overridden send that waits gets the bytes of a broadcast as they were when it was broadcast', async () => {
+    // It got the caller's own buffer, which the caller may reuse when the call has returned: the client received the
+    // bytes of whatever came next.
+    class Patient extends Connection {
+      override async send(message: WebSocketMessage): Promise<boolean> {
+        await Promise.resolve();
+        return super.send(message);
+      }
+    }
+    const loopback = await Loopback.start();
+    const { client, socket } = await loopback.pair();
+    const pool = new ConnectionsPool();
+    await pool.newConnection(new Patient('a', 'default', socket));
+    const buffer = Buffer.from('first');
+    const told = pool.broadcastMessage('default', buffer);
+    buffer.write('other');
+    expect(await client.exactly(1)).toEqual([Buffer.from('first')]);
+    await expect(told).resolves.toMatchObject({ sent: 1 });
+  });
+
   test.each([
     ['sends at once', Player],
     ['waits first', ThoughtfulPlayer],

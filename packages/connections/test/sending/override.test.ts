@@ -7,12 +7,34 @@ import { Envelope } from '../../src/sending/envelope.js';
 import { Override } from '../../src/sending/override.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { connectInMemory, MemorySocket } from '../support/memory-socket.js';
+import { onTestFinished } from '../support/on-test-finished.js';
 
 /** Replaces `send` on one instance, as JavaScript can. */
 function mark(connection: Connection): void {
   const send = connection.send.bind(connection);
   Object.assign(connection, { send: (message: string) => send(`<${message}>`) });
 }
+
+test('an override gets a broadcast before a private message that a listener sends after it', async () => {
+  // While the override ran, the broadcast waited for it to return, and the private message went out at once.
+  const pool = new ConnectionsPool({ maxBufferedBytes: 100, onSlow: () => 'send' });
+  const { socket, connection } = connectInMemory();
+  onTestFinished(() => connection.terminate());
+  mark(connection);
+  await pool.newConnection(connection);
+  let inner: Promise<unknown>[] = [];
+  pool.once('slow', () => {
+    inner = [
+      pool.broadcastMessage('default', 'b'),
+      connection.send('c'),
+      pool.broadcastMessage('default', 'd'),
+    ];
+  });
+  const big = 'a'.repeat(200);
+  expect(await pool.broadcastMessage('default', big)).toMatchObject({ sent: 1 });
+  expect(socket.sent).toEqual([`<${big}>`, '<b>', '<c>', '<d>']);
+  expect(await Promise.all(inner)).toMatchObject([{ sent: 1 }, true, { sent: 1 }]);
+});
 
 // `send` was only compared in the base constructor, before class fields exist: broadcasts bypassed such a `send`.
 test('a send that is a class field gets broadcasts and private messages', async () => {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect, test } from 'vitest';
 import { Picks } from '../../src/sending/picks.js';
 import { Random } from '../support/random.js';
@@ -45,10 +46,16 @@ test.each([1, 2, 3])('lists that are cut anywhere keep everything that was added
       }
     for (let cut = 0; cut < 4; cut++) {
       const at = random.below(42);
-      expect(positions(picks.before(at))).toEqual(held.filter((position) => position < at));
+      assert.deepEqual(
+        positions(picks.before(at)),
+        held.filter((position) => position < at),
+      );
       const rest = picks.from(at, new Picks());
-      expect(positions(rest)).toEqual(held.filter((position) => position >= at));
-      expect(rest?.byteLength ?? 0).toBe(positions(rest).length);
+      assert.deepEqual(
+        positions(rest),
+        held.filter((position) => position >= at),
+      );
+      assert.equal(rest?.byteLength ?? 0, positions(rest).length);
     }
   }
 });

@@ -69,6 +69,78 @@ test('a message that onSlow itself sends over the bound is dropped, without anot
   expect(pool.stats().dropped).toBe(2);
 });
 
+// The private message had no place in the order while user code was asked about another one, or about itself: what that
+// code sent meanwhile overtook it.
+describe('what onSlow sends', () => {
+  test('a message that onSlow sends about a broadcast comes after a private message that was sent before', async () => {
+    const pool: ConnectionsPool = new ConnectionsPool({
+      maxBufferedBytes: 10_000,
+      onSlow: (reader) => {
+        void reader.send('inner');
+        return 'drop';
+      },
+    });
+    const { socket, connection } = connectInMemory();
+    onTestFinished(() => connection.terminate());
+    await pool.newConnection(connection);
+    socket.bufferedAmount = 8_500;
+    const result = pool.broadcastMessage('default', 'x'.repeat(2_000));
+    expect(await connection.send('y'.repeat(1_400))).toBe(true);
+    expect(socket.sent).toEqual(['y'.repeat(1_400), 'inner']);
+    expect(await result).toEqual(ALL_DROPPED);
+  });
+
+  test('a message that onSlow sends about one from a handler comes after that one', async () => {
+    const sent: unknown[] = [];
+    let hasAsked = false;
+    const pool = new ConnectionsPool<WebSocketMessage, Connection>({
+      maxBufferedBytes: 100,
+      onSlow: (reader) => {
+        if (!hasAsked) void reader.send('inner');
+        hasAsked = true;
+        return 'send';
+      },
+    });
+    let fromHandler: Promise<boolean> | undefined;
+    const connection = new Connection('1', 'default', new MemorySocket(), {
+      send: (message) => {
+        sent.push(message);
+        if (message === 'outer') fromHandler = connection.send('y'.repeat(200));
+      },
+      close: () => undefined,
+    });
+    onTestFinished(() => connection.terminate());
+    await pool.newConnection(connection);
+    expect(await connection.send('outer')).toBe(true);
+    expect(await fromHandler).toBe(true);
+    expect(sent).toEqual(['outer', 'y'.repeat(200), 'inner']);
+  });
+
+  test('a message that onSlow sends about a value that was held back comes after the one that released it', async () => {
+    const pool: ConnectionsPool = new ConnectionsPool({
+      conflateAboveBytes: 100,
+      maxBufferedBytes: 10_000,
+      onSlow: (reader) => {
+        void reader.send('inner');
+        return 'drop';
+      },
+    });
+    const { socket, connection } = connectInMemory();
+    onTestFinished(() => connection.terminate());
+    await pool.newConnection(connection);
+    socket.bufferedAmount = 200;
+    await pool.broadcastMessage('default', 'a', { conflate: 'a' });
+    await pool.broadcastMessage('default', 'b'.repeat(30), { conflate: 'b' });
+    socket.bufferedAmount = 50;
+    socket.send = (message) => {
+      socket.sent.push(message);
+      socket.bufferedAmount = 9_980;
+    };
+    expect(await connection.send('outer')).toBe(true);
+    expect(socket.sent).toEqual(['a', 'outer', 'inner']);
+  });
+});
+
 // The close lets everything go at once. What was left of the turn went out before the older value that was held back.
 describe.each<SlowDecision>(['drop', 'send'])(
   'an onSlow that closes the connection and answers %s',

@@ -1,9 +1,14 @@
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { socketPair, type PairedSocket, type SocketPair } from '../../src/testing.js';
+import { useFakeClock } from '../support/fake-clock.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
+
+const LIVES = runs({ quick: 40, ci: 200 });
 
 /** Everything that a socket emits from now on: text as a string, and the event itself for close. */
 function recordOf(socket: PairedSocket): unknown[] {
@@ -282,20 +287,26 @@ describe('a connection over a socket in memory', () => {
     await once(pool, 'emptyNamespace');
     expect(pool.stats().connections).toBe(0);
   });
+});
+
+describe('a connection over a socket in memory, by a fake clock', () => {
+  useFakeClock();
 
   test('a connection over a socket pair is terminated when its client does not answer the heartbeat', async () => {
     const pool = new ConnectionsPool({ heartbeat: { interval: 200, timeout: 100 } });
     const { server, client } = socketPair();
     await pool.newConnection(new Connection('ada', 'lobby', server));
     client.pause();
-    expect((await once(client, 'close'))[0]).toBe(1006);
+    const closed = once(client, 'close');
+    await vi.advanceTimersByTimeAsync(600);
+    expect((await closed)[0]).toBe(1006);
     expect(pool.stats()).toMatchObject({ heartbeatsLost: 1, connections: 0 });
   });
 });
 
 test('any number of random messages, pauses and closes keep the order and lose nothing', async () => {
   const random = new Random(11);
-  for (let life = 0; life < 200; life++) {
+  for (let life = 0; life < LIVES; life++) {
     const pair = socketPair();
     const [atServer, atClient] = [recordOf(pair.server), recordOf(pair.client)];
     const sent: [number[], number[]] = [[], []];
@@ -319,7 +330,7 @@ test('any number of random messages, pauses and closes keep the order and lose n
     await closed(pair);
     const numbers = (events: unknown[]): number[] =>
       events.slice(0, -1).map((event) => Number(Array.isArray(event) ? event[0] : event));
-    expect(numbers(atClient)).toEqual(sent[0]);
-    expect(numbers(atServer)).toEqual(sent[1]);
+    assert.deepEqual(numbers(atClient), sent[0]);
+    assert.deepEqual(numbers(atServer), sent[1]);
   }
 });

@@ -1,6 +1,7 @@
+import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import type { ClusterAdapter } from '../../src/cluster/adapter.js';
-import { FakeCluster, pass, type FakeNode } from './cluster-nodes.js';
+import { FakeCluster, pass, passUntilConfirmed, type FakeNode } from './cluster-nodes.js';
 import type { Random } from './random.js';
 import { unordered } from './unordered-adapter.js';
 
@@ -77,6 +78,7 @@ export class ClusterModel {
       await act();
     }
     await this.#settle();
+    await passUntilConfirmed(() => this.#nodes.map(({ node }) => node.stats().queuedBytes));
     this.#assertDeliveries();
     await this.#assertQuiet();
   }
@@ -173,13 +175,13 @@ export class ClusterModel {
     )) {
       const seen = received.map((text) => this.#said[Number(text)]!);
       for (const said of seen) {
-        expect(said.namespace).toBe(namespace);
-        expect(said.isMeant(id, rooms)).toBe(true);
+        assert.equal(said.namespace, namespace);
+        assert(said.isMeant(id, rooms));
       }
       const last = new Map<FakeNode, number>();
       for (const { sender, number } of seen) {
         // Greater, not equal: nothing arrives twice.
-        expect(number).toBeGreaterThan(last.get(sender) ?? -1);
+        assert(number > (last.get(sender) ?? -1));
         last.set(sender, number);
       }
     }

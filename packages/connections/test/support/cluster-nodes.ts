@@ -175,9 +175,12 @@ function isMeant(id: string, member: FakeMember, { rooms, exceptRooms, exception
   return rooms?.some((room) => member.rooms.has(room)) ?? true;
 }
 
+/** Longer than a node waits for the broker when it leaves, in ms. */
+const LEAVING_MS = 6_000;
+
 const clusters: { leave(): Promise<void> }[] = [];
 
-/** To be used with `useFakeClusters`. */
+/** To be used with `useFakeClusters`, which moves the clock until all have left. */
 export function leavesAfterTest(cluster: { leave(): Promise<void> }): void {
   clusters.push(cluster);
 }
@@ -186,7 +189,10 @@ export function leavesAfterTest(cluster: { leave(): Promise<void> }): void {
 export function useFakeClusters(): void {
   useFakeClock();
   afterEach(async () => {
-    for (const cluster of clusters.splice(0)) await cluster.leave();
+    // Together: while one left after the other, the rest went on with their heartbeats.
+    const left = Promise.all(clusters.splice(0).map((cluster) => cluster.leave()));
+    await pass(LEAVING_MS);
+    await left;
   });
 }
 
@@ -224,9 +230,7 @@ export class FakeCluster {
   }
 
   async leave(): Promise<void> {
-    const left = Promise.all(this.nodes.map(({ node }) => node.leave()));
-    await pass(6_000);
-    await left;
+    await Promise.all(this.nodes.map(({ node }) => node.leave()));
   }
 }
 
@@ -251,15 +255,14 @@ export async function poolsOn<Length extends number>(
         cluster: { nodeName: `node ${index}`, ...options.cluster },
       }),
   );
-  leavesAfterTest({
-    leave: async () => {
-      const left = Promise.all(pools.map((pool) => pool.cluster.leave()));
-      await pass(6_000);
-      await left;
-    },
-  });
+  for (const { cluster } of pools) leavesAfterTest(cluster);
   await pass(500);
   return pools as unknown as readonly ConnectionsPool[] & { length: Length };
+}
+
+/** A node may have published a heartbeat at the last moment. Advances the fake clock until the broker has confirmed it. */
+export async function passUntilConfirmed(queuedBytes: () => readonly number[]): Promise<void> {
+  for (let ms = 0; ms < 20 && Math.max(...queuedBytes()) > 0; ms++) await pass(1);
 }
 
 /** Advances the fake clock. */

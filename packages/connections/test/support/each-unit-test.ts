@@ -1,5 +1,6 @@
 import { aroundEach, expect, vi } from 'vitest';
 import { TimingWheel, wheel, type Timed } from '../../src/liveness/timing-wheel.js';
+import { ofOnlyTest } from './on-test-finished.js';
 
 const clock = (): readonly unknown[] => [
   setTimeout,
@@ -12,7 +13,8 @@ const clock = (): readonly unknown[] => [
  * Unit tests share one process, and so one timing wheel. This setup file fails each test that leaves a clock or a
  * deadline to the next one. Every deadline belongs to something that can end, so a test must end what it has begun.
  */
-aroundEach(async (runTest) => {
+aroundEach(async (runTest, { onTestFinished }) => {
+  ofOnlyTest.onTestFinished = onTestFinished;
   const realClock = clock();
   const scheduled = new Set<Timed>();
   wheel.schedule = (entry, atMs) => {
@@ -23,6 +25,7 @@ aroundEach(async (runTest) => {
     await runTest();
   } finally {
     Reflect.deleteProperty(wheel, 'schedule');
+    ofOnlyTest.onTestFinished = undefined;
   }
   const waiting = [...scheduled].filter(({ dueSlot }) => dueSlot !== 0);
   // The next test must not fail because of this one.

@@ -9,9 +9,15 @@ type OnTestFinished = TestContext['onTestFinished'];
  */
 export const ofTest = new AsyncLocalStorage<OnTestFinished>();
 
+/**
+ * The same in `unit`, where tests run one at a time: `each-unit-test.ts` sets it. An `AsyncLocalStorage` in use makes
+ * every promise and timer of the process slower.
+ */
+export const ofOnlyTest: { onTestFinished: OnTestFinished | undefined } = { onTestFinished: undefined };
+
 /** Ends what the running test has started, also when it fails; the latest first. */
 export const onTestFinished: OnTestFinished = (end, timeout) => {
-  const register = ofTest.getStore();
+  const register = ofTest.getStore() ?? ofOnlyTest.onTestFinished;
   if (register === undefined) throw new Error('Expected a running test.');
   register(end, timeout);
 };

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import assert from 'node:assert/strict';
+import { test } from 'vitest';
 import { ConnectionsPool } from '../../src/index.js';
 import { connectInMemory } from './memory-socket.js';
 import { watchUnhandled } from './unhandled.js';
@@ -43,18 +44,24 @@ export async function errorOf(call: () => unknown): Promise<unknown> {
   throw new Error('The call did not fail');
 }
 
-/** Nothing was sent, closed, added or removed, and everything still works. */
+/**
+ * Nothing was sent, closed, added or removed, and everything still works.
+ *
+ * By `assert`, which takes a fraction of the time of `expect`: hundreds of tests end with this.
+ */
 export async function expectUntouched(fixture: Fixture, registryBefore: unknown): Promise<void> {
   const { pool, first, second, stranger } = fixture;
-  expect(registryOf(fixture)).toEqual(registryBefore);
-  expect(pool.draining).toBe(false);
+  assert.deepEqual(registryOf(fixture), registryBefore);
+  assert.equal(pool.draining, false);
   for (const { socket, connection } of [first, second, stranger]) {
-    expect(socket.sent).toEqual([]);
-    expect(socket.closes).toEqual([]);
-    expect(connection.closed).toBe(false);
+    assert.deepEqual([socket.sent, socket.closes, connection.closed], [[], [], false]);
   }
-  await expect(pool.broadcastMessage('default', 'after')).resolves.toMatchObject({ recipients: 2, sent: 2 });
-  expect([first.socket.sent, second.socket.sent, stranger.socket.sent]).toEqual([['after'], ['after'], []]);
+  const { recipients, sent } = await pool.broadcastMessage('default', 'after');
+  assert.deepEqual({ recipients, sent }, { recipients: 2, sent: 2 });
+  assert.deepEqual(
+    [first, second, stranger].map(({ socket }) => socket.sent),
+    [['after'], ['after'], []],
+  );
 }
 
 /** A test for each call: it fails with that error, and has no other effect. */
@@ -64,13 +71,12 @@ export function expectRefusals(rows: readonly Refusal[]): void {
     const fixture = await refusalFixture();
     const before = registryOf(fixture);
     const error = await errorOf(() => call(fixture));
-    expect(error).toBeInstanceOf(kind);
-    const { message } = error as Error;
-    expect(message).toContain(expected);
-    expect(message).toContain(received);
-    expect(message).toMatch(/^Expected .+, got /);
+    assert(error instanceof kind);
+    for (const part of [expected, received])
+      assert(error.message.includes(part), `${error.message} lacks ${part}`);
+    assert.match(error.message, /^Expected .+, got /);
     await expectUntouched(fixture, before);
     await settle();
-    expect(reasons).toEqual([]);
+    assert.deepEqual(reasons, []);
   });
 }

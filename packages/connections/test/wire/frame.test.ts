@@ -37,9 +37,10 @@ describe.each(LENGTHS)('a payload of %i bytes', (length, header) => {
     ['compressed binary', 0xc2, () => compressedFrame(payload, true)],
   ] as const)(`${length} bytes of %s are framed as RFC 6455 says`, (_, firstByte, encode) => {
     const frame = encode();
+    const bytes = bytesOf(frame);
     const expected = Buffer.from([firstByte, ...header]);
-    expect([...bytesOf(frame).subarray(0, expected.length)]).toEqual([...expected]);
-    expect(bytesOf(frame).subarray(expected.length).equals(payload)).toBe(true);
+    expect([...bytes.subarray(0, expected.length)]).toEqual([...expected]);
+    expect(bytes.subarray(expected.length).equals(payload)).toBe(true);
     expect(frame.byteLength).toBe(expected.length + length);
     expect(frame.payload.equals(payload)).toBe(true);
   });
