@@ -131,7 +131,7 @@ export class Outbox extends Writer {
    * @returns whether it was handed over, or a promise if that is known later
    */
   post(message: unknown, isClosing: boolean, conflate?: string): boolean | Promise<boolean> {
-    const isExpected = this.#override?.onReturn() ?? false;
+    const isExpected = this.#override?.onReturn(message) ?? false;
     if (this.isEnded || (isClosing && !isExpected)) return false;
     this.runOverride();
     const mayRelease = this.mayRelease;

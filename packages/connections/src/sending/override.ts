@@ -17,8 +17,10 @@ export class Override {
   /** Messages that have come back so far, and that had when the running call began. */
   #returned = 0;
   #returnedBefore = 0;
-  /** Calls that have not sent anything on yet and may still do so. */
-  #owed = 0;
+  /** Calls that have not sent anything on yet and may still do so, by their message. */
+  readonly #owed = new Map<unknown, Set<object>>();
+  /** It has sent something else on than it was given: a message that comes back does not tell of which call it is. */
+  #changesMessages = false;
 
   constructor(owner: Pick<WriterOwner, 'sendOverridden' | 'failed'>, answers: () => Answers) {
     this.#owner = owner;
@@ -56,7 +58,7 @@ export class Override {
     if (!isThenable(answer)) return answer;
     // The caller is told of a rejection.
     this.#answers().await(answer, new PendingCopy(), () => undefined);
-    this.#expectReturn(answer, returnedBefore);
+    this.#expectReturn(message, answer, returnedBefore);
     return answer;
   }
 
@@ -69,7 +71,7 @@ export class Override {
         return;
       }
       this.#answers().await(answer, tally);
-      this.#expectReturn(answer, returnedBefore);
+      this.#expectReturn(message, answer, returnedBefore);
     } catch (error) {
       tally.count('failed');
       this.#owner.failed(error);
@@ -77,21 +79,34 @@ export class Override {
   }
 
   /** A message has come back. @returns whether it may still be sent although closing has begun */
-  onReturn(): boolean {
+  onReturn(message: unknown): boolean {
     this.#returned++;
-    if (this.#owed === 0) return false;
-    this.#owed--;
+    if (this.#owed.size === 0) return false;
+    const isOwed = this.#owed.has(message);
+    // Otherwise it is of a call that nobody waits for, which must not take the place of one of these.
+    if (isOwed || this.#changesMessages) this.#take(isOwed ? message : this.#owed.keys().next().value);
     return true;
   }
 
+  /** Forgets one call with this message, the first one unless it is given. @returns whether it was there */
+  #take(message: unknown, call?: object): boolean {
+    const calls = this.#owed.get(message);
+    const [first] = calls ?? [];
+    const wasThere = calls?.delete(call ?? (first as object)) ?? false;
+    if (calls?.size === 0) this.#owed.delete(message);
+    return wasThere;
+  }
+
   /** Unless it has sent something on already, it may do so until it answers. */
-  #expectReturn(answer: PromiseLike<unknown>, returnedBefore: number): void {
+  #expectReturn(message: unknown, answer: PromiseLike<unknown>, returnedBefore: number): void {
     if (this.#returned !== returnedBefore) return;
-    this.#owed++;
-    const owedBefore = this.#owed;
+    const call = {};
+    const calls = this.#owed.get(message);
+    if (calls === undefined) this.#owed.set(message, new Set([call]));
+    else calls.add(call);
     const settled = (): void => {
-      // It has ended without sending anything on.
-      if (this.#owed >= owedBefore) this.#owed--;
+      // It has ended without sending it on as it was.
+      if (this.#take(message, call)) this.#changesMessages = true;
     };
     Promise.resolve(answer).then(settled, settled);
   }

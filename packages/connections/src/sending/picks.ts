@@ -20,6 +20,7 @@ export class Picks {
   readonly #previous: Picks | undefined;
   /** The list with one more message that was asked for last: positions only grow, so an older one is not asked for again. */
   #next: Picks | undefined;
+  #part: { readonly end: number; readonly picks: Picks | undefined } | undefined;
   #rest: { readonly start: number; readonly picks: Picks } | undefined;
 
   constructor(previous?: Picks, position = -1, ownBytes = 0) {
@@ -35,9 +36,14 @@ export class Picks {
     return this.#next;
   }
 
-  /** The part before that position; `undefined` if it is empty. */
+  /** The part before that position; `undefined` if it is empty. All who hold the list ask for the same one in a row. */
   before(end: number): Picks | undefined {
     if (this.position < end) return this.position === -1 ? undefined : this;
+    if (this.#part?.end !== end) this.#part = { end, picks: this.#findBefore(end) };
+    return this.#part.picks;
+  }
+
+  #findBefore(end: number): Picks | undefined {
     for (const picks of Picks.#newestFirst(this)) if (picks.position < end) return picks;
     return undefined;
   }

@@ -7,8 +7,10 @@ import type { Envelope } from './envelope.js';
 
 /** Messages to rooms up to this size go uncompressed to members that share a history, which keeps them in step, in bytes. */
 const MAX_PLAIN_BYTES = 1024;
-/** Messages for some members alone are put together up to this size, in bytes. */
+/** Messages for some members alone are all put together up to this size, in bytes. */
 const MAX_JOINED_BYTES = 16 * 1024;
+/** Beyond it those up to this size are: as a chunk of its own, one that waits would cost as much as its copy, in bytes. */
+const MAX_COPIED_BYTES = 320;
 
 /** One broadcast in the log of a turn. */
 export interface Entry {
@@ -158,12 +160,12 @@ export class Slice {
   }
 
   /**
-   * A list of picks may be that of one connection alone, and there may be thousands of such lists. So a large slice of
-   * picks is not put together: its chunks are those of the messages, which all share.
+   * A list of picks may be that of one connection alone, and there may be thousands of such lists. So of a large slice of
+   * picks only small messages are put together: the others are chunks that all share.
    */
   #joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets'> {
     const isJoined = !this.#isForSome || this.byteLength <= MAX_JOINED_BYTES;
-    const chunks = isJoined ? gather(frames) : frames.flatMap((frame) => frame.chunks);
+    const chunks = isJoined ? gather(frames) : gather(frames, MAX_COPIED_BYTES);
     const offsets = chunks.length === 1 ? offsetsOf(frames) : undefined;
     return { chunks, byteLength: totalLength(chunks), offsets };
   }

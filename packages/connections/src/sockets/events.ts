@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { Driver } from './driver.js';
 
 /** Where the events of a socket go. */
@@ -101,6 +102,12 @@ function addStandIns(socket: object, count: number): void {
   standIns.set(socket, (standIns.get(socket) ?? 0) + count);
 }
 
+/** Whether the shared listeners can find theirs on the socket. A wrapper may have them called on a socket inside it. */
+function callsOnItself({ on, addEventListener }: Partial<Emitter & EventTargetLike>): boolean {
+  const subscribe: unknown = on ?? addEventListener;
+  return subscribe === EventEmitter.prototype.on || subscribe === EventTarget.prototype.addEventListener;
+}
+
 /** Subscribes the listener to the events of the socket. */
 export function listen(socket: unknown, { capabilities }: Driver, listener: SocketListener): void {
   if (capabilities.events === 'owner') return;
@@ -108,8 +115,9 @@ export function listen(socket: unknown, { capabilities }: Driver, listener: Sock
     capabilities.events === 'emitter' ? emitterListeners : eventTargetListeners,
   );
   let listeners: Listeners = shared;
-  if (kListener in (socket as object) || !Object.isExtensible(socket)) {
-    // A further connection over the same socket, or a sealed socket.
+  const isMarked = kListener in (socket as object);
+  if (isMarked || !Object.isExtensible(socket) || !callsOnItself(socket as object)) {
+    // A further connection over the same socket, a sealed socket, or a wrapper.
     const standIn: ListenerTarget = { [kListener]: listener };
     listeners = shared.map(([event, fn]) => [event, fn.bind(standIn)] as const);
     boundListeners.set(listener, { listeners, standIn });

@@ -107,8 +107,11 @@ function frameOf(payload: Buffer, firstByte: number, allocate: Allocate): Frame 
   return new Frame([buffer], payload.length);
 }
 
-/** Joins small chunks of frames into one buffer; a large payload stays a chunk of its own, uncopied. */
-export function gather(frames: readonly Frame[]): readonly Buffer[] {
+/** Joins small chunks of frames into one buffer; a larger one stays a chunk of its own, uncopied. */
+export function gather(
+  frames: readonly Frame[],
+  maxJoinedBytes = LARGE_PAYLOAD_BYTES + MAX_HEADER_BYTES,
+): readonly Buffer[] {
   const chunks: Buffer[] = [];
   let small: Buffer[] = [];
   const join = (): void => {
@@ -117,7 +120,7 @@ export function gather(frames: readonly Frame[]): readonly Buffer[] {
   };
   for (const frame of frames) {
     for (const chunk of frame.chunks) {
-      if (chunk.length <= LARGE_PAYLOAD_BYTES + MAX_HEADER_BYTES) {
+      if (chunk.length <= maxJoinedBytes) {
         small.push(chunk);
       } else {
         join();

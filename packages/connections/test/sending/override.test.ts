@@ -157,13 +157,13 @@ test('an override that waits may still send each message once', async () => {
   const { override } = newOverride(() => nextTurn());
   override.call('a');
   override.call('b');
-  expect([override.onReturn(), override.onReturn(), override.onReturn()]).toEqual([true, true, false]);
+  expect(['a', 'b', 'a'].map((message) => override.onReturn(message))).toEqual([true, true, false]);
   await nextTurn();
   override.call('c');
   await nextTurn();
   await nextTurn();
   // It has answered without passing anything on.
-  expect(override.onReturn()).toBe(false);
+  expect(override.onReturn('c')).toBe(false);
 });
 
 // ---------------------------------------------------------------- sendThenClose
@@ -183,6 +183,18 @@ function waiting(gate: PromiseLike<unknown>): { connection: Waiting; socket: Mem
   connection.gate = gate;
   return { connection, socket };
 }
+
+// Each call that returned counted as one of those that the close waits for: the last message was refused in its place.
+test('messages that an override is still working on do not take the place of the last one before the close', async () => {
+  const { connection, socket } = waiting(nextTurn());
+  const pool = new ConnectionsPool();
+  await pool.newConnection(connection);
+  const sent = [connection.send('1'), pool.send('default', '1', '2'), connection.sendThenClose('bye', 4003)];
+  const after = connection.send('after');
+  expect(await Promise.all(sent)).toEqual([true, true, true]);
+  expect(await after).toBe(false);
+  expect(socket.sent).toEqual(['1', '2', 'bye']);
+});
 
 // The override was awaited before the close began: messages that were sent after the call reached the client too.
 test('no message sent after sendThenClose reaches the client, not even with an override that waits', async () => {

@@ -283,6 +283,22 @@ test('members with different rooms share the bytes of large messages', () => {
   expect(toA![0]).toBe(toB![0]);
 });
 
+// Each of them was a write of its own: a burst of small messages to a room cost five times the CPU of one to the namespace,
+// and a reader that was behind reached its bound after a sixth of the messages.
+test('many small messages to a room leave in one write, between large ones that all members share', () => {
+  const { pool, of } = poolWith({ a: 'ab a', b: 'ab' });
+  const large = 'x'.repeat(30_000);
+  for (let turn = 0; turn < 2; turn++) {
+    for (let n = 0; n < 400; n++) void pool.broadcastMessage('default', 'y'.repeat(100), { rooms: 'ab' });
+    if (turn === 0) void pool.broadcastMessage('default', large, { rooms: 'ab' });
+  }
+  void pool.broadcastMessage('default', 'only a', { rooms: 'a' });
+  pool.flush();
+  const [toA, toB] = [of.a, of.b].map(({ socket }) => socket._socket.chunks);
+  expect([toA!.length, toB!.length]).toEqual([3, 3]);
+  expect(toA![1]).toBe(toB![1]);
+});
+
 test('finished logs do not hold on to the lists of later ones', () => {
   const log = new BroadcastLog();
   const none = log.noPicks;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { Connection, ConnectionsPool } from '../../src/index.js';
+import type { WebSocket } from 'ws';
+import { Connection, ConnectionsPool, type NativeWebsocket } from '../../src/index.js';
 import { Loopback } from '../support/loopback.js';
 import { nextMessage } from '../support/record.js';
 
@@ -47,6 +48,49 @@ test('a sealed socket can be wrapped, also by several connections', async () => 
   const closed = once(two, 'close');
   await one.close(4000, 'bye');
   expect(await closed).toEqual([4000, 'bye']);
+});
+
+// Listeners are called on the inner socket then. They looked for their connection there, and dropped every event: no
+// message arrived, and a connection whose client had gone stayed in the pool.
+test.each<[title: string, wrap: (socket: WebSocket) => NativeWebsocket]>([
+  [
+    'on() of an emitter',
+    (socket) => ({
+      on: (event: string, listener: (...args: unknown[]) => void) => socket.on(event, listener),
+      off: (event: string, listener: (...args: unknown[]) => void) => socket.off(event, listener),
+      send: (message: string) => socket.send(message),
+      close: (code?: number, reason?: string) => socket.close(code, reason),
+    }),
+  ],
+  [
+    'addEventListener() of an event target',
+    (socket) => ({
+      addEventListener: socket.addEventListener.bind(socket),
+      removeEventListener: socket.removeEventListener.bind(socket),
+      send: (message: string) => socket.send(message),
+      close: (code?: number, reason?: string) => socket.close(code, reason),
+    }),
+  ],
+])('a wrapper that passes %s on to a socket inside it gets its own events', async (_title, wrap) => {
+  const { client, socket } = await (await Loopback.start()).pair();
+  const pool = new ConnectionsPool();
+  const inner = new Connection('inner', 'default', socket);
+  const outer = new Connection('outer', 'default', wrap(socket));
+  const released = new Connection('released', 'default', wrap(socket));
+  await Promise.all([inner, outer, released].map((connection) => pool.newConnection(connection)));
+  released.release();
+
+  const received = Promise.all([nextMessage(inner), nextMessage(outer)]);
+  client.socket.send('hello');
+  expect(await received).toEqual([
+    ['hello', false],
+    ['hello', false],
+  ]);
+
+  const closed = once(outer, 'close');
+  client.socket.close(4000, 'bye');
+  expect(await closed).toEqual([4000, 'bye']);
+  expect(pool.stats().connections).toBe(0);
 });
 
 test('a message listener that throws breaks neither its own socket nor another one', async () => {
