@@ -131,14 +131,6 @@ describe('links', () => {
 });
 
 describe('completeness', () => {
-  // Prettier had taken the marks of a conflict for quotes, and wrapped them into the page.
-  test('no page has both sides of a merge', () => {
-    const isMark = /^ *(?:<{7} |\\?={7}$|(?:> ?){7})/m;
-    expect([...pages, ...otherPages].filter(({ text }) => isMark.test(text)).map(({ file }) => file)).toEqual(
-      [],
-    );
-  });
-
   test('the README has fewer than 1,200 words', () => {
     expect(pages[0]!.text.split(/\s+/).length).toBeLessThan(1_200);
   });
