@@ -9,7 +9,10 @@ import type { Envelope } from './envelope.js';
 const MAX_PLAIN_BYTES = 1024;
 /** Messages for some members alone are all put together up to this size, in bytes. */
 const MAX_JOINED_BYTES = 16 * 1024;
-/** Beyond it those up to this size are: as a chunk of its own, one that waits would cost as much as its copy, in bytes. */
+/**
+ * Beyond it those up to this size are, if several members get the same: as a chunk of its own, one that waits would cost as
+ * much as its copy, in bytes.
+ */
 const MAX_COPIED_BYTES = 320;
 
 /** One broadcast in the log of a turn. */
@@ -34,6 +37,8 @@ export interface EncodedSlice extends Encoding {
   readonly endsRun: boolean;
   /** Where each message begins in a single chunk, and where the last one ends. */
   offsets: readonly number[] | undefined;
+  /** Small messages are chunks of their own: nobody else has asked for these bytes yet. */
+  readonly isLoose: boolean;
 }
 
 /**
@@ -144,7 +149,8 @@ export class Slice {
    * reader gets a copy, so that it never keeps more than its own bytes.
    */
   encoded(agreement: Agreement | undefined, from: number | undefined, mayPin = false): EncodedSlice {
-    for (const known of this.#encoded) if (known.agreement === agreement && known.from === from) return known;
+    for (const [index, known] of this.#encoded.entries())
+      if (known.agreement === agreement && known.from === from) return this.#tightened(index, known);
     const cut = from === undefined ? this.#cut(agreement, mayPin) : undefined;
     if (cut !== undefined) return cut;
     const encoded = this.#encode(agreement, from);
@@ -160,14 +166,21 @@ export class Slice {
   }
 
   /**
-   * A list of picks may be that of one connection alone, and there may be thousands of such lists. So of a large slice of
-   * picks only small messages are put together: the others are chunks that all share.
+   * A list of picks may be that of one connection alone, and there may be thousands of such lists. So a large slice of
+   * picks is not put together for the first who asks: its chunks are those of the messages, which all share.
    */
-  #joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets'> {
-    const isJoined = !this.#isForSome || this.byteLength <= MAX_JOINED_BYTES;
-    const chunks = isJoined ? gather(frames) : gather(frames, MAX_COPIED_BYTES);
+  #joined(frames: readonly Frame[]): Pick<EncodedSlice, 'chunks' | 'byteLength' | 'offsets' | 'isLoose'> {
+    const isLoose = this.#isForSome && this.byteLength > MAX_JOINED_BYTES;
+    const chunks = isLoose ? frames.flatMap((frame) => frame.chunks) : gather(frames);
     const offsets = chunks.length === 1 ? offsetsOf(frames) : undefined;
-    return { chunks, byteLength: totalLength(chunks), offsets };
+    return { chunks, byteLength: totalLength(chunks), offsets, isLoose };
+  }
+
+  /** The second one asks: several members have the same list, and small messages are put together for them. */
+  #tightened(index: number, known: EncodedSlice): EncodedSlice {
+    if (!known.isLoose) return known;
+    const chunks = gather([known], MAX_COPIED_BYTES);
+    return (this.#encoded[index] = { ...known, chunks, isLoose: false });
   }
 
   /** For members whose windows hold the history from `from` on. */
@@ -203,7 +216,7 @@ export class Slice {
     const { chunks, offsets } = whole.encoded(agreement, undefined);
     if (offsets?.length !== whole.entries.length + 1) return undefined;
     const bytes = (chunks[0] as Buffer).subarray(offsets[this.#at], offsets[this.#at + this.entries.length]);
-    const own = { chunks: [bytes], byteLength: bytes.length, offsets: undefined };
+    const own = { chunks: [bytes], byteLength: bytes.length, offsets: undefined, isLoose: false };
     const part = { agreement, from: undefined, ...own, restart: undefined, endsRun: false };
     if (!this.#isCompressing) this.#part = part;
     return part;

@@ -109,7 +109,7 @@ function frameOf(payload: Buffer, firstByte: number, allocate: Allocate): Frame 
 
 /** Joins small chunks of frames into one buffer; a larger one stays a chunk of its own, uncopied. */
 export function gather(
-  frames: readonly Frame[],
+  frames: readonly Pick<Frame, 'chunks'>[],
   maxJoinedBytes = LARGE_PAYLOAD_BYTES + MAX_HEADER_BYTES,
 ): readonly Buffer[] {
   const chunks: Buffer[] = [];
