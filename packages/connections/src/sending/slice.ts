@@ -149,8 +149,9 @@ export class Slice {
    * reader gets a copy, so that it never keeps more than its own bytes.
    */
   encoded(agreement: Agreement | undefined, from: number | undefined, mayPin = false): EncodedSlice {
-    for (const [index, known] of this.#encoded.entries())
-      if (known.agreement === agreement && known.from === from) return this.#tightened(index, known);
+    for (const known of this.#encoded)
+      if (known.agreement === agreement && known.from === from)
+        return known.isLoose ? this.#tighten(known) : known;
     const cut = from === undefined ? this.#cut(agreement, mayPin) : undefined;
     if (cut !== undefined) return cut;
     const encoded = this.#encode(agreement, from);
@@ -177,10 +178,10 @@ export class Slice {
   }
 
   /** The second one asks: several members have the same list, and small messages are put together for them. */
-  #tightened(index: number, known: EncodedSlice): EncodedSlice {
-    if (!known.isLoose) return known;
-    const chunks = gather([known], MAX_COPIED_BYTES);
-    return (this.#encoded[index] = { ...known, chunks, isLoose: false });
+  #tighten(loose: EncodedSlice): EncodedSlice {
+    const tight = { ...loose, chunks: gather([loose], MAX_COPIED_BYTES), isLoose: false };
+    this.#encoded[this.#encoded.indexOf(loose)] = tight;
+    return tight;
   }
 
   /** For members whose windows hold the history from `from` on. */
