@@ -2,12 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Connection, ConnectionsPool, type BroadcastResult } from '../../src/index.js';
-import { FanOut } from '../../src/sending/fan-out.js';
 import { anyAudience, ROOMS, someRooms } from './any-audience.js';
 import { digest } from './engine.js';
 import type { Loopback } from './loopback.js';
-import { onTestFinished } from './on-test-finished.js';
 import { Random } from './random.js';
+import { sliceFlushes } from './slice-flushes.js';
 import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
 type ClientOptions = NonNullable<Parameters<typeof connectTapped>[1]>;
@@ -65,22 +64,6 @@ export const INSIDE: readonly Action[] = [
   'flush',
   'close all',
 ];
-
-/** Watches flushes, and makes each reading of the clock take so long that they stop after the first members. */
-function sliceFlushes(): { readonly slices: () => number; readonly isInside: () => boolean } {
-  let nowMs = performance.now();
-  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 0.6));
-  const flush = vi.spyOn(FanOut.prototype, 'flush');
-  onTestFinished(() => {
-    clock.mockRestore();
-    flush.mockRestore();
-  });
-  const returned = (): unknown[] => flush.mock.results.map(({ value }): unknown => value);
-  return {
-    slices: () => returned().filter((flushed) => flushed === 'some').length,
-    isInside: () => flush.mock.results.at(-1)?.value === 'some',
-  };
-}
 
 /** One client, and what it has to receive. */
 interface Actor {

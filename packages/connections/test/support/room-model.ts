@@ -10,12 +10,11 @@ import {
   type SlowDecision,
   type WebSocketMessage,
 } from '../../src/index.js';
-import { FanOut } from '../../src/sending/fan-out.js';
 import { ROOMS } from './any-audience.js';
 import { tcpOf } from './engine.js';
 import type { Loopback } from './loopback.js';
-import { onTestFinished } from './on-test-finished.js';
 import { Random } from './random.js';
+import { sliceFlushes } from './slice-flushes.js';
 import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
 type ClientOptions = NonNullable<Parameters<typeof connectTapped>[1]>;
@@ -149,18 +148,6 @@ class Renaming extends Connection<string, WebSocketMessage, object> {
   }
 }
 
-/** Makes each reading of the clock take so long that flushes stop after the first members. @returns how often they did */
-function sliceFlushes(): () => number {
-  let nowMs = performance.now();
-  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 0.6));
-  const flush = vi.spyOn(FanOut.prototype, 'flush');
-  onTestFinished(() => {
-    clock.mockRestore();
-    flush.mockRestore();
-  });
-  return () => flush.mock.results.filter(({ value }) => value === 'some').length;
-}
-
 /** Weight, and sizes from and below, in bytes. */
 const SIZES: [weight: number, from: number, to: number][] = [
   [40, 10, 100],
@@ -232,7 +219,7 @@ export class RoomModel {
           }),
     });
     this.#otherPool = new ConnectionsPool(settings);
-    this.slices = options.isSliced ? sliceFlushes() : () => 0;
+    this.slices = options.isSliced ? sliceFlushes().slices : () => 0;
     for (const pool of [this.#pool, this.#otherPool]) this.#listenTo(pool);
   }
 
