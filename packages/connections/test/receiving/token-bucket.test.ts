@@ -68,7 +68,7 @@ describe('a token bucket', () => {
     expect(bucket.take(1_001, 3_600_000)).toBe(false);
   });
 
-  test('while the clock stands still the tokens stay as they are, and what is not limited stays unlimited', () => {
+  test('no tokens come back at the same moment, and what is not limited stays unlimited', () => {
     const bucket = new TokenBucket({ ...NONE, bytesPerSecond: 10 }, 0);
     expect([bucket.take(10, 0), bucket.take(1, 0), bucket.take(0, 0)]).toEqual([true, false, true]);
     expect(bucket.take(1, 100)).toBe(true);

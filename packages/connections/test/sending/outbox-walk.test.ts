@@ -11,16 +11,25 @@ const textsIn = ({ _socket: { bytes } }: FakeWsSocket): string[] => {
   return texts;
 };
 
-test('what is sent to a room while an earlier message is still being written reaches all of its members', async () => {
+/** A pool whose flushes stop after the first members, as each write takes 1 ms. */
+function interruptedPool() {
   const clock = slowClock();
   const pool = new ConnectionsPool({ maxFlushMs: 2 });
-  const sockets = Array.from({ length: 60 }, () => new FakeWsSocket());
-  for (const [i, socket] of sockets.entries()) {
+  const join = async (id: string, ...rooms: string[]): Promise<FakeWsSocket> => {
+    const socket = new FakeWsSocket();
     socket._socket.onWrite = () => clock.pass(1);
-    const connection = new Connection(`${i}`, 'default', socket);
-    connection.join('red');
+    const connection = new Connection(id, 'default', socket);
+    connection.join(rooms);
     await pool.newConnection(connection);
-  }
+    return socket;
+  };
+  return { pool, join };
+}
+
+test('what is sent to a room while an earlier message is still being written reaches all of its members', async () => {
+  const { pool, join } = interruptedPool();
+  const sockets: FakeWsSocket[] = [];
+  for (let i = 0; i < 60; i++) sockets.push(await join(`${i}`, 'red'));
   const broadcast = (text: string) => pool.broadcastMessage('default', text, { rooms: 'red' });
   const results = [broadcast('1')];
   await endTurn();
@@ -38,16 +47,7 @@ test('what is sent to a room while an earlier message is still being written rea
 });
 
 test('a member that gets nothing of what is being written is not written to', async () => {
-  const clock = slowClock();
-  const pool = new ConnectionsPool({ maxFlushMs: 2 });
-  const join = async (id: string, room: string): Promise<FakeWsSocket> => {
-    const socket = new FakeWsSocket();
-    socket._socket.onWrite = () => clock.pass(1);
-    const connection = new Connection(id, 'default', socket);
-    connection.join(room);
-    await pool.newConnection(connection);
-    return socket;
-  };
+  const { pool, join } = interruptedPool();
   for (let i = 0; i < 40; i++) await join(`${i}`, 'red');
   const blue = await join('blue', 'blue');
   const first = pool.broadcastMessage('default', '1', { rooms: 'red' });
@@ -59,13 +59,9 @@ test('a member that gets nothing of what is being written is not written to', as
 });
 
 test('a private message comes after a broadcast that waits until an earlier one, not for this member, is written', async () => {
-  const clock = slowClock();
-  const pool = new ConnectionsPool({ maxFlushMs: 2 });
-  const sockets = Array.from({ length: 60 }, () => new FakeWsSocket());
-  for (const [i, socket] of sockets.entries()) {
-    socket._socket.onWrite = () => clock.pass(1);
-    await pool.newConnection(new Connection(`${i}`, 'default', socket));
-  }
+  const { pool, join } = interruptedPool();
+  const sockets: FakeWsSocket[] = [];
+  for (let i = 0; i < 60; i++) sockets.push(await join(`${i}`));
   const results = [pool.broadcastMessage('default', '1', ['0', '59'])];
   await endTurn();
   results.push(pool.broadcastMessage('default', '2'));

@@ -113,8 +113,10 @@ test('a message that onSlow itself sends over the bound is dropped, without anot
 // The private message had no place in the order while user code was asked about another one, or about itself: what that
 // code sent meanwhile overtook it.
 describe('what onSlow sends', () => {
-  test('a message that onSlow sends about a broadcast comes after a private message that was sent before', async () => {
+  /** A connection whose `onSlow` sends `inner` and drops what it was asked about. */
+  async function droppingAfterSending(options: { readonly conflateAboveBytes?: number }) {
     const pool: ConnectionsPool = new ConnectionsPool({
+      ...options,
       maxBufferedBytes: 10_000,
       onSlow: (reader) => {
         void reader.send('inner');
@@ -124,6 +126,11 @@ describe('what onSlow sends', () => {
     const { socket, connection } = connectInMemory();
     onTestFinished(() => connection.terminate());
     await pool.newConnection(connection);
+    return { pool, socket, connection };
+  }
+
+  test('a message that onSlow sends about a broadcast comes after a private message that was sent before', async () => {
+    const { pool, socket, connection } = await droppingAfterSending({});
     socket.bufferedAmount = 8_500;
     const result = pool.broadcastMessage('default', 'x'.repeat(2_000));
     expect(await connection.send('y'.repeat(1_400))).toBe(true);
@@ -158,17 +165,7 @@ describe('what onSlow sends', () => {
   });
 
   test('a message that onSlow sends about a value that was held back comes after the one that released it', async () => {
-    const pool: ConnectionsPool = new ConnectionsPool({
-      conflateAboveBytes: 100,
-      maxBufferedBytes: 10_000,
-      onSlow: (reader) => {
-        void reader.send('inner');
-        return 'drop';
-      },
-    });
-    const { socket, connection } = connectInMemory();
-    onTestFinished(() => connection.terminate());
-    await pool.newConnection(connection);
+    const { pool, socket, connection } = await droppingAfterSending({ conflateAboveBytes: 100 });
     socket.bufferedAmount = 200;
     await pool.broadcastMessage('default', 'a', { conflate: 'a' });
     await pool.broadcastMessage('default', 'b'.repeat(30), { conflate: 'b' });
