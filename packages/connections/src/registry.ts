@@ -109,9 +109,7 @@ export class Registry<C extends AnyConnection> {
       if (exited === undefined) continue;
       this.#rooms--;
       if (!isKnown(exited)) continue;
-      const emptied = this.#emptied.get(name);
-      if (emptied === undefined) this.#emptied.set(name, new Set([room]));
-      else emptied.add(room);
+      addTo(this.#emptied, name, room);
     }
   }
 
@@ -128,4 +126,11 @@ export class Registry<C extends AnyConnection> {
     if (emptied.size === 0) this.#emptied.delete(namespace);
     return true;
   }
+}
+
+/** Adds a room to those of a key. Keys without rooms have no set: most connections join and leave with none. */
+export function addTo<K>(sets: Map<K, Set<string>>, key: K, room: string): void {
+  const rooms = sets.get(key);
+  if (rooms === undefined) sets.set(key, new Set([room]));
+  else rooms.add(room);
 }

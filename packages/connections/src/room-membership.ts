@@ -1,5 +1,5 @@
 import type { AnyConnection } from './connection.js';
-import type { Registry } from './registry.js';
+import { addTo, type Registry } from './registry.js';
 
 /** What happens in rooms, for the pool to pass on. None of this throws. */
 export interface RoomListener<C> {
@@ -101,13 +101,6 @@ export class RoomMembership<C extends AnyConnection> {
     for (const room of rooms)
       if (this.#registry.takeEmptied(namespace, room)) this.#listener.emptiedRoom(namespace, room);
   }
-}
-
-/** Without rooms nothing is made: most connections join and leave with none. */
-function addTo<C>(rooms: Map<C, Set<string>>, connection: C, room: string): void {
-  const others = rooms.get(connection);
-  if (others === undefined) rooms.set(connection, new Set([room]));
-  else others.add(room);
 }
 
 function firstOf(rooms: ReadonlySet<string> | undefined): string | undefined {
