@@ -197,8 +197,10 @@ describeWith(['chromium'], 'the chat with logins and rooms in Chromium', () => {
       await say(ada, '<b>hello</b>');
       for (const tab of [ada, bob]) await tab.getByText('ada: <b>hello</b>').waitFor();
       // It reconnects by itself, and joins its room again.
-      await bob.evaluate('socket.close()');
-      await bob.waitForFunction('socket.readyState > 1');
+      // The page may be back before it could be asked whether its socket has closed.
+      await bob.evaluate(
+        'new Promise((closed) => { socket.addEventListener("close", () => closed()); socket.close(); })',
+      );
       await bob.waitForFunction('socket.readyState === 1');
       await say(bob, 'back');
       await ada.getByText('bob: back').waitFor();
