@@ -7,7 +7,7 @@ import { ConnectionsError, show, type ConnectionsErrorCode } from './errors.js';
 import type { Namespace } from './namespace.js';
 import { Registry } from './registry.js';
 import type { PoolSettings } from './options.js';
-import { RoomMembership, type RoomListener } from './room-membership.js';
+import { RoomMembership, takeFrom, type RoomListener } from './room-membership.js';
 import type { EndOfTurn } from './sending/end-of-turn.js';
 
 /** What happens to members, for the pool to pass on. None of this throws. */
@@ -47,8 +47,11 @@ export class Membership<C extends AnyConnection> {
   readonly #forgotten = new FinalizationRegistry<string>((namespace) => {
     if (this.#emptiedBy.get(namespace)?.deref() === undefined) this.#emptiedBy.delete(namespace);
   });
-  /** Newcomers that the listener has not been told of yet: user code may remove them before that. */
-  readonly #unannounced = new Set<C>();
+  /**
+   * Newcomers that the listener has not been told of yet: user code may remove them before that. One at most, unless it
+   * adds others.
+   */
+  readonly #unannounced: C[] = [];
   /** A member has joined that may take messages which a WebSocket cannot send. */
   #isLenient = false;
   #isClosed = false;
@@ -157,11 +160,11 @@ export class Membership<C extends AnyConnection> {
     // First: adding it delivers what waits for the connection that it replaces, and that may run user code.
     core.join(this.#link);
     this.#emptiedBy.delete(connection.namespace);
-    this.#unannounced.add(connection);
+    this.#unannounced.push(connection);
     this.rooms.expectNewcomer(connection, core.roomNames);
     const replaced = this.#registry.add(connection);
     if (replaced !== undefined) this.#replace(replaced.connection, replaced.rooms);
-    if (this.#unannounced.delete(connection)) this.#listener.joined(connection);
+    if (takeFrom(this.#unannounced, connection)) this.#listener.joined(connection);
     this.rooms.announceNewcomer(connection);
   }
 
@@ -209,7 +212,7 @@ export class Membership<C extends AnyConnection> {
   #gone(connection: C, code: number | undefined, reason: string, rooms: readonly string[]): void {
     coreOf(connection).leave();
     this.rooms.expectLeft(connection, rooms);
-    this.#listener.left(connection, code, reason, !this.#unannounced.delete(connection));
+    this.#listener.left(connection, code, reason, !takeFrom(this.#unannounced, connection));
     this.rooms.announceLeft(connection, rooms);
   }
 }

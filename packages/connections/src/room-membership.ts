@@ -14,8 +14,11 @@ export class RoomMembership<C extends AnyConnection> {
   readonly #listener: RoomListener<C>;
   /** Rooms that were joined and not announced yet: user code may leave them before that, and nobody hears of them. */
   readonly #unannounced = new Map<C, Set<string>>();
-  /** Their rooms are announced after themselves, those that listeners have them join meanwhile too. */
-  readonly #newcomers = new Set<C>();
+  /**
+   * Their rooms are announced after themselves, those that listeners have them join meanwhile too. One at most, unless
+   * listeners add others.
+   */
+  readonly #newcomers: C[] = [];
   /** Rooms that connections have left, without an announcement yet. */
   readonly #left = new Map<C, Set<string>>();
 
@@ -29,18 +32,18 @@ export class RoomMembership<C extends AnyConnection> {
     if (!this.#registry.has(connection)) return;
     this.#registry.enter(connection, rooms);
     this.#expect(connection, rooms);
-    if (!this.#newcomers.has(connection)) this.#announce(connection);
+    if (!this.#newcomers.includes(connection)) this.#announce(connection);
   }
 
   /** A newcomer, which is about to be announced, has joined these rooms. */
   expectNewcomer(connection: C, rooms: readonly string[]): void {
-    this.#newcomers.add(connection);
+    this.#newcomers.push(connection);
     this.#expect(connection, rooms);
   }
 
   /** The newcomer has been announced, or has left again. */
   announceNewcomer(connection: C): void {
-    this.#newcomers.delete(connection);
+    takeFrom(this.#newcomers, connection);
     this.#announce(connection);
   }
 
@@ -101,6 +104,15 @@ export class RoomMembership<C extends AnyConnection> {
     for (const room of rooms)
       if (this.#registry.takeEmptied(namespace, room)) this.#listener.emptiedRoom(namespace, room);
   }
+}
+
+/** Takes it out of a few, for which an array is cheaper than a set. @returns whether it was there */
+export function takeFrom<T>(items: T[], item: T): boolean {
+  const at = items.lastIndexOf(item);
+  if (at === -1) return false;
+  if (at === items.length - 1) items.pop();
+  else items.splice(at, 1);
+  return true;
 }
 
 function firstOf(rooms: ReadonlySet<string> | undefined): string | undefined {
