@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import type { ClientSettings, Compression } from './calls.js';
+import type { ClientSettings, Compression } from './settings.js';
 import { maskedTextFrame } from './frames.js';
 
 /** All sockets read into this buffer: its content is processed before the next read. */

@@ -1,11 +1,12 @@
 import { answer, nowMs } from '@soketi/load/harness';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientSettings, Load, Seen } from './calls.js';
+import type { Load, Seen } from './calls.js';
 import { openClient } from './client-socket.js';
 import { maskedTextFrame } from './frames.js';
 import { kindOf } from './kinds.js';
 import { Texts } from './messages.js';
+import type { ClientSettings } from './settings.js';
 import { Inflater, knownStreams, LearnedStream, type Stream, type Wrap } from './streams.js';
 
 /** Handshakes under way at a time: below any backlog. */

@@ -7,12 +7,13 @@ import {
   type Memory,
   type Started,
 } from '@soketi/load/harness';
-import type { Load, ServerSettings } from './calls.js';
+import type { Load } from './calls.js';
 import type { Candidate } from './candidates/candidate.js';
 import { CANDIDATES, type Subject } from './candidates/index.js';
 import type { ClientCalls } from './clients.js';
 import { deliveries, kindOf, type KindName } from './kinds.js';
 import type { ServerCalls } from './server.js';
+import type { ServerSettings } from './settings.js';
 
 /** How long the server may take to see the last client, in ms. */
 const CONNECTED_MS = 2_000;

@@ -1,7 +1,7 @@
-import type { Reaction } from './calls.js';
-import type { Server } from './candidates/candidate.js';
+import type { Server } from './candidates/server.js';
 import type { Texts } from './messages.js';
 import { roomPlan, type RoomPlanName } from './rooms.js';
+import type { Reaction } from './settings.js';
 
 /** A kind of message: how it is sent, by whom, and which clients must receive it. A turn is a list of them. */
 interface Kind {

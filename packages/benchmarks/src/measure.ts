@@ -1,11 +1,12 @@
 import { formatSpread, Remote, SERVER_CORE, withProcesses } from '@soketi/load/harness';
-import type { Compression, Load } from './calls.js';
+import type { Load } from './calls.js';
 import type { CandidateName, Subject } from './candidates/index.js';
 import { Fleet, type FleetSettings, type Measure, type Sample } from './fleet.js';
 import { deliveries, isPersonal, kindOf, type KindName } from './kinds.js';
 import type { Options } from './options.js';
 import type { RegistryCalls } from './registry.js';
 import type { MetricName, Result } from './report.js';
+import type { Compression } from './settings.js';
 
 /** Rows that are measured together. */
 export interface Group {

@@ -1,4 +1,9 @@
-import type { Load } from './calls.js';
+/** What messages consist of. */
+export interface Content {
+  /** Size of each. */
+  readonly bytes: number;
+  readonly body: 'text' | 'json';
+}
 
 /** Hexadecimal digits of the position, and of the addressee, at the start of each message. */
 const DIGITS = 8;
@@ -19,7 +24,7 @@ export class Texts {
   readonly #start: string;
   readonly #bodies: readonly string[];
 
-  constructor({ body, bytes }: Pick<Load, 'body' | 'bytes'>) {
+  constructor({ body, bytes }: Content) {
     this.#start = body === 'json' ? JSON_START : '';
     const rest = bytes - this.#start.length - 2 * DIGITS;
     this.#bodies =

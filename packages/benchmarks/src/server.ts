@@ -1,10 +1,12 @@
 import { answer, memoryAtRest, nowMs } from '@soketi/load/harness';
 import { createServer, type Socket } from 'node:net';
-import type { Load, Reaction, Seen, ServerSettings } from './calls.js';
-import { listen, type Server, type StartSettings } from './candidates/candidate.js';
+import type { Load, Seen } from './calls.js';
+import { listen, type StartSettings } from './candidates/candidate.js';
 import { CANDIDATES, type CandidateName } from './candidates/index.js';
+import type { Server } from './candidates/server.js';
 import { kindOf } from './kinds.js';
 import { Texts } from './messages.js';
+import type { Reaction, ServerSettings } from './settings.js';
 
 interface Run {
   readonly load: Load;

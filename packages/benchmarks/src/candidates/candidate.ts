@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import { WebSocketServer, type PerMessageDeflateOptions } from 'ws';
-import type { Compression, ServerSettings } from '../calls.js';
 import type { KindName } from '../kinds.js';
+import type { Compression, ServerSettings } from '../settings.js';
+import type { Peer, Server } from './server.js';
 
 /** A server library under measurement. */
 export interface Candidate {
@@ -19,24 +20,6 @@ export interface Candidate {
 export interface StartSettings extends Omit<ServerSettings, 'reaction'> {
   /** Takes each connection and returns who gets its messages; omitted if nobody listens to any. */
   readonly accept: ((peer: Peer) => (text: string) => void) | undefined;
-}
-
-/** One connection, in the terms of the candidate. */
-export interface Peer {
-  send(text: string): unknown;
-}
-
-/** A running server, and the calls that the messages need. */
-export interface Server {
-  readonly port: number;
-  /** Connections that are ready to be broadcast to. */
-  connected(): number;
-  broadcast(text: string): void;
-  broadcastExcept?(text: string, ids: readonly number[]): void;
-  broadcastTo?(room: string, text: string): void;
-  sendTo?(id: number, text: string): void;
-  /** Sends all broadcasts of a turn at once, for a candidate that can prepare them. */
-  prepareTurn?(texts: readonly string[]): () => void;
 }
 
 /** The number that a client has put in its request. */
