@@ -9,7 +9,8 @@ const clock = (): readonly unknown[] => [
   Reflect.get(performance, 'now'),
 ];
 
-const { schedule } = TimingWheel.prototype;
+const schedule = (entry: Timed, atMs: number): void =>
+  TimingWheel.prototype.schedule.call(wheel, entry, atMs);
 
 /*
  * Unit tests share one process, and so one timing wheel. This setup file fails each test that leaves a clock or a
@@ -24,7 +25,7 @@ aroundEach(async (runTest, { onTestFinished }) => {
   const scheduled = new Set<Timed>();
   wheel.schedule = (entry, atMs) => {
     scheduled.add(entry);
-    schedule.call(wheel, entry, atMs);
+    schedule(entry, atMs);
   };
   try {
     await runTest();
