@@ -520,7 +520,7 @@ describe('a rate limit by the clock of the process', () => {
   });
 
   test('a Blob waits for the rate limit in its place', async () => {
-    const { socket, messages } = await join({ messagesPerSecond: 20, burst: 1, onExceeded: 'pause' });
+    const { socket, messages } = await join({ messagesPerSecond: 100, burst: 1, onExceeded: 'pause' });
     send(socket, 1);
     socket.emit('message', new Blob(['2']), true);
     send(socket, 3);
