@@ -138,13 +138,13 @@ describe('a flood that is dropped', () => {
     let nowMs = performance.now();
     vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
     // All in one turn: a message every 10 µs, ten times the limit.
-    for (let i = 0; i < 10_000; i++) {
+    for (let i = 0; i < 2_000; i++) {
       nowMs += 0.01;
       send(socket, i);
     }
-    expect(messages.length).toBeGreaterThan(950);
-    expect(messages.length).toBeLessThan(1_020);
-    const ignored = 10_000 - messages.length;
+    expect(messages.length).toBeGreaterThan(195);
+    expect(messages.length).toBeLessThan(220);
+    const ignored = 2_000 - messages.length;
     expect(pool.stats()).toMatchObject({ messagesIgnored: ignored, rateLimited: ignored });
   });
 
