@@ -427,8 +427,8 @@ describe('a client that is paused', () => {
     const large = 'x'.repeat(1024 * 1024);
     send(socket, 1, ...Array<string>(6).fill(large));
     expect(pool.stats().messagesIgnored).toBe(2);
-    for (let i = 0; i < 50_000; i++) send(socket, '');
-    expect(pool.stats().messagesIgnored).toBeGreaterThan(40_000);
+    for (let i = 0; i < 5_000; i++) send(socket, '');
+    expect(pool.stats().messagesIgnored).toBeGreaterThan(4_000);
   });
 
   test('the idle limit and the heartbeat give a paused client ten times their time', async () => {
