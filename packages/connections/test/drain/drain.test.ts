@@ -102,19 +102,21 @@ test('an empty pool is drained at once', async () => {
   expect(pool.draining).toBe(true);
 });
 
-const MANY = [
+type Pace = [rate: number, interval: number, count: number];
+
+const MANY: readonly Pace[] = [
   [1_000, 100, 3_500],
   [2_000, 100, 7_000],
   [2_000, 10, 7_000],
-] as const;
+];
 /** The same, a fifth of it. */
-const FEW = [
+const FEW: readonly Pace[] = [
   [200, 100, 401],
   [400, 100, 401],
   [400, 10, 401],
-] as const;
+];
 
-test.each([
+test.each<Pace>([
   [1, 100, 5],
   [1, 1_000, 4],
   [7, 100, 30],
