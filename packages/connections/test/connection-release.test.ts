@@ -19,11 +19,11 @@ function eventsOf(pool: ConnectionsPool): unknown[][] {
 
 // One connection per room over the same socket works, but leaving a room did not remove its listeners from the socket:
 // after 1,000 joins and leaves it had 1,000 message listeners, and the handlers of the left rooms still ran.
-test('a thousand connections that are made and released leave no listener on their socket', async () => {
+test('a hundred connections that are made and released leave no listener on their socket', async () => {
   const socket = new MemorySocket();
   const pool = new ConnectionsPool();
   let calls = 0;
-  for (let i = 0; i < 1_000; i++) {
+  for (let i = 0; i < 100; i++) {
     const connection = new Connection('a', `room${i}`, socket);
     connection.on('message', () => calls++);
     await pool.newConnection(connection);

@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { Connection, ConnectionsError, ConnectionsPool, type ConnectionsPoolOptions } from '../src/index.js';
 import { connectInMemory, endingWithTest, MemorySocket } from './support/memory-socket.js';
 import { watchUnhandled } from './support/unhandled.js';
@@ -465,7 +465,7 @@ test('a listener of join that closes the connection leaves nobody in any room', 
   pool.on('join', () => void connection.close());
   await pool.newConnection(connection);
   connection.join(['red', 'blue']);
-  await vi.waitFor(() => expect(pool.stats()).toMatchObject({ connections: 0, rooms: 0, namespaces: 0 }));
+  await expect.poll(() => pool.stats()).toMatchObject({ connections: 0, rooms: 0, namespaces: 0 });
 });
 
 test('a listener of a room event that throws does not stop the others', async () => {

@@ -7,6 +7,9 @@ import { connectInMemory, MemorySocket } from './support/memory-socket.js';
 import { onTestFinished } from './support/on-test-finished.js';
 import { watchUnhandled } from './support/unhandled.js';
 
+/** By default it looks every 50 ms. */
+const SOON = { timeout: 4_000, interval: 1 };
+
 describe.each(failures)('a connection listener that %s', (how, fail) => {
   const connectionEvents: readonly [
     keyof ConnectionEvents,
@@ -35,7 +38,7 @@ describe.each(failures)('a connection listener that %s', (how, fail) => {
         const told = vi.fn();
         connection.on('error', told);
         await cause(socket, connection);
-        await vi.waitFor(() => expect(told).toHaveBeenCalledTimes(1), 4_000);
+        await vi.waitFor(() => expect(told).toHaveBeenCalledTimes(1), SOON);
       });
     },
   );
@@ -53,7 +56,7 @@ describe.each(failures)('a connection listener that %s', (how, fail) => {
         return undefined;
       });
       socket.emit('error', new Error('socket failed'));
-      await vi.waitFor(() => expect(errors).toEqual(['socket failed', 'listener failed']), 4_000);
+      await vi.waitFor(() => expect(errors).toEqual(['socket failed', 'listener failed']), SOON);
       await nextTurn();
       expect(calls).toBe(1);
     });

@@ -14,7 +14,7 @@ export class Alarm implements Timed {
     return this.#atMs !== Infinity;
   }
 
-  /** Rings in that many ms, about a tenth of a second late at most. */
+  /** Rings in that many ms, two slots of the wheel later at most: a fifth of a second. */
   set(inMs: number): void {
     this.#atMs = wheel.nowMs + inMs;
     wheel.schedule(this, this.#atMs);

@@ -5,8 +5,8 @@ import { Random } from '../support/random.js';
 import { runs } from '../support/runs.js';
 
 /** Steps of all runs of one kind. */
-const STEPS = runs({ quick: 250, ci: 1_000 }, 'CLUSTER_MODEL_STEPS');
-const STEPS_OF_A_RUN = 250;
+const STEPS = runs({ quick: 100, ci: 1_000 }, 'CLUSTER_MODEL_STEPS');
+const STEPS_OF_A_RUN = Math.min(250, STEPS);
 const seeds = Array.from({ length: Math.ceil(STEPS / STEPS_OF_A_RUN) }, (_, index) => index + 1);
 /** A run takes long because its fake time has many heartbeats. */
 const TIMEOUT_MS = 60_000;

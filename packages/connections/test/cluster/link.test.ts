@@ -87,7 +87,8 @@ describe('the link of a node', () => {
     const cluster = new FakeCluster({ refuses });
     const [a, b] = await cluster.start(2);
     const joins = Array.from({ length: 100 }, (_, index) => b.join(`${index}`, '1'));
-    await Promise.all([...joins, pass(2_000)]);
+    // It is found in seven halvings. Each of them waits for 100 ms, and up to two slots of the timing wheel longer.
+    await Promise.all([...joins, pass(2_500)]);
     expect(b.node.state).toBe('degraded');
     for (let index = 0; index < 100; index++)
       expect(cluster.bus.subscribers(`s${index}`)).toBe(index === 13 ? 0 : 1);

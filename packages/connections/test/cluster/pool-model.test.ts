@@ -6,7 +6,7 @@ import { Random } from '../support/random.js';
 import { runs } from '../support/runs.js';
 
 /** Steps of one run. Set it to 20000 for a long one. */
-const STEPS = Number(process.env['POOL_MODEL_STEPS'] ?? 250);
+const STEPS = runs({ quick: 120, ci: 250 }, 'POOL_MODEL_STEPS');
 /** The first seed. */
 const SEED = Number(process.env['POOL_MODEL_SEED'] ?? 1);
 const seeds = Array.from({ length: runs({ quick: 1, ci: 2 }) }, (_, index) => SEED + index);

@@ -91,9 +91,9 @@ describe('messages that wait for the broker', () => {
   });
 
   test('sends that exceed the bound of unconfirmed messages wait, and each of them is answered', async () => {
-    const cluster = new FakeCluster({}, { maxQueuedBytes: 400_000 });
+    const cluster = new FakeCluster({}, { maxQueuedBytes: 100_000 });
     const [a, b] = await cluster.start(2);
-    const names = Array.from({ length: 300 }, (_, index) => `x${index}`);
+    const names = Array.from({ length: 75 }, (_, index) => `x${index}`);
     await Promise.all([...names.map((name) => b.join(name, '1')), pass(500)]);
     const sent = names.map((name) => a.sendRemote(name, '1', 'hi'));
     await pass(100);

@@ -15,8 +15,8 @@ useFakeClock();
 test.each([
   [1, 1_000],
   [10, 1_000],
-  [1_000, 5_000],
-  [500, 90_000],
+  [250, 5_000],
+  [100, 90_000],
 ])('%i connections are all asked in time and gone before a deadline of %i ms', async (count, deadline) => {
   const { pool, closesMs } = timedPool(count);
   const startMs = performance.now();
@@ -39,7 +39,7 @@ test('no connection is asked to close in the last `grace` ms before the deadline
 });
 
 test('connections that leave by themselves slow down the pace of a deadline', async () => {
-  const { pool, sockets, closesMs } = timedPool(1_000);
+  const { pool, sockets, closesMs } = timedPool(400);
   const startMs = performance.now();
   const drained = pool.drainConnections({ deadline: 20_000, interval: 1_000, grace: 1_000 });
   await vi.advanceTimersByTimeAsync(5_000);
@@ -49,8 +49,8 @@ test('connections that leave by themselves slow down the pace of a deadline', as
   const report = await runDrain(drained, 40_000);
   expect(report).toMatchObject({ left: leaving.length, terminated: 0 });
   const last = closesMs().filter((atMs) => atMs > startMs + 5_000);
-  // About 75 are closed in the 14 s that remain. Before, it was 50 per second.
-  expect(busiestSecond(last)).toBeLessThanOrEqual(15);
+  // About 30 are closed in the 14 s that remain. Before, it was 20 per second.
+  expect(busiestSecond(last)).toBeLessThanOrEqual(6);
   expect(Math.max(...last) - startMs).toBeGreaterThanOrEqual(17_000);
 });
 

@@ -66,7 +66,7 @@ describe('the heartbeat of a pool', () => {
     for (const { pingedAtMs } of sockets) assert(pingedAtMs.length >= 1);
     expect(await burstOf(sockets)).toBeLessThanOrEqual(2 * FAIR_SHARE);
 
-    await vi.advanceTimersByTimeAsync(7 * INTERVAL_MS);
+    await vi.advanceTimersByTimeAsync(3 * INTERVAL_MS);
     for (const { pingedAtMs } of sockets) {
       const gaps = pingedAtMs.slice(1).map((atMs, index) => atMs - pingedAtMs[index]!);
       assert(Math.min(...gaps) >= INTERVAL_MS - 200);
@@ -126,7 +126,7 @@ describe('the heartbeat of a pool', () => {
   });
 
   test('hundreds of heartbeats share one timer', async () => {
-    joinMany(newPool());
+    joinMany(newPool(), 200);
     await vi.advanceTimersByTimeAsync(INTERVAL_MS);
     // And the turn of the loop after its tick.
     expect(vi.getTimerCount()).toBeLessThanOrEqual(2);
@@ -274,7 +274,7 @@ describe('the heartbeat of a pool', () => {
     const connection = pool.getConnection('default', '1')!;
     const answerAfter = async (ms: number): Promise<void> => {
       const pings = socket.pingedAtMs.length;
-      while (socket.pingedAtMs.length === pings) await vi.advanceTimersByTimeAsync(1);
+      while (socket.pingedAtMs.length === pings) vi.advanceTimersToNextTimer();
       await vi.advanceTimersByTimeAsync(ms);
       socket.emit('pong');
     };

@@ -245,7 +245,7 @@ describe('a timing wheel', () => {
     const wheel = new TimingWheel();
     const startMs = wheel.nowMs;
     // Reading the clock advances it.
-    for (let second = 0; second < 1_000; second++) {
+    for (let second = 0; second < 200; second++) {
       vi.advanceTimersByTime(1_000);
       expect(wheel.nowMs - startMs).toBe((second + 1) * 1_000);
     }

@@ -3,6 +3,8 @@ import { expect, test, vi } from 'vitest';
 import { HeldMessages } from '../../src/receiving/held-messages.js';
 
 const KIB = 1024;
+/** By default it looks every 50 ms. */
+const SOON = { timeout: 5_000, interval: 1 };
 
 /** Held messages of an owner in memory, and the calls that the owner gets. */
 function holding(canPause = true) {
@@ -83,14 +85,14 @@ test('with a listener, neither a Blob nor what follows it is lost: they only wai
   owner.deliver = (message) => void told.push(`${(message as Uint8Array).length} bytes`);
   const blob = new Blob([new Uint8Array(5 * KIB * KIB)]);
   expect([held.addBlob(blob, false), add(1), held.addBlob(blob, false)]).toEqual([true, true, true]);
-  await vi.waitUntil(() => told.includes('emptied'));
+  await vi.waitUntil(() => told.includes('emptied'), SOON);
   expect(told.slice(3)).toEqual(['5242880 bytes', '1 bytes', '5242880 bytes', 'emptied']);
 });
 
 test('a Blob that cannot be read makes room for other messages', async () => {
   const { told, held, add } = holding();
   held.addBlob(brokenBlob(64 * KIB), false);
-  await vi.waitUntil(() => told.length > 0);
+  await vi.waitUntil(() => told.length > 0, SOON);
   expect(told).toEqual(['failed: broken', 'emptied']);
   expect([add(64 * KIB), held.isPaused]).toEqual([true, false]);
 });
@@ -99,7 +101,7 @@ test('a Blob that waits for the rate limit and cannot be read does not hold up l
   const { told, held } = holding();
   held.addBlob(brokenBlob(1), true);
   expect(held.hasLimited).toBe(true);
-  await vi.waitUntil(() => held.length === 0);
+  await vi.waitUntil(() => held.length === 0, SOON);
   expect(held.hasLimited).toBe(false);
   expect(told).toEqual(['pause', 'failed: broken', 'resume', 'emptied']);
 });
@@ -108,7 +110,7 @@ test('a Blob that cannot be read does not affect messages that wait for the rate
   const { told, held, add } = holding();
   add(1, true);
   held.addBlob(brokenBlob(1), false);
-  await vi.waitUntil(() => held.length === 1);
+  await vi.waitUntil(() => held.length === 1, SOON);
   expect(held.hasLimited).toBe(true);
   held.drop();
   expect([told, held.hasLimited]).toEqual([['pause', 'failed: broken', 'resume'], false]);

@@ -138,13 +138,13 @@ describe('a flood that is dropped', () => {
     let nowMs = performance.now();
     vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
     // All in one turn: a message every 10 µs, ten times the limit.
-    for (let i = 0; i < 10_000; i++) {
+    for (let i = 0; i < 2_000; i++) {
       nowMs += 0.01;
       send(socket, i);
     }
-    expect(messages.length).toBeGreaterThan(950);
-    expect(messages.length).toBeLessThan(1_020);
-    const ignored = 10_000 - messages.length;
+    expect(messages.length).toBeGreaterThan(195);
+    expect(messages.length).toBeLessThan(220);
+    const ignored = 2_000 - messages.length;
     expect(pool.stats()).toMatchObject({ messagesIgnored: ignored, rateLimited: ignored });
   });
 
@@ -427,8 +427,8 @@ describe('a client that is paused', () => {
     const large = 'x'.repeat(1024 * 1024);
     send(socket, 1, ...Array<string>(6).fill(large));
     expect(pool.stats().messagesIgnored).toBe(2);
-    for (let i = 0; i < 50_000; i++) send(socket, '');
-    expect(pool.stats().messagesIgnored).toBeGreaterThan(40_000);
+    for (let i = 0; i < 5_000; i++) send(socket, '');
+    expect(pool.stats().messagesIgnored).toBeGreaterThan(4_000);
   });
 
   test('the idle limit and the heartbeat give a paused client ten times their time', async () => {
@@ -520,7 +520,7 @@ describe('a rate limit by the clock of the process', () => {
   });
 
   test('a Blob waits for the rate limit in its place', async () => {
-    const { socket, messages } = await join({ messagesPerSecond: 20, burst: 1, onExceeded: 'pause' });
+    const { socket, messages } = await join({ messagesPerSecond: 100, burst: 1, onExceeded: 'pause' });
     send(socket, 1);
     socket.emit('message', new Blob(['2']), true);
     send(socket, 3);

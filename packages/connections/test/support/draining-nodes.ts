@@ -60,7 +60,7 @@ export async function drainingNodes(
   const nodes = pools.map((pool, index) => new DrainingNode(pool, adapters[index]!));
   for (const [index, node] of nodes.entries()) node.fill(counts[index]!);
   // Until every node knows that the others may have connections, and nothing is pending.
-  await pass(5_000);
+  await pass(1_000);
   return { bus, nodes };
 }
 

@@ -13,7 +13,7 @@ test.each([9, 11, 15].flatMap((windowBits) => [0, 1, 6, 9].map((level) => ({ win
     const random = new Random(windowBits * 10 + level);
     const inflater = new StrictInflater(windowBits);
     let window: Buffer = Buffer.alloc(0);
-    for (const size of [0, 1, 50, 300, 3_000, 70_000, 10, 5_000]) {
+    for (const size of [0, 1, 50, 300, 3_000, 40_000, 10, 5_000]) {
       const message = random.bytes(size, random.chance(0.7));
       const strategy = random.pick([constants.Z_DEFAULT_STRATEGY, constants.Z_FIXED]);
       const options = { windowBits, level, strategy, ...(window.length > 0 && { dictionary: window }) };

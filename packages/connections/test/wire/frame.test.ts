@@ -2,15 +2,15 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
-import { compressedFrame, encodeFrame, gather, type Frame } from '../../src/wire/frame.js';
+import { expect, test } from 'vitest';
+import { encodeFrame, gather } from '../../src/wire/frame.js';
+import { bytesOf, describeFrames, type FrameLength } from '../support/describe-frames.js';
 import { digest } from '../support/engine.js';
 import { Random } from '../support/random.js';
+import { runs } from '../support/runs.js';
 
-const bytesOf = ({ chunks }: Frame): Buffer => Buffer.concat(chunks);
-
-/** Payload length and the header after the first byte, derived by hand from RFC 6455 §5.2. */
-const LENGTHS: [length: number, header: number[]][] = [
+/** Payload length and the header after the first byte, derived by hand from RFC 6455 §5.2. A longer one is in `frame.whole.test.ts`. */
+const LENGTHS: readonly FrameLength[] = [
   [0, [0]],
   [1, [1]],
   [125, [125]],
@@ -19,7 +19,6 @@ const LENGTHS: [length: number, header: number[]][] = [
   [65_535, [126, 0xff, 0xff]],
   [65_536, [127, 0, 0, 0, 0, 0, 1, 0, 0]],
   [70_000, [127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]],
-  [0x1020304, [127, 0, 0, 0, 0, 1, 2, 3, 4]],
 ];
 
 type ReceiverClass = new (options: object) => Writable;
@@ -27,30 +26,7 @@ const require = createRequire(import.meta.url);
 // The package does not export it.
 const Receiver = require(path.join(path.dirname(require.resolve('ws')), 'lib/receiver.js')) as ReceiverClass;
 
-describe.each(LENGTHS)('a payload of %i bytes', (length, header) => {
-  const payload = Buffer.alloc(length, 'x');
-
-  test.each([
-    ['text', 0x81, () => encodeFrame(payload.toString())],
-    ['binary', 0x82, () => encodeFrame(payload)],
-    ['compressed text', 0xc1, () => compressedFrame(payload, false)],
-    ['compressed binary', 0xc2, () => compressedFrame(payload, true)],
-  ] as const)(`${length} bytes of %s are framed as RFC 6455 says`, (_, firstByte, encode) => {
-    const frame = encode();
-    const bytes = bytesOf(frame);
-    const expected = Buffer.from([firstByte, ...header]);
-    expect([...bytes.subarray(0, expected.length)]).toEqual([...expected]);
-    expect(bytes.subarray(expected.length).equals(payload)).toBe(true);
-    expect(frame.byteLength).toBe(expected.length + length);
-    expect(frame.payload.equals(payload)).toBe(true);
-  });
-
-  test(`a frame of ${length} bytes knows its length on the wire`, () => {
-    for (const message of [payload, payload.toString(), new DataView(new ArrayBuffer(length))]) {
-      expect(encodeFrame(message).byteLength).toBe(1 + header.length + length);
-    }
-  });
-});
+describeFrames(LENGTHS);
 
 test('a frame has a buffer of exact size, so that a slow reader keeps no slice of a shared pool', () => {
   for (const [length, header] of LENGTHS.filter(([bytes]) => bytes <= 65_536)) {
@@ -103,7 +79,7 @@ test('the receiver of ws reads random frames back, however they are cut', async 
     received.push(digest(isBinary ? data : data.toString()));
   });
   const expected: string[] = [];
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < runs({ quick: 60, ci: 300 }); i++) {
     const bytes = random.bytes(random.below(random.pick([3, 130, 300, 70_000])), true);
     const message = random.chance(0.5) ? bytes : bytes.toString();
     expected.push(digest(message));
