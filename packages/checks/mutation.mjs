@@ -89,7 +89,8 @@ function vitestConfig({ with: added, tests, unit }) {
         pool: 'threads',
         isolate: false,
         maxWorkers: 1,
-        testTimeout: 20_000,
+        // A mutant may leave every test waiting.
+        testTimeout: ${unit ? 2_000 : 20_000},
         sequence: { sequencer: QuickFirst },
       },
     };
