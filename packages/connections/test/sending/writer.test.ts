@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
+import { endTurn } from '../support/engine.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { holdDeflate } from '../support/zlib-spies.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
@@ -148,4 +150,20 @@ test('a large ArrayBuffer that is transferred while it waits fails alone', async
   structuredClone(large, { transfer: [large] });
   expect(await Promise.all(sent)).toEqual([false, true]);
   expect(tcp.bytes.toString('latin1')).toBe('\x81\x011\x81\x012');
+});
+
+test('messages wait for the compression of a broadcast between them, and then leave in order', async () => {
+  const { release } = holdDeflate();
+  const { pool, connection, tcp } = await poolOfOne(true);
+  const sent = [connection.send('1')];
+  const before = tcp.bytesWritten;
+  const result = pool.broadcastMessage('default', 'x'.repeat(20_000));
+  sent.push(connection.send('2'));
+  await endTurn();
+  expect(tcp.bytesWritten).toBe(before);
+  release();
+  expect(await result).toEqual(ONE_SENT);
+  expect(await Promise.all(sent)).toEqual([true, true]);
+  expect(tcp.bytesWritten).toBeGreaterThan(before);
+  expect(tcp.bytesWritten).toBeLessThan(200);
 });
