@@ -5,8 +5,9 @@
  * notices is printed as a survivor. Works on a copy in a temporary folder. Stryker is installed there and not in the
  * workspace, to which it would add 167 packages (65 MB). The arguments are source files of the library, or what
  * Stryker's --mutate takes; `--with` names a test that runs besides the usual ones, and may be repeated. `--tests` runs
- * only the tests whose path contains that piece, and may be repeated too: the score is then a lower bound, and comes in
- * minutes. All of it takes an hour or more: name a file or two. Every test must pass beforehand.
+ * only the tests whose path contains that piece, and may be repeated too; `--unit` runs only those without sockets: the
+ * score is then a lower bound, and comes in minutes. A survivor can be tried again with all tests by its place, as in
+ * `src/wire/frame.ts:20:5-20:31`. All of it takes an hour or more: name a file or two. Every test must pass beforehand.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -42,7 +43,7 @@ async function run(command, args, cwd) {
   return code ?? 1;
 }
 
-async function prepare(folder, { with: added, tests }) {
+async function prepare(folder, options) {
   for (const name of ['src', 'test']) {
     await cp(path.join(PACKAGE, name), path.join(folder, name), { recursive: true });
   }
@@ -61,12 +62,14 @@ async function prepare(folder, { with: added, tests }) {
     },
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
-  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(added, tests));
+  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(options));
   return run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], folder);
 }
 
-function vitestConfig(added, tests) {
-  const exclude = LEFT_OUT.filter((name) => !added.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
+function vitestConfig({ with: added, tests, unit }) {
+  const leftOut = LEFT_OUT.filter((name) => !added.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
+  // The tests of the whole package see no mutant either.
+  const exclude = [...leftOut, 'test/**/*.whole.test.ts', ...(unit ? ['test/**/*.loopback.test.ts'] : [])];
   const include = tests.flatMap((piece) => [`test/**/*${piece}*.test.ts`, `test/**/${piece}/**/*.test.ts`]);
   return `
     import { BaseSequencer } from 'vitest/node';
@@ -80,11 +83,14 @@ function vitestConfig(added, tests) {
     export default {
       test: {
         include: ${JSON.stringify(include.length > 0 ? include : ['test/**/*.test.ts'])},
-        // The tests of the whole package see no mutant either.
-        exclude: ${JSON.stringify([...exclude, 'test/**/*.whole.test.ts'])},
-        setupFiles: ['test/support/each-test.ts'],
+        exclude: ${JSON.stringify(exclude)},
+        setupFiles: ['test/support/${unit ? 'each-unit-test' : 'each-test'}.ts'],
+        // To import the sources again for each file takes longer than the tests.
+        pool: 'threads',
+        isolate: false,
         maxWorkers: 1,
-        testTimeout: 20_000,
+        // A mutant may leave every test waiting.
+        testTimeout: ${unit ? 2_000 : 20_000},
         sequence: { sequencer: QuickFirst },
       },
     };
@@ -100,6 +106,7 @@ try {
     options: {
       with: { type: 'string', multiple: true, default: [] },
       tests: { type: 'string', multiple: true, default: [] },
+      unit: { type: 'boolean', default: false },
     },
   });
   // The paths of the files may also start at the root of the repository.

@@ -1,10 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import zlib from 'node:zlib';
 import { describe, expect, test, vi } from 'vitest';
 import { type BroadcastResult, Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { FakeWsSocket } from '../support/fake-ws-socket.js';
-import { holdDeflate } from '../support/zlib-spies.js';
+import { holdDeflate, spyOnZlib } from '../support/zlib-spies.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 import { slowClock } from '../support/slow-clock.js';
@@ -215,4 +216,41 @@ test('broadcasts stay in order when a burst follows one whose compression takes 
     .match(/[0abchd]/g);
   expect(letters).toEqual(['0', 'a', 'b', 'h', 'c', 'd']);
   expect(compressed!.length).toBeLessThan(10_000);
+});
+
+test('a large message is compressed as long as some member has agreed to that, and no longer', async () => {
+  const pool = new ConnectionsPool();
+  const connections = ['a', 'b'].map((id) => new Connection(id, 'default', new FakeWsSocket(true)));
+  for (const connection of connections) await pool.newConnection(connection);
+  await pool.newConnection(new Connection('plain', 'default', new FakeWsSocket()));
+  const compressions: number[] = [];
+  for (const leaving of [undefined, ...connections]) {
+    if (leaving !== undefined) await pool.removeConnection(leaving);
+    await pool.broadcastMessage('default', 'x'.repeat(20_000));
+    compressions.push(pool.stats().compressions);
+  }
+  expect(compressions).toEqual([1, 2, 2]);
+});
+
+test('a turn whose messages take longer to compress than maxFlushMs leaves in parts, each to all members', async () => {
+  const clock = slowClock();
+  const { deflateRawSync } = zlib;
+  spyOnZlib('deflateRawSync').mockImplementation((payload, options) => {
+    clock.pass(1);
+    return deflateRawSync(payload, options);
+  });
+  const pool = new ConnectionsPool({ maxFlushMs: 5 });
+  const sockets = Array.from({ length: 3 }, () => new FakeWsSocket(true));
+  for (const [i, socket] of sockets.entries())
+    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  const results = Array.from({ length: 40 }, (_, i) =>
+    pool.broadcastMessage('default', `${i}`.padEnd(200, '.')),
+  );
+  await nextTurn();
+  const first = sockets.map(({ _socket: { bytesWritten } }) => bytesWritten);
+  expect(first[0]).toBeGreaterThan(0);
+  expect(first).toEqual([first[0], first[0], first[0]]);
+  for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 3, sent: 3 });
+  for (const { _socket: tcp } of sockets) expect(tcp.bytesWritten).toBeGreaterThan(2 * first[0]!);
+  expect(pool.stats().compressions).toBe(40);
 });

@@ -43,7 +43,11 @@ export class FakeWsSocket extends MemorySocket {
   readonly _isServer = true;
   readonly _socket = new FakeTcp();
   readonly _receiver = { _bufferedBytes: 0, _state: 0, _fragmented: 0 };
-  readonly _sender: object & { send: (message: unknown) => void };
+  readonly _sender: object & {
+    _firstFragment: boolean;
+    readonly _queue: unknown[];
+    send: (message: unknown) => void;
+  };
   isPaused = false;
   /** When it was pinged, on the clock of `performance.now()`. */
   readonly pingedAtMs: number[] = [];
