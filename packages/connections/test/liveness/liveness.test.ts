@@ -1,80 +1,19 @@
-import assert from 'node:assert/strict';
-import { afterEach, describe, expect, test, vi } from 'vitest';
-import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../src/index.js';
+import { describe, expect, test, vi } from 'vitest';
+import { ConnectionsPool } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { MemorySocket } from '../support/memory-socket.js';
-import { runs } from '../support/runs.js';
-
-/** Answers pings unless told otherwise, and records when they came. */
-class PingSocket extends MemorySocket {
-  readonly pingedAtMs: number[] = [];
-  answersPings = true;
-
-  ping(): void {
-    this.pingedAtMs.push(performance.now());
-    if (this.answersPings) queueMicrotask(() => this.emit('pong'));
-  }
-}
+import {
+  INTERVAL_MS,
+  join,
+  joinMany,
+  newPool,
+  PingSocket,
+  terminateAfterEach,
+} from '../support/ping-sockets.js';
 
 describe('the heartbeat of a pool', () => {
   useFakeClock();
-  const INTERVAL_MS = 10_000;
-  const SOCKETS = runs({ quick: 480, ci: 1_000 });
-  const connections: Connection[] = [];
-  afterEach(() => {
-    for (const connection of connections.splice(0)) connection.terminate();
-  });
-
-  function newPool(options: ConnectionsPoolOptions<Connection> = {}): ConnectionsPool {
-    return new ConnectionsPool({ heartbeat: { interval: INTERVAL_MS, timeout: 5_000 }, ...options });
-  }
-
-  function join<S extends MemorySocket>(pool: ConnectionsPool, socket: S, id = '1'): S {
-    const connection = new Connection(id, 'default', socket);
-    connections.push(connection);
-    void pool.newConnection(connection);
-    return socket;
-  }
-
-  function joinMany(pool: ConnectionsPool, count = SOCKETS, from = 0): PingSocket[] {
-    return Array.from({ length: count }, (_, index) => join(pool, new PingSocket(), String(from + index)));
-  }
-
-  /** How many pings fell into each slot of 100 ms in that time. */
-  function pingsPerSlot(sockets: readonly PingSocket[], fromMs: number, toMs: number): number[] {
-    const slots = Array.from({ length: Math.ceil((toMs - fromMs) / 100) }, () => 0);
-    for (const atMs of sockets.flatMap(({ pingedAtMs }) => pingedAtMs)) {
-      if (atMs >= fromMs && atMs < toMs) slots[Math.floor((atMs - fromMs) / 100)]!++;
-    }
-    return slots;
-  }
-
-  /** The largest number of pings in a slot during the next two intervals. */
-  async function burstOf(sockets: readonly PingSocket[]): Promise<number> {
-    const fromMs = performance.now();
-    await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
-    return Math.max(...pingsPerSlot(sockets, fromMs, performance.now()));
-  }
-
-  /** Of the thirty moments of an interval. */
-  const FAIR_SHARE = SOCKETS / 30;
-
-  test('connections that join at once are pinged once per interval each, spread over the interval', async () => {
-    const pool = newPool();
-    const sockets = joinMany(pool);
-    await vi.advanceTimersByTimeAsync(INTERVAL_MS + 200);
-    for (const { pingedAtMs } of sockets) assert(pingedAtMs.length >= 1);
-    expect(await burstOf(sockets)).toBeLessThanOrEqual(2 * FAIR_SHARE);
-
-    await vi.advanceTimersByTimeAsync(3 * INTERVAL_MS);
-    for (const { pingedAtMs } of sockets) {
-      const gaps = pingedAtMs.slice(1).map((atMs, index) => atMs - pingedAtMs[index]!);
-      assert(Math.min(...gaps) >= INTERVAL_MS - 200);
-      assert(Math.max(...gaps) <= INTERVAL_MS + 200);
-    }
-    expect(pool.stats().pings).toBe(sockets.reduce((sum, { pingedAtMs }) => sum + pingedAtMs.length, 0));
-    expect(pool.stats().heartbeatsLost).toBe(0);
-  });
+  terminateAfterEach();
 
   // They are neighbours in memory too, so pinging them together is cheaper.
   test('connections that joined one after the other are pinged together, thirty-two at a time', async () => {
@@ -90,39 +29,6 @@ describe('the heartbeat of a pool', () => {
       Array.from({ length: changes.length - 1 }, () => 32),
     );
     expect(changes.length).toBeGreaterThanOrEqual(4);
-  });
-
-  test('pings of many small pools are spread like those of a large one', async () => {
-    const sockets = Array.from({ length: SOCKETS / 10 }, () => joinMany(newPool(), 10)).flat();
-    await vi.advanceTimersByTimeAsync(INTERVAL_MS);
-    expect(await burstOf(sockets)).toBeLessThanOrEqual(2 * FAIR_SHARE);
-  });
-
-  test('pings stay spread when some connections leave and others join', async () => {
-    const pool = newPool();
-    const early = joinMany(pool);
-    await vi.advanceTimersByTimeAsync(1.5 * INTERVAL_MS);
-    for (const socket of early.slice(0, SOCKETS / 2)) socket.end();
-    const late = joinMany(pool, SOCKETS / 2, SOCKETS);
-    await vi.advanceTimersByTimeAsync(INTERVAL_MS);
-    expect(await burstOf([...early, ...late])).toBeLessThanOrEqual(3 * FAIR_SHARE);
-  });
-
-  // The next ping used to be counted from the last one. A stall of the event loop moved the pings of all the slots that
-  // it covered into one, where they stayed: after some hours of ordinary pauses all of them were in a few slots.
-  test('pings stay spread after stalls of the event loop', async () => {
-    const pool = newPool();
-    const sockets = joinMany(pool);
-    await vi.advanceTimersByTimeAsync(INTERVAL_MS);
-    const realNow = performance.now.bind(performance);
-    let stalledMs = 0;
-    vi.spyOn(performance, 'now').mockImplementation(() => realNow() + stalledMs);
-    for (let stall = 0; stall < 20; stall++) {
-      await vi.advanceTimersByTimeAsync(1_700);
-      stalledMs += 900;
-    }
-    await vi.advanceTimersByTimeAsync(INTERVAL_MS);
-    expect(await burstOf(sockets)).toBeLessThanOrEqual(3 * FAIR_SHARE);
   });
 
   test('hundreds of heartbeats share one timer', async () => {
@@ -286,24 +192,5 @@ describe('the heartbeat of a pool', () => {
     expect(connection.roundTripTime).toBeCloseTo(70, 0);
     await answerAfter(250);
     expect(connection.roundTripTime).toBeCloseTo(250, 0);
-  });
-
-  test('a clock that jumps by an hour terminates nobody and pings nobody twice', async () => {
-    const pool = newPool();
-    const sockets = joinMany(pool);
-    for (const socket of sockets) socket.answersPings = false;
-    // A moment in which some have been pinged and have not answered yet.
-    await vi.advanceTimersByTimeAsync(3_000);
-    const realNow = performance.now.bind(performance);
-    vi.spyOn(performance, 'now').mockImplementation(() => realNow() + 3_600_000);
-    await vi.advanceTimersByTimeAsync(200);
-    expect(pool.stats().connections).toBe(SOCKETS);
-    for (const socket of sockets) {
-      assert(socket.pingedAtMs.length <= 1);
-      socket.answersPings = true;
-      socket.emit('pong');
-    }
-    expect(await burstOf(sockets)).toBeLessThanOrEqual(2 * FAIR_SHARE);
-    expect(pool.stats()).toMatchObject({ connections: SOCKETS, heartbeatsLost: 0 });
   });
 });
