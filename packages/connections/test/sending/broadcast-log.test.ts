@@ -101,7 +101,7 @@ test('a finished log lets go of its messages', () => {
 
 // They were passed as so many arguments, which no stack holds: a turn of many small room messages ended the process.
 test('a log holds more picks than a call can have arguments', () => {
-  const count = 600_000;
+  const count = 200_000;
   const [entry] = entriesOf(['tick']);
   const log = new BroadcastLog([{ ...entry!, isForAll: false }]);
   const picks = log.noPicks.with(0, entry!.envelope.byteLength);
