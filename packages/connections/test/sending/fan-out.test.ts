@@ -180,6 +180,51 @@ test('a broadcast for which maxFlushMs is enough is written in one turn, however
   expect(members.filter(({ socket }) => socket.sent.length === 1)).toHaveLength(100);
 });
 
+test('members with messages of their own are written to over several turns if maxFlushMs does not suffice', async () => {
+  const clock = slowClock();
+  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
+  const sockets = Array.from({ length: 50 }, () => new FakeWsSocket());
+  for (const [index, socket] of sockets.entries()) {
+    socket._socket.onWrite = () => clock.pass(1);
+    await pool.newConnection(new Connection(`${index}`, 'default', socket));
+  }
+  void pool.broadcastMessage('default', 'to all');
+  for (const index of sockets.keys()) void pool.send('default', `${index}`, 'to one');
+  const written = (): number => sockets.filter(({ _socket: { chunks } }) => chunks.length > 0).length;
+  const perTurn: number[] = [];
+  while (written() < 50) {
+    const before = written();
+    await nextTurn();
+    perTurn.push(written() - before);
+  }
+  // The clock is read after every sixteenth.
+  expect(perTurn.filter((count) => count > 0)).toEqual([16, 16, 16, 2]);
+  for (const { _socket: tcp } of sockets)
+    expect(tcp.bytes.toString('latin1')).toBe('\x81\x06to all\x81\x06to one');
+});
+
+test('exceptions from a broadcast may be members whose send is overridden, or connections that are closing', async () => {
+  class Overridden extends Connection {
+    readonly sends: unknown[] = [];
+    override send(message: WebSocketMessage): true {
+      this.sends.push(message);
+      return true;
+    }
+  }
+  const { pool, members } = poolInMemory(3);
+  const overridden = ['x', 'y'].map((id) => new Overridden(id, 'default', new MemorySocket()));
+  for (const connection of overridden) await pool.newConnection(connection);
+  const [first, second, third] = members;
+  void second!.connection.close();
+  const exceptions = [first, second].map((member) => member!.connection.id);
+  const result = await pool.broadcastMessage('default', '1', [...exceptions, 'x']);
+  expect(result).toMatchObject({ recipients: 2, sent: 2 });
+  expect(members.map(({ socket }) => socket.sent)).toEqual([[], [], ['1']]);
+  expect(overridden.map(({ sends }) => sends)).toEqual([[], ['1']]);
+  expect(await pool.broadcastMessage('default', '2')).toMatchObject({ recipients: 4, sent: 4 });
+  expect(third!.socket.sent).toEqual(['1', '2']);
+});
+
 test('the figures count each message for each member that it was written to', async () => {
   const pool = new ConnectionsPool();
   for (const id of ['a', 'b', 'c'])
