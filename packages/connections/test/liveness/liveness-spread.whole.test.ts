@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, expect, test, vi } from 'vitest';
 import { useFakeClock } from '../support/fake-clock.js';
 import { runs } from '../support/runs.js';
-import type { PingSocket} from '../support/ping-sockets.js';
+import type { PingSocket } from '../support/ping-sockets.js';
 import { INTERVAL_MS, joinMany, newPool, terminateAfterEach } from '../support/ping-sockets.js';
 
 describe('the heartbeats of many connections', () => {
