@@ -7,6 +7,7 @@ import { configDefaults, defineConfig, type Plugin, type TestUserConfig } from '
 const TESTS = '**/test/**/*.test.ts';
 const LOOPBACK = '**/test/**/*.loopback.test.ts';
 const WHOLE = '**/test/**/*.whole.test.ts';
+const LONG = '**/test/**/*.long.test.ts';
 
 const setupFile = (name: string): string =>
   fileURLToPath(new URL(`packages/connections/test/support/${name}.ts`, import.meta.url));
@@ -17,8 +18,16 @@ const project = (name: string, include: string, options: TestUserConfig = {}) =>
   test: { name, dir: process.cwd(), include: [include], setupFiles: [setupFile('each-test')], ...options },
 });
 
-/** Those that wait for sockets and programs run after `unit`, which has a number of workers of its own. */
-const REST: TestUserConfig = { sequence: { groupOrder: 1 } };
+/** Sockets in memory and a fake clock. `each-unit-test.ts` sees to it that no test leaves anything to the next one. */
+const IN_MEMORY: TestUserConfig = {
+  pool: 'threads',
+  isolate: false,
+  maxWorkers: Math.min(availableParallelism(), 4),
+  setupFiles: [setupFile('each-unit-test')],
+};
+
+/** Those that wait for sockets and programs run after the others, which would take the cores from them. */
+const REST: TestUserConfig = { sequence: { groupOrder: 2 } };
 
 // .ci/run counts the tests from this report.
 const { CI, VITEST_JSON_FILE } = process.env;
@@ -40,15 +49,14 @@ export default defineConfig({
     // Compiling takes a third of the time of `unit`: after an edit only the edited files are compiled again.
     experimental: { fsModuleCache: !CI },
     projects: [
-      // Sockets in memory and a fake clock. `each-unit-test.ts` sees to it that no test leaves anything to the next one.
+      // What one runs while editing.
       project('unit', TESTS, {
-        exclude: [...configDefaults.exclude, LOOPBACK, WHOLE],
-        pool: 'threads',
-        isolate: false,
-        maxWorkers: Math.min(availableParallelism(), 4),
+        ...IN_MEMORY,
+        exclude: [...configDefaults.exclude, LONG, LOOPBACK, WHOLE],
         sequence: { groupOrder: 0 },
-        setupFiles: [setupFile('each-unit-test')],
       }),
+      // Random models, simulations of many nodes, and whatever else takes too long for that.
+      project('long', LONG, { ...IN_MEMORY, sequence: { groupOrder: 1 } }),
       // Real sockets on 127.0.0.1.
       project('loopback', LOOPBACK, { ...REST, isolate: false }),
       // The packed package, versions of ws, programs in processes of their own; what is heavy by nature.

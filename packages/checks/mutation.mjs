@@ -68,9 +68,9 @@ async function prepare(folder, options) {
 
 function vitestConfig({ with: added, tests, unit }) {
   const leftOut = LEFT_OUT.filter((name) => !added.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
-  // Those of the whole package see no mutant. Models and simulations do, and take long.
   const named = added.length > 0 ? `!(*${added.join('*|*')}*)` : '*';
-  const exclude = [...leftOut, `test/**/${named}.whole.test.ts`];
+  // Those of the whole package see no mutant.
+  const exclude = [...leftOut, `test/**/${named}.long.test.ts`, 'test/**/*.whole.test.ts'];
   if (unit) exclude.push('test/**/*.loopback.test.ts');
   const include = tests.flatMap((piece) => [`test/**/*${piece}*.test.ts`, `test/**/${piece}/**/*.test.ts`]);
   return `
