@@ -206,9 +206,9 @@ test('members with messages of their own are written to over several turns if ma
 test('exceptions from a broadcast may be members whose send is overridden, or connections that are closing', async () => {
   class Overridden extends Connection {
     readonly sends: unknown[] = [];
-    override send(message: WebSocketMessage): true {
+    override send(message: WebSocketMessage): Promise<boolean> {
       this.sends.push(message);
-      return true;
+      return Promise.resolve(true);
     }
   }
   const { pool, members } = poolInMemory(3);
