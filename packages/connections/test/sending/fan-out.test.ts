@@ -215,14 +215,14 @@ test('exceptions from a broadcast may be members whose send is overridden, or co
   const overridden = ['x', 'y'].map((id) => new Overridden(id, 'default', new MemorySocket()));
   for (const connection of overridden) await pool.newConnection(connection);
   const [first, second, third] = members;
-  void second!.connection.close();
-  const exceptions = [first, second].map((member) => member!.connection.id);
+  void second.connection.close();
+  const exceptions = [first, second].map((member) => member.connection.id);
   const result = await pool.broadcastMessage('default', '1', [...exceptions, 'x']);
   expect(result).toMatchObject({ recipients: 2, sent: 2 });
   expect(members.map(({ socket }) => socket.sent)).toEqual([[], [], ['1']]);
   expect(overridden.map(({ sends }) => sends)).toEqual([[], ['1']]);
   expect(await pool.broadcastMessage('default', '2')).toMatchObject({ recipients: 4, sent: 4 });
-  expect(third!.socket.sent).toEqual(['1', '2']);
+  expect(third.socket.sent).toEqual(['1', '2']);
 });
 
 test('the figures count each message for each member that it was written to', async () => {
