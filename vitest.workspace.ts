@@ -59,7 +59,7 @@ export default defineConfig({
       project('long', LONG, { ...IN_MEMORY, sequence: { groupOrder: 1 } }),
       // Real sockets on 127.0.0.1.
       project('loopback', LOOPBACK, { ...REST, isolate: false }),
-      // The packed package, versions of ws, programs in processes of their own; what is heavy by nature.
+      // The packed package, versions of ws, programs in processes of their own.
       project('whole', WHOLE, REST),
     ],
     // Most of the time goes by in waiting for sockets and timers, not for a core.

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import type { ClientSettings, Compression } from './settings.js';
 import { maskedTextFrame } from './frames.js';
+import type { ClientSettings, Compression } from './settings.js';
 
 /** All sockets read into this buffer: its content is processed before the next read. */
 const shared = Buffer.allocUnsafeSlow(256 * 1024);

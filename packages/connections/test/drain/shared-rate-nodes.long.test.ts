@@ -16,7 +16,7 @@ const closesBetween = (nodes: readonly DrainingNode[], fromMs: number, toMs: num
 const SOME_MS = [1, 251, 1_300, 3_050];
 const OTHERS_MS = [0, 100, 249, 400, 999, 1_001];
 
-describe('nodes that drain at the same time, for long', () => {
+describe('drains of several nodes over minutes', () => {
   useFakeClusters();
 
   test('nodes never close more than the rate in a second, whenever the second node starts to drain', async () => {
