@@ -83,13 +83,13 @@ test('reading from a namespace or sending to it does not create it', async () =>
   expect(pool.stats()).toMatchObject({ connections: 0, namespaces: 0 });
 });
 
-test('a pool whose thousand connections have closed holds no namespace', async () => {
+test('a pool whose connections have all closed holds no namespace', async () => {
   const pool = new ConnectionsPool();
-  const pairs = Array.from({ length: 1_000 }, (_, n) =>
+  const pairs = Array.from({ length: 100 }, (_, n) =>
     connectInMemory(`${n % 10}`, `namespace ${(n / 10) | 0}`),
   );
   for (const { connection } of pairs) await pool.newConnection(connection);
-  expect(pool.stats()).toMatchObject({ connections: 1_000, namespaces: 100 });
+  expect(pool.stats()).toMatchObject({ connections: 100, namespaces: 10 });
   for (const { socket } of pairs) socket.end();
   expect(pool.stats()).toMatchObject({ connections: 0, namespaces: 0 });
   expect(pool.connections.size).toBe(0);

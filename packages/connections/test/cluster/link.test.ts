@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { FakeCluster, pass, useFakeClusters, type FakeNode } from '../support/cluster-nodes.js';
-import { runs } from '../support/runs.js';
 
 const kinds = ({ events }: FakeNode): string[] =>
   events.map(([kind]) => kind).filter((kind) => kind !== 'node');
@@ -283,33 +282,5 @@ describe('the link of a node', () => {
     const both = a.node.outgoing.count('x', undefined);
     await pass(10);
     expect(await both).toEqual({ total: 2, answered: 2, missing: [] });
-  });
-
-  test('thousands of namespaces are subscribed to with one command per 512, and again after an outage', async () => {
-    const count = runs({ quick: 2_000, ci: 10_000 });
-    const cluster = new FakeCluster();
-    const [a, b] = await cluster.start(2);
-    let commands = 0;
-    const subscribe = b.adapter.subscribe.bind(b.adapter);
-    b.adapter.subscribe = (channels) => {
-      expect(channels.length).toBeLessThanOrEqual(512);
-      commands++;
-      return subscribe(channels);
-    };
-    const joins = Array.from({ length: count }, (_, index) => b.join(`n${index}`, '1'));
-    await Promise.all([...joins, pass(100)]);
-    expect(commands).toBe(Math.ceil(count / 512));
-    cluster.bus.stop();
-    await pass(100);
-    cluster.bus.start();
-    await pass(1_000);
-    expect(b.node.state).toBe('up');
-    expect(cluster.bus.channels).toHaveLength(count + 3);
-    a.broadcast(`n${count - 1}`, 'hi');
-    await pass(10);
-    expect(b.member(`n${count - 1}`, '1')?.received).toEqual(['hi']);
-    for (let index = 0; index < count; index++) b.leave(`n${index}`, '1');
-    await pass(3_000);
-    expect(cluster.bus.channels).toHaveLength(3);
   });
 });

@@ -2,8 +2,9 @@ import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { MemorySocket } from '../support/memory-socket.js';
-import { isCi, runs } from '../support/runs.js';
+import { runs } from '../support/runs.js';
 import {
+  expectPace,
   TimedSocket,
   PromptSocket,
   timedPool,
@@ -102,45 +103,14 @@ test('an empty pool is drained at once', async () => {
   expect(pool.draining).toBe(true);
 });
 
-type Pace = [rate: number, interval: number, count: number];
-
-const MANY: readonly Pace[] = [
-  [1_000, 100, 3_500],
-  [2_000, 100, 7_000],
-  [2_000, 10, 7_000],
-];
-/** The same, a fifth of it. */
-const FEW: readonly Pace[] = [
-  [200, 100, 401],
-  [400, 100, 401],
-  [400, 10, 401],
-];
-
-test.each<Pace>([
+test.each([
   [1, 100, 5],
   [1, 1_000, 4],
   [7, 100, 30],
   [7, 1_000, 30],
   [15, 100, 60],
   [15, 10, 60],
-  ...(isCi ? MANY : FEW),
-  [2_000, 1, runs({ quick: 2_001, ci: 5_000 })],
-])(
-  'at %i per second in steps of %d ms no more than that leave in any second',
-  async (rate, interval, count) => {
-    const { pool, closesMs } = timedPool(count, { namespaces: 3 });
-    const leastMs = (Math.ceil(count / rate) - 1) * 1_000;
-    const report = await runDrain(
-      pool.drainConnections({ maxPerSecond: rate, interval }),
-      2 * leastMs + 5_000,
-    );
-    expect(report).toMatchObject({ closed: count, terminated: 0, left: 0 });
-    expect(closesMs()).toHaveLength(count);
-    expect(busiestSecond(closesMs())).toBeLessThanOrEqual(rate);
-    // It is not much slower either: 2 % is the margin of the limit, the rest is the resolution of the fake timers.
-    expect(report!.tookMs).toBeLessThan(leastMs * 1.25 + 1_100);
-  },
-);
+])('at %i per second in steps of %d ms no more than that leave in any second', expectPace);
 
 test.each([
   [1_000, 100, 100],

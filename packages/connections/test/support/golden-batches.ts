@@ -1,4 +1,5 @@
-import { encodeBatch } from '../../src/cluster/batch.js';
+import { decodeHeader, decodeRecords, encodeBatch, OTHER_VERSION } from '../../src/cluster/batch.js';
+import { WireError } from '../../src/cluster/bytes.js';
 import {
   encodeFramesTo,
   encodeRecord,
@@ -71,4 +72,16 @@ function chunksOf(record: WireRecord): Buffer[] {
   if (record.kind !== 'frames') return [encodeRecord(record)];
   const head = record.target === EVERYBODY ? Buffer.of(RecordType.Frames) : encodeFramesTo(record.target);
   return [head, ...record.frames.flatMap(({ chunks }: Frame) => chunks)];
+}
+
+/** The records of a batch; `undefined` if it is not valid or of another version. */
+export function decodeBatch(batch: Buffer): readonly WireRecord[] | undefined {
+  try {
+    const header = decodeHeader(batch);
+    return header === OTHER_VERSION ? undefined : decodeRecords(batch, header).records;
+  } catch (error) {
+    // No other error may be thrown, above all no RangeError of a read past the end.
+    if (!(error instanceof WireError)) throw error;
+    return undefined;
+  }
 }

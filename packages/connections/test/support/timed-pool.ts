@@ -110,3 +110,15 @@ export function expectToAddUp(report: DrainReport, sizes: Record<string, number>
     expect(sum).toBe(report[outcome]);
   }
 }
+
+/** At that rate, in steps of that many ms, no more than `rate` leave in any second, and not many fewer. */
+export async function expectPace(rate: number, interval: number, count: number): Promise<void> {
+  const { pool, closesMs } = timedPool(count, { namespaces: 3 });
+  const leastMs = (Math.ceil(count / rate) - 1) * 1_000;
+  const report = await runDrain(pool.drainConnections({ maxPerSecond: rate, interval }), 2 * leastMs + 5_000);
+  expect(report).toMatchObject({ closed: count, terminated: 0, left: 0 });
+  expect(closesMs()).toHaveLength(count);
+  expect(busiestSecond(closesMs())).toBeLessThanOrEqual(rate);
+  // It is not much slower either: 2 % is the margin of the limit, the rest is the resolution of the fake timers.
+  expect(report!.tookMs).toBeLessThan(leastMs * 1.25 + 1_100);
+}
