@@ -1,13 +1,14 @@
 /*
  * Mutation testing by StrykerJS: `npm run mutation -w @soketi/checks [-- src/wire/frame.ts src/sending/slice.ts --with faults]`.
  *
- * Changes the source in small ways, one at a time, and runs the tests that reach the place: a change that no test
- * notices is printed as a survivor. Works on a copy in a temporary folder. Stryker is installed there and not in the
- * workspace, to which it would add 167 packages (65 MB). The arguments are source files of the library, or what
- * Stryker's --mutate takes; `--with` names a test that runs besides the usual ones, and may be repeated. `--tests` runs
- * only the tests whose path contains that piece, and may be repeated too; `--unit` runs only those without sockets: the
- * score is then a lower bound, and comes in minutes. A survivor can be tried again with all tests by its place, as in
- * `src/wire/frame.ts:20:5-20:31`. All of it takes an hour or more: name a file or two. Every test must pass beforehand.
+ * Changes the source in small ways, one at a time, and runs the tests that reach the place: first those in memory, which
+ * take a second per change, then, for the changes that these do not notice, those with sockets too. Prints the survivors
+ * (changes that no test notices) and the score of each file. Works on a copy in a temporary folder. Stryker is installed
+ * there and not in the workspace, to which it would add 167 packages (65 MB). The arguments are source files of the
+ * library, or what Stryker's --mutate takes, such as `src/wire/frame.ts:20-31`; `--with` names a test that runs besides
+ * the usual ones, and may be repeated. `--tests` runs only the tests whose path contains that piece, and may be repeated
+ * too; `--unit` stops after the tests in memory: the score is then a lower bound. All files together take an hour or
+ * more: name one or two. Every test must pass beforehand.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -43,7 +44,7 @@ async function run(command, args, cwd) {
   return code ?? 1;
 }
 
-async function prepare(folder, options) {
+async function prepare(folder) {
   for (const name of ['src', 'test']) {
     await cp(path.join(PACKAGE, name), path.join(folder, name), { recursive: true });
   }
@@ -62,11 +63,10 @@ async function prepare(folder, options) {
     },
   };
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest));
-  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(options));
   return run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], folder);
 }
 
-function vitestConfig({ with: added, tests, unit }) {
+function vitestConfig({ with: added, tests }, unit) {
   const leftOut = LEFT_OUT.filter((name) => !added.includes(name)).map((name) => `test/**/*${name}*.test.ts`);
   const named = added.length > 0 ? `!(*${added.join('*|*')}*)` : '*';
   // Those of the whole package see no mutant.
@@ -99,6 +99,58 @@ function vitestConfig({ with: added, tests, unit }) {
   `;
 }
 
+/** Tries every mutant of the places, all files if there are none: what became of each. */
+async function mutantsOf(folder, options, places, unit) {
+  await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(options, unit));
+  const mutate = places.length > 0 ? ['--mutate', places.join(',')] : [];
+  const code = await run('npx', ['stryker', 'run', ...mutate], folder);
+  if (code !== 0) throw new Error(`Stryker ended with code ${code}.`);
+  const { files } = await readJson(path.join(folder, 'reports/mutation/mutation.json'));
+  return Object.entries(files).flatMap(([file, { mutants }]) =>
+    mutants.map((mutant) => ({ ...mutant, file })),
+  );
+}
+
+const survived = ({ status }) => status === 'Survived' || status === 'NoCoverage';
+const noticed = ({ status }) => status === 'Killed' || status === 'Timeout';
+
+/** Where a mutant is, as --mutate takes it: columns count from 0 there, and from 1 in the report. */
+const placeOf = ({ file, location: { start, end } }) =>
+  `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`;
+
+/** What no test noticed meets the tests with sockets in a second round. */
+async function inTwoRounds(folder, options, places) {
+  const mutants = await mutantsOf(folder, options, places, true);
+  const survivors = mutants.filter(survived);
+  if (options.unit || survivors.length === 0) return mutants;
+  const again = await mutantsOf(folder, options, [...new Set(survivors.map(placeOf))], false);
+  const keyOf = (mutant) => `${placeOf(mutant)} ${mutant.replacement}`;
+  const noticedThen = new Set(again.filter(noticed).map(keyOf));
+  return mutants.map((mutant) => (noticedThen.has(keyOf(mutant)) ? { ...mutant, status: 'Killed' } : mutant));
+}
+
+/** One line per survivor, and the score of each file. */
+async function report(folder, mutants) {
+  for (const file of new Set(mutants.map((mutant) => mutant.file))) {
+    const lines = (await readFile(path.join(folder, file), 'utf8')).split('\n');
+    const ofFile = mutants.filter((mutant) => mutant.file === file);
+    const survivors = ofFile.filter(survived);
+    for (const { location, replacement } of survivors) {
+      const { start, end } = location;
+      const source = lines[start.line - 1].slice(
+        start.column - 1,
+        start.line === end.line ? end.column - 1 : undefined,
+      );
+      console.log(
+        `${file}:${start.line}:${start.column}  ${source}  ->  ${replacement.replaceAll(/\s+/g, ' ')}`,
+      );
+    }
+    const killed = ofFile.filter(noticed).length;
+    const score = (100 * killed) / (killed + survivors.length);
+    console.log(`${file}: ${score.toFixed(1)} % (${killed} of ${killed + survivors.length})\n`);
+  }
+}
+
 // Ctrl-C also ends the child programs; their files are removed all the same.
 process.on('SIGINT', () => (process.exitCode = 130));
 const folder = await mkdtemp(path.join(tmpdir(), 'connections-mutation-'));
@@ -112,9 +164,9 @@ try {
     },
   });
   // The paths of the files may also start at the root of the repository.
-  const files = positionals.join(',').replaceAll('packages/connections/', '');
-  const args = ['stryker', 'run', ...(files === '' ? [] : ['--mutate', files])];
-  process.exitCode = (await prepare(folder, values)) || (await run('npx', args, folder));
+  const places = positionals.map((place) => place.replace('packages/connections/', ''));
+  if ((await prepare(folder)) !== 0) throw new Error('Stryker could not be installed.');
+  await report(folder, await inTwoRounds(folder, values, places));
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
