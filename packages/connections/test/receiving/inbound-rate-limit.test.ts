@@ -26,6 +26,21 @@ async function join<Socket extends MemorySocket = PausableSocket>(
   return { pool, socket, connection, messages };
 }
 
+/** It never closes. */
+class Endless extends PausableSocket {
+  override close(): void {
+    this.readyState = 2;
+  }
+
+  override terminate(): void {
+    this.readyState = 2;
+  }
+
+  override resume(): void {
+    this.isPaused = false;
+  }
+}
+
 /** The client sends these messages in one chunk. */
 function send(socket: MemorySocket, ...texts: readonly (string | number)[]): void {
   for (const text of texts) socket.emit('message', Buffer.from(String(text)), false);
@@ -160,6 +175,101 @@ describe('a flood that is dropped', () => {
     const { socket, messages } = await join({ messagesPerSecond: 1, onExceeded });
     send(socket, ...Array(31).keys());
     expect([asked, messages.length]).toEqual([30, 11]);
+  });
+});
+
+// Node reads up to 2 MiB from a socket before any other has its turn.
+describe('the socket of a client whose messages are dropped', () => {
+  useFakeClock();
+
+  const nextTurn = async (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+
+  test('a socket that brings too much is not read from until the next turn of the event loop', async () => {
+    const { socket } = await join({ messagesPerSecond: 1, onExceeded: 'drop' });
+    send(socket, 1);
+    expect(socket.isPaused).toBe(false);
+    send(socket, 2);
+    expect(socket.isPaused).toBe(true);
+    const pause = vi.spyOn(socket, 'pause');
+    // Read before it was paused.
+    send(socket, 3);
+    expect(pause).not.toHaveBeenCalled();
+    await nextTurn();
+    expect(socket.isPaused).toBe(false);
+    send(socket, 4);
+    expect(socket.isPaused).toBe(true);
+  });
+
+  test('a flood that goes on after the connection was closed for it is read in turns, too', async () => {
+    const { pool, socket, connection } = await join({ messagesPerSecond: 1 }, {}, new Endless());
+    send(socket, 1, 2);
+    const expectTurns = async (text: number): Promise<void> => {
+      await nextTurn();
+      expect(socket.isPaused).toBe(false);
+      send(socket, text);
+      expect(socket.isPaused).toBe(true);
+    };
+    await expectTurns(3);
+    connection.terminate();
+    await expectTurns(4);
+    expect(pool.stats()).toMatchObject({ rateLimited: 1, messagesIgnored: 3 });
+  });
+
+  test('messages to a connection that was closed for another reason do not pause the socket', async () => {
+    const { socket, connection } = await join({ messagesPerSecond: 1 }, {}, new Endless());
+    void connection.close(4000);
+    send(socket, 1, 2, 3);
+    expect(socket.isPaused).toBe(false);
+  });
+
+  test('a socket that its owner has paused stays paused after messages were dropped', async () => {
+    const { socket } = await join({ messagesPerSecond: 1, onExceeded: 'drop' });
+    socket.pause();
+    send(socket, 1, 2);
+    await nextTurn();
+    expect(socket.isPaused).toBe(true);
+  });
+
+  test('a socket that is paused for the limit after a message was dropped stays paused in the next turn', async () => {
+    const answers: RateDecision[] = ['drop', 'pause'];
+    const { socket, messages } = await join({ messagesPerSecond: 1, onExceeded: () => answers.shift()! });
+    send(socket, 1, 2, 3);
+    await nextTurn();
+    expect(socket.isPaused).toBe(true);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect([messages, socket.isPaused]).toEqual([['1', '3'], false]);
+  });
+
+  test('the socket of a connection that is released after a drop is resumed at once', async () => {
+    const { socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'drop' });
+    send(socket, 1, 2);
+    connection.release();
+    expect(socket.isPaused).toBe(false);
+    socket.pause();
+    await nextTurn();
+    // Its new owner has paused it.
+    expect(socket.isPaused).toBe(true);
+  });
+
+  test.each(['pause', 'resume'] as const)(
+    'messages are dropped without turns if %s() is missing',
+    async (name) => {
+      const socket = Object.assign(new PausableSocket(), { [name]: undefined });
+      const { pool } = await join({ messagesPerSecond: 1, onExceeded: 'drop' }, {}, socket);
+      send(socket, 1, 2, 3);
+      expect([socket.isPaused, pool.stats().rateLimited]).toEqual([false, 2]);
+    },
+  );
+
+  test('a resume() that throws is an error event', async () => {
+    const { socket, connection } = await join({ messagesPerSecond: 1, onExceeded: 'drop' });
+    const errors = record(connection);
+    vi.spyOn(socket, 'resume').mockImplementation(() => {
+      throw new Error('cannot resume');
+    });
+    send(socket, 1, 2);
+    await nextTurn();
+    expect(errors.slice(1)).toEqual([['error', new Error('cannot resume')]]);
   });
 });
 
