@@ -18,7 +18,7 @@ describe('broadcasts whose compression is overdue', () => {
   test('all members are written the same buffer when the compression is not done in time', async () => {
     holdDeflate();
     const pool = new ConnectionsPool();
-    const sockets = Array.from({ length: 50 }, () => new FakeWsSocket(true));
+    const sockets = Array.from({ length: 50 }, () => new FakeWsSocket('stateless'));
     for (const [i, socket] of sockets.entries()) {
       // Each of them is a little behind.
       socket._socket.writableLength = 1_000;
@@ -50,7 +50,7 @@ test('members that a suspended broadcast has not reached get it after user code 
   const clock = slowClock();
   const deflating = holdDeflate();
   const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4 << 20 });
-  await pool.newConnection(new Connection('ws', 'default', new FakeWsSocket(true)));
+  await pool.newConnection(new Connection('ws', 'default', new FakeWsSocket('stateless')));
   const received: number[][] = [];
   let huge: Promise<BroadcastResult> | undefined;
   for (let i = 0; i < 60; i++) {
@@ -131,7 +131,9 @@ test('broadcasts that reach a quarter of maxBufferedBytes are written to everybo
 
 test('a large message to a room is compressed for the members that have agreed to that', async () => {
   const pool = new ConnectionsPool();
-  const sockets = [true, true, false].map((agrees) => new FakeWsSocket(agrees));
+  const sockets = (['stateless', 'stateless', undefined] as const).map(
+    (agreement) => new FakeWsSocket(agreement),
+  );
   for (const [i, socket] of sockets.entries()) {
     const connection = new Connection(`${i}`, 'default', socket);
     connection.join('red');
@@ -239,7 +241,7 @@ test('broadcasts stay in order when a burst follows one whose compression takes 
   const clock = slowClock();
   const deflating = holdDeflate();
   const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
-  const sockets = Array.from({ length: 40 }, (_, i) => new FakeWsSocket(i > 0));
+  const sockets = Array.from({ length: 40 }, (_, i) => new FakeWsSocket(i > 0 ? 'stateless' : undefined));
   for (const [i, socket] of sockets.entries()) {
     socket._socket.onWrite = () => clock.pass(0.1);
     await pool.newConnection(new Connection(`${i}`, 'default', socket));
@@ -265,7 +267,7 @@ test('broadcasts stay in order when a burst follows one whose compression takes 
 
 test('a large message is compressed as long as some member has agreed to that, and no longer', async () => {
   const pool = new ConnectionsPool();
-  const connections = ['a', 'b'].map((id) => new Connection(id, 'default', new FakeWsSocket(true)));
+  const connections = ['a', 'b'].map((id) => new Connection(id, 'default', new FakeWsSocket('stateless')));
   for (const connection of connections) await pool.newConnection(connection);
   await pool.newConnection(new Connection('plain', 'default', new FakeWsSocket()));
   const compressions: number[] = [];
@@ -285,7 +287,7 @@ test('a turn whose messages take longer to compress than maxFlushMs leaves in pa
     return deflateRawSync(payload, options);
   });
   const pool = new ConnectionsPool({ maxFlushMs: 5 });
-  const sockets = Array.from({ length: 3 }, () => new FakeWsSocket(true));
+  const sockets = Array.from({ length: 3 }, () => new FakeWsSocket('stateless'));
   for (const [i, socket] of sockets.entries())
     await pool.newConnection(new Connection(`${i}`, 'default', socket));
   const results = Array.from({ length: 40 }, (_, i) =>

@@ -3,7 +3,8 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { tcpOf } from '../support/engine.js';
-import { expectMessages, last, record, records, Room } from '../support/history-room.js';
+import { expectMessages, last, Room } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 
 /** The records of the first and the last of four pools, which take turns with five records each. */
 function veteranRecords(count: number): string[] {

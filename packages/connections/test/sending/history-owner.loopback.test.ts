@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import type * as ws from 'ws';
-import { expectMessages, record, records, Room } from '../support/history-room.js';
+import { expectMessages, Room } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 interface Begun {
   readonly begin: (socket: ws.WebSocket, text: string) => void;
   /** By then `ws` has written everything that it was given. */

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
-import { expectMessages, last, record, records, Room, SMALL_HISTORY_BYTES } from '../support/history-room.js';
+import { expectMessages, last, Room, SMALL_HISTORY_BYTES } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 import { Random } from '../support/random.js';
 import { stopClock } from '../support/stop-clock.js';
 

@@ -1,15 +1,8 @@
 import { beforeEach, expect, test } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
 import { spyWrites } from '../support/engine.js';
-import {
-  expectMessages,
-  last,
-  record,
-  records,
-  Room,
-  SMALL_HISTORY_BYTES,
-  type Member,
-} from '../support/history-room.js';
+import { expectMessages, last, Room, SMALL_HISTORY_BYTES, type Member } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 import { Random } from '../support/random.js';
 import { runs } from '../support/runs.js';
 

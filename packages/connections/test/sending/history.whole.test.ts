@@ -5,7 +5,8 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type * as ws from 'ws';
 import { HistoryModel, modelOptions } from '../support/history-model.js';
-import { expectMessages, last, record, records, Room, TAKEOVER } from '../support/history-room.js';
+import { expectMessages, last, Room, TAKEOVER } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 import { Loopback } from '../support/loopback.js';
 import { onTestFinished } from '../support/on-test-finished.js';
 

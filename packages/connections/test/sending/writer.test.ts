@@ -1,16 +1,16 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
-import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { FakeWsSocket, type FakeAgreement } from '../support/fake-ws-socket.js';
 import { holdDeflate } from '../support/zlib-spies.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
 const ONE_FAILED = { recipients: 1, sent: 0, dropped: 0, failed: 1, conflated: 0 };
 
 /** A pool with one connection over a `ws` socket in memory, and the errors that it emits. */
-async function poolOfOne(agreesToDeflate = false) {
+async function poolOfOne(agreement?: FakeAgreement) {
   const pool = new ConnectionsPool({ maxBufferedBytes: 100_000, onSlow: 'drop' });
-  const socket = new FakeWsSocket(agreesToDeflate);
+  const socket = new FakeWsSocket(agreement);
   const connection = new Connection('1', 'default', socket);
   const errors: string[] = [];
   connection.on('error', ({ message }) => errors.push(message));
@@ -81,7 +81,7 @@ describe('the figures', () => {
   });
 
   test('bytes on the wire are those of the compressed frames', async () => {
-    const { pool, connection, tcp } = await poolOfOne(true);
+    const { pool, connection, tcp } = await poolOfOne('stateless');
     void pool.broadcastMessage('default', 'x'.repeat(2_000));
     await connection.send('y'.repeat(2_000));
     expect(tcp.bytesWritten).toBeLessThan(200);
@@ -133,7 +133,7 @@ test('a Blob between other messages goes through the send() of the socket, in it
 });
 
 test('a private message that is large enough to be compressed in the background is left to the socket', async () => {
-  const { pool, socket, connection, tcp } = await poolOfOne(true);
+  const { pool, socket, connection, tcp } = await poolOfOne('stateless');
   const large = 'x'.repeat(20_000);
   expect(await connection.send(large)).toBe(true);
   void pool.broadcastMessage('default', 'small');
@@ -154,7 +154,7 @@ test('a large ArrayBuffer that is transferred while it waits fails alone', async
 
 test('messages wait for the compression of a broadcast between them, and then leave in order', async () => {
   const { release } = holdDeflate();
-  const { pool, connection, tcp } = await poolOfOne(true);
+  const { pool, connection, tcp } = await poolOfOne('stateless');
   const sent = [connection.send('1')];
   const before = tcp.bytesWritten;
   const result = pool.broadcastMessage('default', 'x'.repeat(20_000));

@@ -38,6 +38,24 @@ export class FakeTcp {
   }
 }
 
+/** Each message may be compressed on its own, or may refer to earlier ones. */
+export type FakeAgreement = 'stateless' | 'takeover';
+
+class FakeDeflate {
+  readonly params: { server_no_context_takeover?: boolean };
+  readonly _options = {};
+  readonly _threshold = 0;
+  readonly _deflate = null;
+
+  constructor(agreement: FakeAgreement) {
+    this.params = agreement === 'stateless' ? { server_no_context_takeover: true } : {};
+  }
+
+  compress(): void {
+    /* Only the library compresses. */
+  }
+}
+
 /** A socket in memory with those internals of a `ws` server socket that the library reads and writes. */
 export class FakeWsSocket extends MemorySocket {
   readonly _isServer = true;
@@ -55,16 +73,15 @@ export class FakeWsSocket extends MemorySocket {
   /** Pongs that arrived while it was paused. */
   #unreadPongs = 0;
 
-  /** @param agreesToDeflate each message may be compressed on its own */
-  constructor(agreesToDeflate = false) {
+  /** @param agreement what was agreed about compression, if anything */
+  constructor(agreement?: FakeAgreement) {
     super();
-    const deflate = { params: { server_no_context_takeover: true }, _options: {}, _threshold: 0 };
     this._sender = {
       _firstFragment: true,
       _bufferedBytes: 0,
       _queue: [],
       _state: 0,
-      _extensions: agreesToDeflate ? { 'permessage-deflate': deflate } : {},
+      _extensions: agreement ? { 'permessage-deflate': new FakeDeflate(agreement) } : {},
       send: (message) => void this.sent.push(message),
     } as FakeWsSocket['_sender'];
   }

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { stopClock } from '../support/stop-clock.js';
-import { expectMessages, last, record, records, Room, sum, type Member } from '../support/history-room.js';
+import { expectMessages, last, Room, sum, type Member } from '../support/history-room.js';
+import { record, records } from '../support/records.js';
 import { Random } from '../support/random.js';
 import type { TappedMessage } from '../support/strict-reader.js';
 
