@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import { DEFAULT_CLOSE_TIMEOUT_MS, type RateDecision, type RateLimitSettings } from '../options.js';
 import { hasOtherListeners } from '../sockets/events.js';
 import { wheel } from '../liveness/timing-wheel.js';
-import { UserCode } from '../user-code.js';
+import { UserCode, type PoolLink } from '../user-code.js';
 import { byteLengthOf, decodeMessage, isBlob, type ReceivedMessage } from '../wire/message.js';
 import { HeldMessages, type HeldMessagesOwner } from './held-messages.js';
 import { TokenBucket } from './token-bucket.js';
@@ -54,11 +54,12 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     // From here on the path of a message that is simply delivered looks at each thing once.
     const isBytes = data instanceof Uint8Array;
     const byteLength = isBytes ? data.length : byteLengthOf(data);
+    const { pool } = this;
     let isLimited = false;
-    if (this.#bucket !== undefined) {
+    if (this.#bucket !== undefined && pool !== undefined) {
       // Before it is decoded: a message that is dropped should cost little.
-      if (this.dropsUnseen(this.#bucket)) return;
-      const decision = this.limit(this.#bucket, byteLength);
+      if (this.dropsUnseen(this.#bucket, pool)) return;
+      const decision = this.limit(this.#bucket, pool, byteLength);
       if (decision === 'drop') {
         this.drop();
         return;
@@ -82,32 +83,27 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
     byteLength: number,
     isLimited: boolean,
   ): void {
-    if (this.mayKeep(isLimited)) this.keep(message, isBinary, byteLength, isLimited);
+    if (this.mayKeep) this.keep(message, isBinary, byteLength, isLimited);
     else this.ignore(1);
   }
 
-  private mayKeep(isLimited: boolean): boolean {
-    return this.#held !== undefined || isLimited || this.wantsMessages || this.mayHold;
+  private get mayKeep(): boolean {
+    return this.#held !== undefined || this.wantsMessages || this.mayHold;
   }
 
   private keepBlob(blob: Blob, isLimited: boolean): void {
-    if (!this.mayKeep(isLimited) || !this.hold().addBlob(blob, isLimited)) this.ignore(1);
+    if (!this.mayKeep || !this.hold().addBlob(blob, isLimited)) this.ignore(1);
   }
 
   private keep(message: ReceivedMessage, isBinary: boolean, byteLength: number, isLimited: boolean): void {
     const held = this.hold();
     const isBehindOthers = held.hasLimited;
     if (!held.add(message, isBinary, byteLength, isLimited)) this.ignore(1);
-    if (isBehindOthers) return;
     // Normally the listener that came has released them; but `removeAllListeners()` takes that hook away too.
-    if (this.wantsMessages) held.release();
+    if (!isBehindOthers) held.release();
   }
 
   deliver(message: ReceivedMessage, isBinary: boolean, byteLength: number): void {
-    if (this.isSilent) {
-      this.ignore(1);
-      return;
-    }
     const { counters } = this;
     if (counters !== undefined) {
       counters.messagesReceived++;
@@ -130,21 +126,21 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
   }
 
   /** Drops one of a flood that one read has brought. The policy is not asked: that costs ten times as much as the rest. */
-  private dropsUnseen(bucket: TokenBucket): boolean {
-    if (!this.#hasHadItsTurn || this.pool?.settings.rateLimit?.onExceeded !== 'drop') return false;
-    if (!bucket.isStillEmpty()) return false;
-    if (this.counters) this.counters.rateLimited++;
+  private dropsUnseen(bucket: TokenBucket, { settings, counters }: PoolLink): boolean {
+    if (!this.#hasHadItsTurn || settings.rateLimit?.onExceeded !== 'drop' || !bucket.isStillEmpty())
+      return false;
+    counters.rateLimited++;
     this.ignore(1);
     return true;
   }
 
   /** What becomes of a message that has just arrived; 'pause': it waits. */
-  private limit(bucket: TokenBucket, byteLength: number): Exclude<RateDecision, 'close'> {
+  private limit(bucket: TokenBucket, pool: PoolLink, byteLength: number): Exclude<RateDecision, 'close'> {
     const isBehindOthers = this.#held?.hasLimited === true;
     if (!isBehindOthers && bucket.take(byteLength, performance.now())) return 'accept';
-    if (this.counters) this.counters.rateLimited++;
+    pool.counters.rateLimited++;
     if (isBehindOthers) return 'pause';
-    const decision = this.pool?.onExceeded(this.facade, byteLength) ?? 'drop';
+    const decision = pool.onExceeded(this.facade, byteLength);
     // A function that decides may have closed or released the connection.
     if (this.isGone || this.isSilent) return 'drop';
     if (decision !== 'close') return decision;
@@ -159,7 +155,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
    * time: a flood would hold the event loop for as long as that takes, even if all of it is dropped.
    */
   private endTurn(): void {
-    if (this.#hasHadItsTurn || this.isPaused || (this.socket as Pausable).isPaused === true) return;
+    if (this.#hasHadItsTurn || this.isPaused) return;
     this.#hasHadItsTurn = this.pause();
     if (this.#hasHadItsTurn) setImmediate(() => this.startTurn());
   }
@@ -229,7 +225,7 @@ export abstract class Inbound extends UserCode implements HeldMessagesOwner {
 
   /** The socket has closed: what is held and wanted is still delivered. */
   protected deliverHeld(): void {
-    if (this.wantsMessages) this.#held?.release();
+    this.#held?.release();
     this.dropHeld();
   }
 

@@ -78,6 +78,20 @@ describe('the deadline of held messages', () => {
     expect(pool.stats().messagesIgnored).toBe(1);
   });
 
+  test('held messages are kept for their time although the connection has shorter deadlines of its own', async () => {
+    const options = { closeTimeout: 10_000, idleTimeout: 1_000 };
+    const { socket, connection, pool } = await join(new BlobSocket(), options);
+    for (const text of ['1', '2', '3']) {
+      socket.text(text);
+      await vi.advanceTimersByTimeAsync(900);
+    }
+    expect(pool.stats().messagesIgnored).toBe(0);
+    expect(connection.closed).toBe(false);
+    const messages = messagesOf(connection);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(messages).toEqual(['1', '2', '3']);
+  });
+
   test('a connection in no pool holds messages for 10 s', async () => {
     const socket = endingWithTest(new BlobSocket());
     const connection = new Connection('1', 'default', socket);
@@ -310,6 +324,24 @@ describe('messages before the first listener', () => {
     expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 11 });
   });
 
+  test('messages that are held already are followed by later ones although other code has begun to listen', async () => {
+    const { socket, connection } = await join();
+    socket.text('1');
+    socket.on('message', () => undefined);
+    socket.text('2');
+    const messages = messagesOf(connection);
+    await nextTurn();
+    expect(messages).toEqual(['1', '2']);
+  });
+
+  test('a message for which somebody listens is delivered without being held', async () => {
+    const { socket, connection } = await join();
+    const hooks: number[] = [];
+    connection.on('message', () => hooks.push(connection.listenerCount('newListener')));
+    socket.text('1');
+    expect(hooks).toEqual([0]);
+  });
+
   test('the newListener hook is gone when the early messages are delivered', async () => {
     const { socket, connection } = await join();
     expect(connection.eventNames()).toEqual([]);
@@ -345,6 +377,14 @@ describe('messages that are a Blob', () => {
     socket.blob('bytes');
     await expect.poll(() => events).toEqual([['message', Buffer.from('bytes'), true]]);
     expect(pool.stats()).toMatchObject({ messagesReceived: 1, bytesReceived: 5, errors: 0 });
+  });
+
+  test('a Blob is delivered although other code listens on the socket, too', async () => {
+    const { socket, connection } = await join();
+    const messages = messagesOf(connection);
+    socket.on('message', () => undefined);
+    socket.blob('blob');
+    await expect.poll(() => messages).toEqual(['blob']);
   });
 
   test('Blobs and other messages are delivered in the order of their arrival', async () => {

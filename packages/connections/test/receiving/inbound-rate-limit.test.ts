@@ -5,6 +5,7 @@ import {
   type ConnectionsPoolOptions,
   type RateDecision,
 } from '../../src/index.js';
+import { wheel } from '../../src/liveness/timing-wheel.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { endingWithTest, MemorySocket } from '../support/memory-socket.js';
 import { PausableSocket } from '../support/pausable-socket.js';
@@ -163,6 +164,15 @@ describe('a flood that is dropped', () => {
     expect(pool.stats()).toMatchObject({ messagesIgnored: ignored, rateLimited: ignored });
   });
 
+  test('the clock is looked at for every sixteenth message of a flood that arrives in one read', async () => {
+    const { socket, pool } = await join({ messagesPerSecond: 1, onExceeded: 'drop' });
+    send(socket, 1, 2);
+    const now = vi.spyOn(performance, 'now');
+    send(socket, ...Array(160).keys());
+    expect(now.mock.calls.length).toBeLessThanOrEqual(20);
+    expect(pool.stats()).toMatchObject({ rateLimited: 161, messagesIgnored: 161 });
+  });
+
   test('a small message is not dropped because an earlier large one was', async () => {
     const { socket, messages } = await join({ bytesPerSecond: 100, onExceeded: 'drop' });
     send(socket, 'x'.repeat(200), 'small', 'y'.repeat(200), 'tiny');
@@ -251,13 +261,29 @@ describe('the socket of a client whose messages are dropped', () => {
     expect(socket.isPaused).toBe(true);
   });
 
+  test('a socket that is paused for messages that nobody has listened for yet is resumed when they are delivered', async () => {
+    const { pool, socket, connection, messages } = await join({ messagesPerSecond: 2, onExceeded: 'drop' });
+    const [listener] = connection.listeners('message') as [() => void];
+    connection.off('message', listener);
+    send(socket, 'x'.repeat(70_000), 'y', 'dropped');
+    await nextTurn();
+    expect([socket.isPaused, pool.stats().rateLimited]).toEqual([true, 1]);
+    connection.on('message', listener);
+    await nextTurn();
+    expect([messages.length, socket.isPaused]).toEqual([2, false]);
+  });
+
   test.each(['pause', 'resume'] as const)(
     'messages are dropped without turns if %s() is missing',
     async (name) => {
       const socket = Object.assign(new PausableSocket(), { [name]: undefined });
-      const { pool } = await join({ messagesPerSecond: 1, onExceeded: 'drop' }, {}, socket);
+      const { pool, connection } = await join({ messagesPerSecond: 1, onExceeded: 'drop' }, {}, socket);
+      const events = record(connection);
+      const immediate = vi.spyOn(globalThis, 'setImmediate');
       send(socket, 1, 2, 3);
       expect([socket.isPaused, pool.stats().rateLimited]).toEqual([false, 2]);
+      expect(events.map(([event]) => event)).toEqual(['message']);
+      expect(immediate).not.toHaveBeenCalled();
     },
   );
 
@@ -484,6 +510,66 @@ describe('a client that is paused', () => {
     await vi.advanceTimersByTimeAsync(1_500);
     expect(pool.stats()).toMatchObject({ messagesReceived: 1, messagesIgnored: 2 });
     expect(socket.isPaused).toBe(false);
+  });
+
+  test('messages that wait keep their closeTimeout after the last look at them when the listener is removed', async () => {
+    const { pool, socket, connection } = await join(
+      { bytesPerSecond: 10, onExceeded: 'pause' },
+      { closeTimeout: 1_000 },
+    );
+    send(socket, 'x'.repeat(40));
+    await vi.advanceTimersByTimeAsync(1_500);
+    connection.removeAllListeners('message');
+    await vi.advanceTimersByTimeAsync(400);
+    expect(pool.stats().messagesIgnored).toBe(0);
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(pool.stats()).toMatchObject({ messagesReceived: 0, messagesIgnored: 1 });
+  });
+
+  test('a message that waits for the limit is looked at when its tokens are there, not all the time', async () => {
+    const { socket, messages } = await join(
+      { bytesPerSecond: 10, onExceeded: 'pause' },
+      { closeTimeout: 60_000 },
+    );
+    const schedule = vi.spyOn(wheel, 'schedule');
+    send(socket, 'x'.repeat(100));
+    await vi.advanceTimersByTimeAsync(11_000);
+    expect(messages).toHaveLength(1);
+    expect(schedule.mock.calls.length).toBeLessThanOrEqual(5);
+  });
+
+  test('a message that waits for the limit is not ignored because other code listens on the socket, too', async () => {
+    const { pool, socket, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    socket.on('message', () => undefined);
+    send(socket, 1, 2);
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect([messages, pool.stats().messagesIgnored]).toEqual([['1', '2'], 0]);
+  });
+
+  // They were held, and the socket paused, for a listener that had not come in time.
+  test('messages above the limit do not pause a socket whose earlier messages were given up', async () => {
+    const { pool, socket, connection } = await join(
+      { messagesPerSecond: 1, burst: 2, onExceeded: 'pause' },
+      { closeTimeout: 500 },
+    );
+    connection.removeAllListeners('message');
+    send(socket, 1);
+    await vi.advanceTimersByTimeAsync(800);
+    expect(pool.stats().messagesIgnored).toBe(1);
+    send(socket, 2, 3, 4);
+    expect([socket.isPaused, pool.stats().messagesIgnored]).toEqual([false, 4]);
+  });
+
+  test('a close that is reported a second time while messages wait for the limit changes nothing', async () => {
+    const { socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    const closes = vi.fn();
+    connection.on('close', closes);
+    send(socket, 1, 2);
+    socket.emit('close', 4001, Buffer.from('first'));
+    socket.emit('close', 4002, Buffer.from('second'));
+    expect([messages, closes.mock.calls]).toEqual([['1'], []]);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect([messages, closes.mock.calls]).toEqual([['1', '2'], [[4001, 'first']]]);
   });
 
   test('messages above the limit are dropped if the socket cannot be paused', async () => {
