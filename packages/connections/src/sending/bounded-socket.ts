@@ -80,15 +80,15 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     this.frames = driver;
   }
 
-  /** The socket, if it takes whole frames. */
-  protected get ws(): WsSocket | undefined {
-    return this.frames === undefined ? undefined : (this.socket as WsSocket);
+  /** The socket, where `frames` takes it. */
+  protected get ws(): WsSocket {
+    return this.socket as WsSocket;
   }
 
   /** Bytes that wait in the socket; 0 if it does not tell. */
   get bytesInSocket(): number {
     if (this.#isDead) return 0;
-    if (this.frames) return this.frames.bufferedBytes(this.socket as WsSocket);
+    if (this.frames) return this.frames.bufferedBytes(this.ws);
     try {
       return this.driver.bufferedAmount(this.socket);
     } catch (error) {
@@ -105,7 +105,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
 
   /** Bytes that the socket has been given; 0 if it does not tell. */
   protected get bytesGiven(): number {
-    return this.frames === undefined || this.#isDead ? 0 : this.frames.bytesGiven(this.socket as WsSocket);
+    return this.frames === undefined || this.#isDead ? 0 : this.frames.bytesGiven(this.ws);
   }
 
   /** The reader has so much to read that messages with a key are held back. */
@@ -115,7 +115,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   /** A message under this key may not leave now. */
-  protected mustHold(key: string | undefined): boolean {
+  protected mustHold(key: string | undefined): key is string {
     return key !== undefined && !this.isLeaving && (this.isBehind || this.latest?.has(key) === true);
   }
 
@@ -150,8 +150,10 @@ export abstract class BoundedSocket implements SlowReaderOwner {
     return this.memoryOf(bufferedBytes) + byteLength <= this.context.maxBufferedBytes;
   }
 
-  private memoryOf(bufferedBytes: number): number {
-    return bufferedBytes > 0 ? bufferedBytes + this.waitingWrites(bufferedBytes) * WAITING_WRITE_BYTES : 0;
+  /** Memory that so many waiting bytes take. */
+  private memoryOf(waitingBytes: number): number {
+    if (waitingBytes === 0 && this.#waiting === undefined) return 0;
+    return waitingBytes + this.waitingWrites() * WAITING_WRITE_BYTES;
   }
 
   /** Whether the message fits under the bound or the policy lets it pass. */
@@ -174,10 +176,13 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   /** Writes that wait in a `ws` socket; 0 for other sockets, which do not tell. */
-  private waitingWrites(bufferedBytes: number): number {
-    if (this.frames === undefined || this.#isDead) return 0;
+  private waitingWrites(): number {
+    if (this.frames === undefined || this.bytesInSocket === 0) {
+      this.#waiting = undefined;
+      return 0;
+    }
     this.#waiting ??= new WaitingWrites();
-    return this.#waiting.count(this.frames.queuedWrites(this.socket as WsSocket), bufferedBytes);
+    return this.#waiting.count(this.frames.queuedWrites(this.ws));
   }
 
   decide(byteLength: number, isNew: boolean): SlowDecision {
@@ -197,7 +202,7 @@ export abstract class BoundedSocket implements SlowReaderOwner {
   }
 
   onceDrained(listener: () => void): boolean {
-    return this.ws !== undefined && this.frames !== undefined && this.frames.onceDrained(this.ws, listener);
+    return this.frames !== undefined && this.frames.onceDrained(this.ws, listener);
   }
 
   /** Looks from time to time whether a reader that is behind has room again, as long as something is held back. */

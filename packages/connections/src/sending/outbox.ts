@@ -256,7 +256,7 @@ export class Outbox extends Writer {
     if (this.#log !== log) return true;
     const picks = this.#picks?.before(log.end);
     if (this.#cursor > log.start && log.hasFrom(log.start)) return false;
-    if ((picks !== undefined || log.isForAll) && !this.writeWhole(log.whole(picks))) return false;
+    if (!this.writeWhole(log.whole(picks))) return false;
     this.moveOn();
     return true;
   }

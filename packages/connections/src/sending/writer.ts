@@ -1,6 +1,6 @@
 import { ReadyState, type Driver } from '../sockets/driver.js';
 import { HandlersDriver } from '../sockets/handlers.js';
-import type { WsSocket } from '../sockets/ws.js';
+import type { WsDriver } from '../sockets/ws.js';
 import type { Agreement } from '../wire/agreement.js';
 import { deflated, PLAIN, type Encoding } from '../wire/encoding.js';
 import { concat, pooledBuffer } from '../wire/frame.js';
@@ -23,7 +23,7 @@ export type Piece = Slice | PrivateMessage;
  * `send()`, or to handlers.
  */
 export abstract class Writer extends BoundedSocket {
-  /** How frames are encoded for it; `undefined` if messages are left to the socket's own `send()`. */
+  /** How frames are encoded for `frames`; `undefined` if messages are left to the socket's own `send()`. */
   #encoding: Encoding | undefined;
   #run: HistoryRun | undefined;
   #answers: Answers | undefined;
@@ -31,7 +31,7 @@ export abstract class Writer extends BoundedSocket {
   constructor(socket: unknown, driver: Driver, owner: WriterOwner) {
     super(socket, driver, owner);
     if (this.frames === undefined) return;
-    const agreement = this.frames.agreementOf(socket as WsSocket);
+    const agreement = this.frames.agreementOf(this.ws);
     if (agreement === undefined) this.#encoding = PLAIN;
     else if (agreement.isStateless) this.#encoding = deflated(agreement);
   }
@@ -65,10 +65,10 @@ export abstract class Writer extends BoundedSocket {
 
   protected joinHistory(): void {
     if (this.frames === undefined || this.context.historyBytes === 0 || this.#encoding !== undefined) return;
-    const agreement = this.frames.agreementOf(this.socket as WsSocket);
+    const agreement = this.frames.agreementOf(this.ws);
     // zlib cannot compress for a window of 8 bits.
     if (agreement === undefined || agreement.windowBits === 8) return;
-    const window = this.frames.adoptDeflate(this.socket as WsSocket);
+    const window = this.frames.adoptDeflate(this.ws);
     if (window === undefined) return;
     this.#run = new HistoryRun(agreement, window);
     this.#encoding = PLAIN;
@@ -87,7 +87,7 @@ export abstract class Writer extends BoundedSocket {
 
   /** Whether some piece is still being compressed for it and is not overdue. */
   protected isCompressing(pieces: readonly Piece[], nowMs: number): boolean {
-    if (nowMs === Infinity || this.#encoding === undefined) return false;
+    if (this.#encoding === undefined) return false;
     return pieces.some((piece) => piece instanceof Slice && piece.isWaiting(nowMs));
   }
 
@@ -104,7 +104,7 @@ export abstract class Writer extends BoundedSocket {
     if (this.#run !== undefined && !this.#run.isInStep(slice)) return false;
     try {
       const encoded = this.bytesOf(slice, true);
-      this.frames?.write(this.ws as WsSocket, encoded.chunks);
+      (this.frames as WsDriver).write(this.ws, encoded.chunks);
       this.context.counters.wireBytesSent += encoded.byteLength;
       slice.recipients++;
     } catch (error) {
@@ -167,10 +167,8 @@ export abstract class Writer extends BoundedSocket {
   }
 
   private canWrite(byteLength: number): boolean {
-    const [socket, frames] = [this.ws, this.frames];
-    if (socket === undefined || frames === undefined || this.#encoding === undefined || this.isEnded)
-      return false;
-    return frames.canWrite(socket) && this.fits(byteLength, this.waitingBytes);
+    if (this.#encoding === undefined || this.isEnded) return false;
+    return (this.frames as WsDriver).canWrite(this.ws) && this.fits(byteLength, this.waitingBytes);
   }
 
   private bytesOf(slice: Slice, mayPin: boolean): EncodedSlice {
@@ -186,7 +184,7 @@ export abstract class Writer extends BoundedSocket {
   }
 
   private write(chunks: readonly Buffer[]): void {
-    this.frames?.write(this.ws as WsSocket, chunks);
+    (this.frames as WsDriver).write(this.ws, chunks);
     const { counters } = this.context;
     counters.writes++;
     for (const { length } of chunks) counters.wireBytesSent += length;
@@ -222,7 +220,7 @@ export abstract class Writer extends BoundedSocket {
         this.sendOne(envelope, delivery, true, conflate);
       }
     };
-    if (this.ws === undefined && slice.entries.length > 1) this.driver.cork(this.socket, send);
+    if (this.frames === undefined && slice.entries.length > 1) this.driver.cork(this.socket, send);
     else send();
   }
 
@@ -237,8 +235,8 @@ export abstract class Writer extends BoundedSocket {
       const { byteLength } = envelope;
       if (!this.isSendable(envelope)) tally.count('failed');
       else if (!this.admits(this.costOf(byteLength, key), this.waitingBytes)) this.drop(tally, key);
-      // The policy may have closed the connection, or sent something.
-      else if (key !== undefined && this.mustHold(key)) this.hold(envelope, tally, key);
+      // The policy may have sent something.
+      else if (this.mustHold(key)) this.hold(envelope, tally, key);
       else this.sendNow(envelope, tally, isDeferred);
     } catch (error) {
       tally.count('failed');
@@ -249,6 +247,8 @@ export abstract class Writer extends BoundedSocket {
   private sendNow(envelope: Envelope, tally: Tally, isDeferred: boolean): void {
     this.sendHeldFirst();
     if (this.writeOne(envelope)) tally.count('sent');
+    // The policy has ended the connection, or the write has broken the stream.
+    else if (this.isEnded) tally.count('failed');
     else this.record(this.hand(envelope, isDeferred), envelope.byteLength, tally);
   }
 
@@ -270,7 +270,7 @@ export abstract class Writer extends BoundedSocket {
 
   /** What it adds to what waits. */
   protected costOf(byteLength: number, key: string | undefined): number {
-    if (key === undefined || !this.mustHold(key)) return byteLength;
+    if (!this.mustHold(key)) return byteLength;
     return (this.latest ?? NOTHING_HELD).costOf(key, byteLength);
   }
 
@@ -284,8 +284,7 @@ export abstract class Writer extends BoundedSocket {
       message = new PrivateMessage(envelope);
       tally.count('conflated');
     }
-    if (this.isEnded) message.count('failed');
-    else if (this.held.hold(key, message, this.bytesGiven)) counters.superseded++;
+    if (this.held.hold(key, message, this.bytesGiven)) counters.superseded++;
   }
 
   /** What is held back; something will be. */
@@ -295,12 +294,12 @@ export abstract class Writer extends BoundedSocket {
     if (this.isEnded || this.driver.readyState(this.socket) > ReadyState.Open || isLost(envelope))
       return false;
     // Inside a fragmented message of the socket's owner no other message may start (RFC 6455 §5.4).
-    return this.ws === undefined || !this.frames?.isInsideMessage(this.ws);
+    return this.frames === undefined || !this.frames.isInsideMessage(this.ws);
   }
 
   private hand(envelope: Envelope, isDeferred: boolean): unknown {
-    if (this.ws !== undefined && this.#run !== undefined) {
-      this.frames?.sendPlain(this.ws, envelope.body, envelope.isBinary);
+    if (this.#run !== undefined) {
+      (this.frames as WsDriver).sendPlain(this.ws, envelope.body, envelope.isBinary);
       return true;
     }
     return this.driver.send(this.socket, this.bodyOf(envelope, isDeferred), envelope.isBinary);
