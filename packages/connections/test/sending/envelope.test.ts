@@ -137,6 +137,30 @@ test('a large message below the threshold of an agreement is not compressed, and
   expect(envelope.prepare([agreement], [], false, ignore)).toBe(0);
 });
 
+test('a large message of which one of two compressions is done is still being compressed', async () => {
+  const counters = newCounters();
+  const envelope = new Envelope('x'.repeat(20_000));
+  envelope.countIn(counters);
+  const seen: unknown[] = [];
+  await new Promise<void>((resolve) => {
+    const onReady = (): void => {
+      seen.push([envelope.isCompressing, counters.compressedMessages, counters.compressions]);
+      if (seen.length === 2) resolve();
+    };
+    envelope.prepare([STATELESS, { ...STATELESS, level: 1 }], [], false, onReady);
+  });
+  expect(seen).toEqual([
+    [true, 1, 1],
+    [false, 1, 2],
+  ]);
+});
+
+test('a large message that nobody has prepared is not compressed while everybody waits', () => {
+  const envelope = new Envelope('x'.repeat(20_000));
+  expect(envelope.frameFor(ENCODING)).toBe(envelope.frame);
+  expect(envelope.isCompressing).toBe(false);
+});
+
 test('what is compressed after its time has ended is neither used nor counted', async () => {
   const { release, spy } = holdDeflate();
   const counters = newCounters();

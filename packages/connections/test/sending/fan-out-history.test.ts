@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { ConnectionsPool } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { records } from '../support/records.js';
@@ -66,6 +66,63 @@ test('large messages are compressed once more for a member that has just joined,
   for (const member of [a, b]) expect(isCompressed(member)).not.toContain(false);
 });
 
+test('a tiny message, which is no part of the history, does not hide that a member has just joined', async () => {
+  const { pool, join } = sharingPool();
+  join('a');
+  for (const text of records(20)) await pool.broadcastMessage('default', text);
+  const b = join('b');
+  await pool.broadcastMessage('default', 'tiny');
+  expect(await compressionsOf(pool, large(1))).toBe(2);
+  expect(isCompressed(b)).toEqual([false, true]);
+});
+
+test('a member without compression costs none, whether it joins or is sent something of its own', async () => {
+  const { pool, join } = sharingPool();
+  const a = join('a');
+  await pool.broadcastMessage('default', large(1));
+  expect(await compressionsOf(pool, large(2))).toBe(1);
+  const plain = join('plain', 'none');
+  expect(await compressionsOf(pool, large(3))).toBe(1);
+  void plain.connection.send('private');
+  expect(await compressionsOf(pool, large(4))).toBe(1);
+  expect(await compressionsOf(pool, large(5))).toBe(1);
+  expect(plain.texts()).toEqual([large(3), 'private', large(4), large(5)]);
+  expect(a.texts()).toEqual([1, 2, 3, 4, 5].map(large));
+});
+
+test('a member that joins in the middle of a turn gets the rest of it, and can read that', async () => {
+  const { pool, join } = sharingPool();
+  const a = join('a');
+  const texts = records(8);
+  await pool.broadcastMessage('default', texts[0]!);
+  void pool.broadcastMessage('default', texts[1]!);
+  const [b, plain] = [join('b'), join('plain', 'none')];
+  for (const text of texts.slice(2)) void pool.broadcastMessage('default', text);
+  pool.flush();
+  expect(a.texts()).toEqual(texts);
+  for (const { texts: received } of [b, plain]) expect(received()).toEqual(texts.slice(2));
+  expect(isCompressed(b)).not.toContain(false);
+});
+
+test('members of different ages cost one more variant, also if they are written to over several turns', async () => {
+  const clock = slowClock();
+  const { pool, join } = sharingPool({ maxFlushMs: 2, compression: { history: { bytes: 4_000 } } });
+  const members = [join('oldest')];
+  const texts = records(4);
+  for (const text of texts.slice(0, 3)) {
+    await pool.broadcastMessage('default', text);
+    for (let count = 0; count < 30; count++) members.push(join(`${members.length}`));
+  }
+  // The youngest come first.
+  await pool.broadcastMessage('default', texts[2]!, [
+    'oldest',
+    ...members.slice(31).map(({ connection }) => connection.id),
+  ]);
+  for (const { socket } of members) socket._socket.onWrite = () => clock.pass(1);
+  expect(await compressionsOf(pool, texts[3]!)).toBe(2);
+  for (const { texts: received } of members) expect(received().at(-1)).toBe(texts[3]);
+});
+
 test('members that joined at different times share the bytes that the youngest of them can read', async () => {
   const { pool, join } = sharingPool({ compression: { history: { bytes: 4_000 } } });
   const texts = records(9);
@@ -100,6 +157,21 @@ test('what follows a large message to a room in one turn refers to nothing befor
   expect(last).toBeGreaterThan(0);
   expect(reaches(b)[2]).toBeGreaterThan(0);
   expect(isCompressed(a)).toEqual([true, true, true, true, true]);
+});
+
+test('a large message to a room alone is compressed for its members, and they start again after it', async () => {
+  const { pool, join } = sharingPool();
+  const a = join('a');
+  a.connection.join('red');
+  const [first, second, third] = records(3) as [string, string, string];
+  await pool.broadcastMessage('default', first);
+  await pool.broadcastMessage('default', large(1), { rooms: 'red' });
+  await pool.broadcastMessage('default', second);
+  await pool.broadcastMessage('default', third);
+  expect(a.texts()).toEqual([first, large(1), second, third]);
+  expect(isCompressed(a)).toEqual([true, true, true, true]);
+  expect(reaches(a).slice(0, 3)).toEqual([0, 0, 0]);
+  expect(reaches(a)[3]).toBeGreaterThan(0);
 });
 
 test('a small message to a room goes plain between compressed ones, and keeps its members in step', async () => {
@@ -139,6 +211,7 @@ test('a message that leaves before it is compressed is plain, and what follows r
   const deflating = holdDeflate();
   const results = [large(1), texts[2]!].map((text) => pool.broadcastMessage('default', text));
   pool.flush();
+  for (const { texts: received } of members) expect(received()).toHaveLength(4);
   for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 2, sent: 2 });
   deflating.release();
   await pool.broadcastMessage('default', texts[3]!);
@@ -167,4 +240,72 @@ test('a member that closes during a compression gets the message plain, and the 
   expect(await result).toMatchObject({ recipients: 2, sent: 2 });
   expect(isCompressed(a)).toEqual([true, true]);
   for (const member of [a, b]) expect(member.texts()).toEqual([records(1)[0], large(1)]);
+});
+
+test('what the socket of a member has to send itself goes plain, and keeps the member in step', async () => {
+  const { pool, join } = sharingPool();
+  const a = join('a');
+  const texts = records(3);
+  await pool.broadcastMessage('default', texts[0]!);
+  const send = vi.spyOn(a.socket, 'send').mockImplementation(() => undefined);
+  a.socket._sender._queue.push('what waits in ws');
+  expect(await a.connection.send('private')).toBe(true);
+  expect(await a.connection.send(Uint8Array.of(1))).toBe(true);
+  expect(send.mock.calls).toEqual([
+    ['private', { binary: false, compress: false }],
+    [Buffer.of(1), { binary: true, compress: false }],
+  ]);
+  a.socket._sender._queue.pop();
+  await pool.broadcastMessage('default', texts[1]!);
+  expect(a.texts()).toEqual(texts.slice(0, 2));
+  expect(reaches(a)[1]).toBeGreaterThan(0);
+});
+
+describe('a socket that keeps a compression context', () => {
+  const isLeftToSocket = async (
+    pool: ConnectionsPool,
+    { socket, connection }: SharingMember,
+  ): Promise<boolean> => {
+    const [before, text] = [socket.sent.length, 'x'.repeat(100)];
+    expect(await pool.broadcastMessage('default', text)).toMatchObject({ recipients: 1, sent: 1 });
+    expect(await connection.send(text)).toBe(true);
+    return socket.sent.length === before + 2;
+  };
+
+  test('it is left to its own send() in a pool without a history', async () => {
+    const { pool, join } = sharingPool({ compression: {} });
+    expect(await isLeftToSocket(pool, join('a'))).toBe(true);
+  });
+
+  test('it is written frames in a pool with a history, and left to its own send() when it leaves', async () => {
+    const { pool, join } = sharingPool();
+    const a = join('a');
+    expect(await isLeftToSocket(pool, a)).toBe(false);
+    await pool.removeConnection(a.connection);
+    await a.connection.send('own');
+    expect(a.socket.sent).toEqual(['own']);
+    await pool.newConnection(a.connection);
+    expect(await isLeftToSocket(pool, a)).toBe(false);
+  });
+
+  test('it is left to its own send() if it agreed to a window of 8 bits, which zlib cannot compress for', async () => {
+    const { pool, join } = sharingPool();
+    const a = join('a', 'takeover', { server_max_window_bits: 8 });
+    expect(await isLeftToSocket(pool, a)).toBe(true);
+  });
+
+  test('it is left to its own send() if the library cannot take its compressor over', async () => {
+    const { pool, join } = sharingPool();
+    const a = join('a', 'takeover', {}, false);
+    expect(await isLeftToSocket(pool, a)).toBe(true);
+  });
+
+  test('each message is compressed on its own if it agreed to that, also in a pool with a history', async () => {
+    const { pool, join } = sharingPool();
+    const a = join('a', 'stateless');
+    expect(await isLeftToSocket(pool, a)).toBe(false);
+    await pool.broadcastMessage('default', 'x'.repeat(100));
+    expect(reaches(a)).toEqual([0, 0, 0]);
+    expect(isCompressed(a)).toEqual([true, true, true]);
+  });
 });

@@ -309,6 +309,73 @@ test('held values leave in parts that do not fill the socket again', () => {
   expect(pool.stats().conflated).toBe(5);
 });
 
+test('a newer value of a key that still waits does not overtake it when the reader has room again', async () => {
+  const { connection, texts, setWaiting } = oneReader({ conflateAboveBytes: 10 });
+  setWaiting(11);
+  const keys = ['a', 'b', 'c', 'd', 'e'];
+  for (const key of keys) void connection.send(key, { conflate: key });
+  setWaiting(0);
+  const newer = connection.send('E', { conflate: 'e' });
+  expect(texts()).toBe('a b c');
+  vi.advanceTimersByTime(10);
+  expect(texts()).toBe('a b c d E');
+  expect(await newer).toBe(true);
+});
+
+test('a connection that is in no pool holds values back, too', async () => {
+  const socket = new FakeWsSocket();
+  const connection = new Connection('a', 'default', socket);
+  socket._socket.writableLength = BEHIND;
+  const sent = ['1', '2'].map((text) => connection.send(text, { conflate: 'k' }));
+  expect(socket._socket.bytesWritten).toBe(0);
+  expect(await connection.send('without a key')).toBe(true);
+  socket._socket.writableLength = 0;
+  vi.advanceTimersByTime(10);
+  expect(await Promise.all(sent)).toEqual([false, true]);
+  expect(socket._socket.bytes.toString('latin1')).toBe('\x81\x0dwithout a key\x81\x012');
+});
+
+test('held values leave when the stream says that it has drained, without a timer', () => {
+  const { connection, socket, texts, setWaiting } = oneReader();
+  socket._socket.writableNeedDrain = true;
+  const once = vi.spyOn(socket._socket, 'once');
+  setWaiting(BEHIND);
+  void connection.send('held', { conflate: 'k' });
+  expect(once.mock.calls).toEqual([['drain', expect.any(Function)]]);
+  expect(vi.getTimerCount()).toBe(0);
+  setWaiting(0);
+  once.mock.calls[0]![1]();
+  expect(texts()).toBe('held');
+});
+
+test('a value that is held when its connection is terminated by onSlow is not sent to the socket', async () => {
+  const { connection, socket, setWaiting } = oneReader({
+    maxBufferedBytes: BEHIND,
+    onSlow: (slow) => {
+      slow.terminate();
+      return 'send';
+    },
+  });
+  setWaiting(BEHIND);
+  expect(await connection.send('x'.repeat(100), { conflate: 'k' })).toBe(false);
+  expect([socket.sent, socket._socket.bytesWritten]).toEqual([[], 0]);
+});
+
+test('a held value whose write throws, when the policy closes the connection, goes nowhere else', async () => {
+  const reader = oneReader({ maxBufferedBytes: BEHIND + 3_000 });
+  reader.connection.on('error', () => undefined);
+  reader.setWaiting(BEHIND);
+  const held = ['a', 'b'].map((key) => reader.connection.send(key, { conflate: key }));
+  const write = vi.spyOn(reader.socket._socket, 'write').mockImplementation(() => {
+    throw new Error('broken');
+  });
+  void reader.pool.broadcastMessage('default', 'x'.repeat(10_000));
+  reader.pool.flush();
+  expect(await Promise.all(held)).toEqual([false, false]);
+  expect(write).toHaveBeenCalledTimes(1);
+  expect(reader.socket.sent).toEqual([]);
+});
+
 test('handlers, an overridden send and sockets without bufferedAmount never conflate', async () => {
   class Overridden extends Connection {
     override send(message: WebSocketMessage): Promise<boolean> {

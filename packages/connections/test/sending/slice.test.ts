@@ -34,12 +34,50 @@ test('a part is cut out of the whole if its recipient has nothing waiting, or if
   expect(bytes(small)).toBe('\x81\x01b');
 });
 
+test('the part of a whole that is in several buffers is put together on its own', () => {
+  const entries = entriesOf(['a', new Uint8Array(100_000).fill(7), 'b', 'c']);
+  const whole = new Slice(entries);
+  expect(whole.encoded(undefined, undefined).chunks.length).toBeGreaterThan(1);
+  const part = new Slice(entries.slice(2));
+  part.cutFrom(whole, 2);
+  expect(bytes(part, true)).toBe('\x81\x01b\x81\x01c');
+});
+
+test('a part is cut out once for each encoding, one after the other', () => {
+  const entries = entriesOf(['x'.repeat(200), 'y'.repeat(200), 'z'.repeat(200)]);
+  const whole = new Slice(entries);
+  const part = new Slice(entries.slice(1));
+  part.cutFrom(whole, 1);
+  const plain = part.encoded(undefined, undefined, true);
+  expect(part.encoded(undefined, undefined, true)).toBe(plain);
+  const compressed = part.encoded(STATELESS, undefined, true);
+  expect([plain.byteLength, compressed.byteLength < 100]).toEqual([2 * 204, true]);
+  expect(part.encoded(STATELESS, undefined, true)).toBe(compressed);
+  expect(part.encoded(undefined, undefined, true).byteLength).toBe(2 * 204);
+});
+
+test('a part of which a message is still being compressed is not kept', async () => {
+  const entries = entriesOf(['a', 'x'.repeat(20_000), 'b']);
+  const part = new Slice(entries.slice(1));
+  part.cutFrom(new Slice(entries), 1);
+  const ready = new Promise<void>((resolve) => entries[1]!.envelope.prepare([STATELESS], [], false, resolve));
+  expect(part.encoded(STATELESS, undefined, true).byteLength).toBe(20_007);
+  await ready;
+  expect(part.encoded(STATELESS, undefined, true).byteLength).toBeLessThan(1_000);
+});
+
+test('many messages for everybody are one buffer, and many for some are not put together for the first who asks', () => {
+  const entries = entriesOf(Array<string>(20).fill('x'.repeat(1_000)));
+  expect(new Slice(entries).encoded(undefined, undefined).chunks).toHaveLength(1);
+  expect(new Slice(entries, true).encoded(undefined, undefined).chunks).toHaveLength(20);
+});
+
 test('the plain bytes that a closing connection gets during a compression are not kept for the others', async () => {
-  const entries = entriesOf(['x'.repeat(20_000)]);
+  const entries = entriesOf(['x'.repeat(20_000), 'y']);
   const slice = new Slice(entries);
   const ready = new Promise<void>((resolve) => entries[0]!.envelope.prepare([STATELESS], [], false, resolve));
   expect([slice.isWaiting(0), slice.isWaiting(50)]).toEqual([true, false]);
-  expect(slice.encoded(STATELESS, undefined).byteLength).toBe(20_004);
+  expect(slice.encoded(STATELESS, undefined).byteLength).toBe(20_007);
   await ready;
   expect(slice.isWaiting(0)).toBe(false);
   expect(slice.encoded(STATELESS, undefined).byteLength).toBeLessThan(1_000);

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { FakeWsSocket, type FakeAgreement } from '../support/fake-ws-socket.js';
+import { MemorySocket } from '../support/memory-socket.js';
 import { holdDeflate } from '../support/zlib-spies.js';
 
 const ONE_SENT = { recipients: 1, sent: 1, dropped: 0, failed: 0, conflated: 0 };
@@ -106,6 +107,63 @@ test('messages for a reader with something waiting are not copied into one buffe
   expect(tcp.chunks.map(String).map((text) => text.slice(2))).toEqual(['1', 'private']);
 });
 
+test('a private message above 4 KiB is not copied together with the broadcasts around it', async () => {
+  const { pool, connection, tcp } = await poolOfOne();
+  for (const [bytes, chunks] of [
+    [4_085, 1],
+    [4_090, 2],
+  ] as const) {
+    const before = tcp.chunks.length;
+    void pool.broadcastMessage('default', '1');
+    await connection.send('x'.repeat(bytes));
+    // The broadcast takes 3 bytes, and the header of the other one 4.
+    expect(tcp.chunks.length - before).toBe(chunks);
+  }
+});
+
+test('members without compression do not wait for that of others before their private messages', async () => {
+  const { release } = holdDeflate();
+  const { pool, tcp } = await poolOfOne('stateless');
+  const [own, socket] = [new MemorySocket(), new MemorySocket()];
+  await pool.newConnection(new Connection('own', 'default', own));
+  await pool.newConnection(new Connection('other', 'default', socket));
+  void pool.broadcastMessage('default', 'x'.repeat(20_000));
+  void pool.send('default', 'own', 'private');
+  await endTurn();
+  expect(own.sent).toEqual(['x'.repeat(20_000), 'private']);
+  expect([socket.sent, tcp.bytesWritten]).toEqual([[], 0]);
+  release();
+  await expect.poll(() => socket.sent).toHaveLength(1);
+});
+
+test("bytes for a socket's own send() are a copy of that size alone", async () => {
+  const pool = new ConnectionsPool();
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket);
+  await pool.newConnection(connection);
+  const bytes = Uint8Array.of(1, 2, 3);
+  expect(await connection.send(bytes)).toBe(true);
+  bytes.fill(9);
+  expect(socket.sent).toEqual([Buffer.of(1, 2, 3)]);
+  expect((socket.sent[0] as Buffer).buffer.byteLength).toBeLessThan(100);
+});
+
+test("what a socket's own send() throws is an error event, and the message was not sent", async () => {
+  const pool = new ConnectionsPool();
+  const socket = new MemorySocket();
+  const connection = new Connection('1', 'default', socket);
+  const errors: string[] = [];
+  connection.on('error', ({ message }) => errors.push(message));
+  await pool.newConnection(connection);
+  socket.send = () => {
+    throw new Error('gone');
+  };
+  expect(await connection.send('x')).toBe(false);
+  expect(await pool.broadcastMessage('default', 'y')).toEqual(ONE_FAILED);
+  await endTurn();
+  expect(errors).toEqual(['gone', 'gone']);
+});
+
 test("nothing is sent inside a fragmented message of the socket's owner, and sending goes on after it", async () => {
   const { pool, socket, connection, tcp, errors } = await poolOfOne();
   socket._sender._firstFragment = false;
@@ -124,12 +182,14 @@ test('a Blob between other messages goes through the send() of the socket, in it
   const order: unknown[] = [];
   tcp.onWrite = () => order.push('frames');
   socket._sender.send = (message) => order.push(message);
-  void pool.broadcastMessage('default', '1');
+  for (const text of ['1', '2']) void pool.broadcastMessage('default', text);
   const sent = connection.send(blob);
-  void pool.broadcastMessage('default', '2');
+  for (const text of ['3', '4']) void pool.broadcastMessage('default', text);
+  expect(connection.bufferedAmount).toBe(4 * 3 + blob.size);
   expect(await sent).toBe(true);
   expect(order).toEqual(['frames', blob, 'frames']);
-  expect(tcp.bytes.toString('latin1')).toBe('\x81\x011\x81\x012');
+  expect(tcp.bytes.toString('latin1')).toBe('\x81\x011\x81\x012\x81\x013\x81\x014');
+  expect(connection.bufferedAmount).toBe(0);
 });
 
 test('a private message that is large enough to be compressed in the background is left to the socket', async () => {

@@ -29,7 +29,7 @@ export class FakeTcp {
     /* Nothing waits. */
   }
 
-  once(): this {
+  once(_event: 'drain', _listener: () => void): this {
     return this;
   }
 
@@ -64,6 +64,7 @@ export class FakeWsSocket extends MemorySocket {
   readonly _sender: object & {
     _firstFragment: boolean;
     readonly _queue: unknown[];
+    readonly _extensions: { readonly 'permessage-deflate'?: FakeDeflate };
     send: (message: unknown) => void;
   };
   isPaused = false;

@@ -2,6 +2,12 @@ import { Connection, ConnectionsPool, type ConnectionsPoolOptions } from '../../
 import { FakeWsSocket, type FakeAgreement } from './fake-ws-socket.js';
 import { StrictReader, type TappedMessage } from './strict-reader.js';
 
+const EXTENSIONS = {
+  none: '',
+  takeover: 'permessage-deflate',
+  stateless: 'permessage-deflate; server_no_context_takeover',
+};
+
 /** A member in memory, and what its peer has read. */
 export interface SharingMember {
   readonly connection: Connection;
@@ -14,15 +20,29 @@ export interface SharingMember {
 /** A pool with a shared compression history, and a function that adds members in memory. */
 export function sharingPool(options: ConnectionsPoolOptions = {}): {
   readonly pool: ConnectionsPool;
-  readonly join: (id: string, agreement?: FakeAgreement | 'none') => SharingMember;
+  /** @param params what was negotiated further @param isKnown it is the compressor of `ws` */
+  readonly join: (
+    id: string,
+    agreement?: FakeAgreement | 'none',
+    params?: { readonly server_max_window_bits?: number },
+    isKnown?: boolean,
+  ) => SharingMember;
 } {
   const pool = new ConnectionsPool({ compression: { history: { bytes: 2_048 } }, ...options });
-  const join = (id: string, agreement: FakeAgreement | 'none' = 'takeover'): SharingMember => {
+  const join = (
+    id: string,
+    agreement: FakeAgreement | 'none' = 'takeover',
+    params: { readonly server_max_window_bits?: number } = {},
+    isKnown = true,
+  ): SharingMember => {
     const socket = new FakeWsSocket(agreement === 'none' ? undefined : agreement);
+    const deflate = socket._sender._extensions['permessage-deflate'];
+    Object.assign(deflate?.params ?? {}, params);
+    if (!isKnown) Object.assign(deflate ?? {}, { compress: undefined });
     const connection = new Connection(id, 'default', socket);
     void pool.newConnection(connection);
     const read = (): readonly TappedMessage[] => {
-      const reader = new StrictReader(agreement === 'none' ? '' : 'permessage-deflate');
+      const reader = new StrictReader(EXTENSIONS[agreement]);
       reader.read(socket._socket.bytes);
       if (reader.violation) throw reader.violation;
       return reader.messages;
