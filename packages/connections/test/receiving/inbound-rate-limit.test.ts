@@ -225,6 +225,14 @@ describe('the socket of a client whose messages are dropped', () => {
     expect(pool.stats()).toMatchObject({ rateLimited: 1, messagesIgnored: 3 });
   });
 
+  test('a connection that was terminated delivers nothing more, whatever its socket still brings', async () => {
+    const { pool, socket, connection, messages } = await join(undefined, {}, new Endless());
+    send(socket, 1);
+    connection.terminate();
+    send(socket, 2);
+    expect([messages, pool.stats().messagesIgnored]).toEqual([['1'], 1]);
+  });
+
   test('messages to a connection that was closed for another reason do not pause the socket', async () => {
     const { socket, connection } = await join({ messagesPerSecond: 1 }, {}, new Endless());
     void connection.close(4000);

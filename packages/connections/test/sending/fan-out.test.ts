@@ -1,14 +1,31 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import zlib from 'node:zlib';
 import { describe, expect, test, vi } from 'vitest';
-import { type BroadcastResult, Connection, ConnectionsPool, type WebSocketMessage } from '../../src/index.js';
+import {
+  type BroadcastResult,
+  Connection,
+  ConnectionsPool,
+  type ConnectionsPoolOptions,
+  type WebSocketMessage,
+} from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
 import { useFakeClock } from '../support/fake-clock.js';
-import { FakeWsSocket } from '../support/fake-ws-socket.js';
+import { FakeWsSocket, type FakeAgreement } from '../support/fake-ws-socket.js';
 import { holdDeflate, spyOnZlib } from '../support/zlib-spies.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { poolInMemory } from '../support/pool-of.js';
 import { slowClock } from '../support/slow-clock.js';
+
+const socketsOf = (count: number, agreement?: FakeAgreement): FakeWsSocket[] =>
+  Array.from({ length: count }, () => new FakeWsSocket(agreement));
+
+/** A pool with the members '0', '1', '2', … over these sockets. */
+function poolOver(sockets: readonly FakeWsSocket[], options?: ConnectionsPoolOptions): ConnectionsPool {
+  const pool = new ConnectionsPool(options);
+  for (const [id, socket] of sockets.entries())
+    void pool.newConnection(new Connection(`${id}`, 'default', socket));
+  return pool;
+}
 
 describe('broadcasts whose compression is overdue', () => {
   useFakeClock();
@@ -17,13 +34,10 @@ describe('broadcasts whose compression is overdue', () => {
   // megabytes of broadcasts became gigabytes.
   test('all members are written the same buffer when the compression is not done in time', async () => {
     holdDeflate();
-    const pool = new ConnectionsPool();
-    const sockets = Array.from({ length: 50 }, () => new FakeWsSocket('stateless'));
-    for (const [i, socket] of sockets.entries()) {
-      // Each of them is a little behind.
-      socket._socket.writableLength = 1_000;
-      await pool.newConnection(new Connection(`${i}`, 'default', socket));
-    }
+    const sockets = socketsOf(50, 'stateless');
+    const pool = poolOver(sockets);
+    // Each of them is a little behind.
+    for (const { _socket: tcp } of sockets) tcp.writableLength = 1_000;
     await vi.advanceTimersByTimeAsync(1_000);
     const setTimer = vi.spyOn(globalThis, 'setTimeout');
     const results = Array.from({ length: 3 }, () => pool.broadcastMessage('default', 'x'.repeat(20_000)));
@@ -84,12 +98,9 @@ test('members that a suspended broadcast has not reached get it after user code 
 // reached got a header without its bytes, took the next message for the payload, and closed with a protocol error.
 test('a large ArrayBuffer that is transferred between two turns fails for the remaining members and breaks no stream', async () => {
   const clock = slowClock();
-  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
-  const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());
-  for (const [i, socket] of sockets.entries()) {
-    socket._socket.onWrite = () => clock.pass(1);
-    await pool.newConnection(new Connection(`${i}`, 'default', socket));
-  }
+  const sockets = socketsOf(100);
+  for (const { _socket: tcp } of sockets) tcp.onWrite = () => clock.pass(1);
+  const pool = poolOver(sockets, { maxFlushMs: MAX_FLUSH_MS });
   const payload = new ArrayBuffer(100_000);
   new Uint8Array(payload).fill(7);
   const result = pool.broadcastMessage('default', payload);
@@ -133,15 +144,9 @@ test('broadcasts that reach a quarter of maxBufferedBytes are written to everybo
 });
 
 test('a large message to a room is compressed for the members that have agreed to that', async () => {
-  const pool = new ConnectionsPool();
-  const sockets = (['stateless', 'stateless', undefined] as const).map(
-    (agreement) => new FakeWsSocket(agreement),
-  );
-  for (const [i, socket] of sockets.entries()) {
-    const connection = new Connection(`${i}`, 'default', socket);
-    connection.join('red');
-    await pool.newConnection(connection);
-  }
+  const sockets = [...socketsOf(2, 'stateless'), new FakeWsSocket()];
+  const pool = poolOver(sockets);
+  for (const connection of pool.connections.get('default')!.values()) connection.join('red');
   const result = await pool.broadcastMessage('default', 'x'.repeat(20_000), { rooms: 'red' });
   expect(result).toMatchObject({ recipients: 3, sent: 3 });
   const [first, second, plain] = sockets.map(({ _socket: { bytes } }) => bytes.length);
@@ -151,12 +156,9 @@ test('a large message to a room is compressed for the members that have agreed t
 
 test('a burst writes for no longer than maxFlushMs before the turn ends, and once only', async () => {
   const clock = slowClock();
-  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4_000 });
-  const sockets = Array.from({ length: 100 }, () => new FakeWsSocket());
-  for (const [i, socket] of sockets.entries()) {
-    socket._socket.onWrite = () => clock.pass(1);
-    await pool.newConnection(new Connection(`${i}`, 'default', socket));
-  }
+  const sockets = socketsOf(100);
+  for (const { _socket: tcp } of sockets) tcp.onWrite = () => clock.pass(1);
+  const pool = poolOver(sockets, { maxFlushMs: MAX_FLUSH_MS, maxBufferedBytes: 4_000 });
   const reached = (): number => sockets.filter(({ _socket: { bytesWritten } }) => bytesWritten > 0).length;
   const results = [pool.broadcastMessage('default', 'x'.repeat(1_000))];
   const written = reached();
@@ -187,12 +189,9 @@ test('a broadcast for which maxFlushMs is enough is written in one turn, however
 
 test('members with messages of their own are written to over several turns if maxFlushMs does not suffice', async () => {
   const clock = slowClock();
-  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
-  const sockets = Array.from({ length: 50 }, () => new FakeWsSocket());
-  for (const [index, socket] of sockets.entries()) {
-    socket._socket.onWrite = () => clock.pass(1);
-    await pool.newConnection(new Connection(`${index}`, 'default', socket));
-  }
+  const sockets = socketsOf(50);
+  for (const { _socket: tcp } of sockets) tcp.onWrite = () => clock.pass(1);
+  const pool = poolOver(sockets, { maxFlushMs: MAX_FLUSH_MS });
   void pool.broadcastMessage('default', 'to all');
   for (const index of sockets.keys()) void pool.send('default', `${index}`, 'to one');
   const written = (): number => sockets.filter(({ _socket: { chunks } }) => chunks.length > 0).length;
@@ -230,10 +229,8 @@ test('exceptions from a broadcast may be members whose send is overridden, or co
   expect(third.socket.sent).toEqual(['1', '2']);
 });
 
-test('the figures count each message for each member that it was written to', async () => {
-  const pool = new ConnectionsPool();
-  for (const id of ['a', 'b', 'c'])
-    await pool.newConnection(new Connection(id, 'default', new FakeWsSocket()));
+test('the figures count each message for each member that it was written to', () => {
+  const pool = poolOver(socketsOf(3));
   for (const text of ['1', '22']) void pool.broadcastMessage('default', text);
   pool.flush();
   const bytes = { bytesSent: 3 * (3 + 4), wireBytesSent: 3 * (3 + 4) };
@@ -244,12 +241,9 @@ test('the figures count each message for each member that it was written to', as
 test('broadcasts stay in order when a burst follows one whose compression takes long, in the middle of a walk', async () => {
   const clock = slowClock();
   const deflating = holdDeflate();
-  const pool = new ConnectionsPool({ maxFlushMs: MAX_FLUSH_MS });
-  const sockets = Array.from({ length: 40 }, (_, i) => new FakeWsSocket(i > 0 ? 'stateless' : undefined));
-  for (const [i, socket] of sockets.entries()) {
-    socket._socket.onWrite = () => clock.pass(0.1);
-    await pool.newConnection(new Connection(`${i}`, 'default', socket));
-  }
+  const sockets = [new FakeWsSocket(), ...socketsOf(39, 'stateless')];
+  for (const { _socket: tcp } of sockets) tcp.onWrite = () => clock.pass(0.1);
+  const pool = poolOver(sockets, { maxFlushMs: MAX_FLUSH_MS });
   const results: Promise<BroadcastResult>[] = [];
   const broadcast = (text: string): void => void results.push(pool.broadcastMessage('default', text));
   broadcast('0');
@@ -270,13 +264,10 @@ test('broadcasts stay in order when a burst follows one whose compression takes 
 });
 
 test('a large message is compressed as long as some member has agreed to that, and no longer', async () => {
-  const pool = new ConnectionsPool();
-  const connections = ['a', 'b'].map((id) => new Connection(id, 'default', new FakeWsSocket('stateless')));
-  for (const connection of connections) await pool.newConnection(connection);
-  await pool.newConnection(new Connection('plain', 'default', new FakeWsSocket()));
+  const pool = poolOver([...socketsOf(2, 'stateless'), new FakeWsSocket()]);
   const compressions: number[] = [];
-  for (const leaving of [undefined, ...connections]) {
-    if (leaving !== undefined) await pool.removeConnection(leaving);
+  for (const leaving of [undefined, '0', '1']) {
+    if (leaving !== undefined) await pool.removeConnection(pool.getConnection('default', leaving)!);
     await pool.broadcastMessage('default', 'x'.repeat(20_000));
     compressions.push(pool.stats().compressions);
   }
@@ -290,10 +281,8 @@ test('a turn whose messages take longer to compress than maxFlushMs leaves in pa
     clock.pass(1);
     return deflateRawSync(payload, options);
   });
-  const pool = new ConnectionsPool({ maxFlushMs: 5 });
-  const sockets = Array.from({ length: 3 }, () => new FakeWsSocket('stateless'));
-  for (const [i, socket] of sockets.entries())
-    await pool.newConnection(new Connection(`${i}`, 'default', socket));
+  const sockets = socketsOf(3, 'stateless');
+  const pool = poolOver(sockets, { maxFlushMs: 5 });
   const results = Array.from({ length: 40 }, (_, i) =>
     pool.broadcastMessage('default', `${i}`.padEnd(200, '.')),
   );
