@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { Connection } from '../../src/index.js';
+import { hasOtherListeners, listenerOf } from '../../src/sockets/events.js';
 import { connectInMemory } from '../support/memory-socket.js';
 import { record } from '../support/record.js';
 
@@ -114,5 +115,111 @@ describe('listeners of a released socket', () => {
     const connection = new Connection('1', 'default', socket);
     expect(() => connection.release()).not.toThrow();
     expect(connection.closed).toBe(true);
+  });
+
+  test('an emitter without off() can be released, and a socket whose owner feeds the connection is left alone', () => {
+    const emits = { on: () => undefined, send: () => undefined, close: () => undefined };
+    expect(() => new Connection('1', 'default', emits).release()).not.toThrow();
+    const remove = vi.fn();
+    const owned = { send: () => undefined, close: () => undefined, off: remove, removeEventListener: remove };
+    new Connection('1', 'default', owned).release();
+    expect(remove).not.toHaveBeenCalled();
+  });
+});
+
+describe('an event target as a socket', () => {
+  class Target extends EventTarget {
+    send(): void {
+      // Nothing is sent here.
+    }
+    close(): void {
+      // Nor closed.
+    }
+    tell(type: string, members: object = {}): void {
+      this.dispatchEvent(Object.assign(new Event(type), members));
+    }
+  }
+
+  test('each kind of event of an event target arrives', () => {
+    const socket = new Target();
+    const events = record(new Connection('1', 'default', socket));
+    const { buffer } = Uint8Array.of(1, 2);
+    socket.tell('message', { data: 'text' });
+    socket.tell('message', { data: buffer });
+    socket.tell('ping');
+    socket.tell('pong');
+    const failure = new Error('broken');
+    for (const members of [
+      { error: failure, message: 'not this' },
+      { message: 'in words' },
+      {},
+      { message: '' },
+    ])
+      socket.tell('error', members);
+    socket.tell('close', { code: 4000, reason: 'bye' });
+    expect(events).toEqual([
+      ['message', 'text', false],
+      ['message', Uint8Array.of(1, 2), true],
+      ['pong'],
+      ['error', failure],
+      ['error', new Error('in words')],
+      ['error', new Error('The socket failed')],
+      ['error', new Error('The socket failed')],
+      ['close', 4000, 'bye'],
+    ]);
+  });
+
+  test('events of an event target that come after its connection was released by an earlier listener are ignored', () => {
+    const socket = new Target();
+    for (const type of ['message', 'ping', 'pong', 'error', 'close'])
+      socket.addEventListener(type, () => connection.release());
+    let connection = new Connection('1', 'default', socket);
+    for (const type of ['message', 'ping', 'pong', 'error', 'close']) {
+      connection = new Connection('1', 'default', socket);
+      const events = record(connection);
+      expect(() => socket.tell(type, { data: 'x' })).not.toThrow();
+      expect(events).toEqual([]);
+    }
+  });
+
+  test('an event target is asked for ArrayBuffers if it lets one choose', () => {
+    const choosing = Object.assign(new Target(), { binaryType: 'blob' });
+    const other = new Target();
+    for (const socket of [choosing, other]) new Connection('1', 'default', socket);
+    expect(choosing.binaryType).toBe('arraybuffer');
+    expect('binaryType' in other).toBe(false);
+  });
+
+  test('only sockets that call their listeners on themselves are marked, once', () => {
+    const sockets = [new Target(), emitter(), eventTarget(), Object.seal(emitter())];
+    for (const socket of sockets) new Connection('1', 'default', socket);
+    expect(sockets.map((socket) => listenerOf(socket) !== undefined)).toEqual([true, true, false, false]);
+    const first = listenerOf(sockets[0]);
+    new Connection('2', 'default', sockets[0]!);
+    expect(listenerOf(sockets[0])).toBe(first);
+  });
+});
+
+describe('other listeners for messages of a socket', () => {
+  test('the library does not count its own listeners, however many connections share a socket', () => {
+    const socket = emitter();
+    expect(hasOtherListeners(socket)).toBe(false);
+    const connections = ['1', '2', '3'].map((id) => new Connection(id, 'default', socket));
+    expect(hasOtherListeners(socket)).toBe(false);
+    socket.on('message', () => undefined);
+    expect(hasOtherListeners(socket)).toBe(true);
+    for (const connection of connections) {
+      connection.release();
+      expect(hasOtherListeners(socket)).toBe(true);
+    }
+    socket.removeAllListeners('message');
+    expect(hasOtherListeners(socket)).toBe(false);
+  });
+
+  test('a socket that does not tell its listeners counts as one without others', () => {
+    const socket = eventTarget();
+    socket.addEventListener('message', () => undefined);
+    expect(hasOtherListeners(socket)).toBe(false);
+    expect(hasOtherListeners({ listenerCount: 5 })).toBe(false);
   });
 });

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { Connection, ConnectionsPool } from '../../src/index.js';
+import { driverOf } from '../../src/sockets/probe.js';
 import { UwsSocket } from '../support/callback-sockets.js';
 import { MemorySocket } from '../support/memory-socket.js';
 import { record } from '../support/record.js';
@@ -125,4 +126,27 @@ test('handlers get a private binary message that waited as it was when it was se
   buffer.fill('3');
   expect(await sent).toBe(true);
   expect(taken).toEqual(['first', '22222']);
+});
+
+test('handlers replace send and close of a socket, and nothing else of it', async () => {
+  const socket = {
+    ...{ send: vi.fn(), close: vi.fn(), terminate: vi.fn(), ping: vi.fn(), cork: vi.fn() },
+    ...{ bufferedAmount: 7, readyState: 2 },
+  };
+  const handlers = { send: vi.fn(() => 'sent'), close: vi.fn(() => Promise.resolve('closed')) };
+  const driver = driverOf(socket, handlers);
+  expect(driver.send(socket, 'text', false)).toBe('sent');
+  expect(await driver.close(socket, 4000, 'bye')).toBeUndefined();
+  expect([handlers.send.mock.calls, handlers.close.mock.calls]).toEqual([[['text']], [[4000, 'bye']]]);
+  const sends = vi.fn();
+  driver.cork(socket, sends);
+  expect(sends).toHaveBeenCalledOnce();
+  expect([driver.terminate(socket), driver.bufferedAmount(socket), driver.readyState(socket)]).toEqual([
+    true,
+    7,
+    2,
+  ]);
+  driver.ping(socket);
+  expect([socket.terminate, socket.ping].map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
+  for (const replaced of [socket.send, socket.close, socket.cork]) expect(replaced).not.toHaveBeenCalled();
 });

@@ -81,7 +81,9 @@ describe('a pair of sockets in memory', () => {
     expect(await new Promise((resolve) => server.send('a', resolve))).toBeUndefined();
     expect(await new Promise((resolve) => server.send('b', {}, resolve))).toBeUndefined();
     server.close();
-    expect(await new Promise((resolve) => server.send('c', resolve))).toBeInstanceOf(Error);
+    expect(await new Promise((resolve) => server.send('c', resolve))).toEqual(
+      new Error('The socket is not open: readyState is 2'),
+    );
     expect(() => server.send('without a callback')).not.toThrow();
   });
 
@@ -131,8 +133,42 @@ describe('a pair of sockets in memory', () => {
     await once(server, 'pong');
   });
 
-  test('ping() throws for more than 125 bytes', () => {
-    expect(() => socketPair().server.ping('x'.repeat(126))).toThrow(RangeError);
+  test.each(['ping', 'pong'] as const)(
+    '%s() takes 125 bytes and no more, and none by default',
+    async (kind) => {
+      const { server, client } = socketPair();
+      const heard: number[] = [];
+      client.on(kind, (bytes: Buffer) => heard.push(bytes.length));
+      server[kind]('x'.repeat(125));
+      server[kind]();
+      expect(() => server[kind]('x'.repeat(126))).toThrow(
+        new RangeError(`Expected at most 125 bytes in a ${kind}, got \`126\` (number)`),
+      );
+      await expect.poll(() => heard).toEqual([125, 0]);
+    },
+  );
+
+  test('a pong is not answered', async () => {
+    const { server, client } = socketPair();
+    const answers = vi.fn();
+    server.on('pong', answers);
+    const heard = once(client, 'pong');
+    server.pong('unasked');
+    expect(String((await heard)[0])).toBe('unasked');
+    await nextTurn();
+    await nextTurn();
+    expect(answers).not.toHaveBeenCalled();
+  });
+
+  test('a socket pair has the constants of a WebSocket, and no URL, protocol or extension', () => {
+    const { client } = socketPair();
+    expect([client.CONNECTING, client.OPEN, client.CLOSING, client.CLOSED]).toEqual([0, 1, 2, 3]);
+    expect([client.url, client.protocol, client.extensions, client.binaryType]).toEqual([
+      '',
+      '',
+      '',
+      'nodebuffer',
+    ]);
   });
 });
 
@@ -148,6 +184,36 @@ describe('a pair that closes', () => {
     expect(atClient).toEqual(['last', { code: 4000, reason: 'grüße' }]);
     expect(atServer).toEqual(['meanwhile', { code: 4000, reason: 'grüße' }]);
     expect([pair.server.readyState, pair.client.readyState]).toEqual([3, 3]);
+  });
+
+  test('only the first close counts, and a closed pair sends and receives nothing', async () => {
+    const pair = socketPair();
+    const { server, client } = pair;
+    const [atServer, atClient] = [recordOf(server), recordOf(client)];
+    server.close(4000, 'first');
+    server.close(4001, 'second');
+    await closed(pair);
+    const controls = vi.fn();
+    client.on('ping', controls).on('pong', controls);
+    server.ping();
+    server.pong();
+    server.close(4002);
+    client.pause();
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    expect([atServer, atClient]).toEqual([
+      [{ code: 4000, reason: 'first' }],
+      [{ code: 4000, reason: 'first' }],
+    ]);
+    expect(controls).not.toHaveBeenCalled();
+    expect(client.isPaused).toBe(false);
+  });
+
+  test('a side that was paused is not paused any more when the other one has terminated it', async () => {
+    const pair = socketPair();
+    pair.client.pause();
+    pair.server.terminate();
+    await closed(pair);
+    expect(pair.client.isPaused).toBe(false);
   });
 
   test('a close without a code is 1005 on both sides', async () => {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Connection } from '../../src/index.js';
+import { driverOf } from '../../src/sockets/probe.js';
 import { connectInMemory } from '../support/memory-socket.js';
 import { record } from '../support/record.js';
 import { watchUnhandled } from '../support/unhandled.js';
@@ -196,4 +197,79 @@ test('the pong event of an event target that can ping counts as a pong', () => {
   const events = record(connection);
   socket.ping();
   expect(events).toEqual([['pong']]);
+});
+
+describe('the driver of standard sockets', () => {
+  const call = (): undefined => undefined;
+  const withMembers = (members: object) => {
+    const socket = { send: call, close: call, ...members };
+    return { socket, driver: driverOf(socket, undefined) };
+  };
+
+  test('a socket that cannot be terminated is closed without a code, which no state forbids', async () => {
+    const unhandled = watchUnhandled();
+    const close = vi.fn<(...args: unknown[]) => unknown>();
+    const { driver, socket } = withMembers({ close });
+    expect(driver.terminate(socket)).toBe(false);
+    close.mockImplementation(() => Promise.reject(new Error('later')));
+    expect(driver.terminate(socket)).toBe(false);
+    close.mockImplementation(() => {
+      throw new Error('at once');
+    });
+    expect(driver.terminate(socket)).toBe(false);
+    expect(close.mock.calls).toEqual([[], [], []]);
+    expect(driver.terminate({})).toBe(false);
+    expect(await unhandled.settle()).toEqual([]);
+  });
+
+  test('a socket that can be terminated is not closed as well', () => {
+    const [close, terminate] = [vi.fn(), vi.fn()];
+    const { driver, socket } = withMembers({ close, terminate });
+    expect(driver.terminate(socket)).toBe(true);
+    expect([close.mock.calls, terminate.mock.calls]).toEqual([[], [[]]]);
+  });
+
+  test('nothing waits in a socket that does not tell, and it is open', () => {
+    const silent = withMembers({});
+    expect([silent.driver.bufferedAmount(silent.socket), silent.driver.readyState(silent.socket)]).toEqual([
+      0, 1,
+    ]);
+    const unsure = withMembers({ bufferedAmount: undefined, readyState: undefined });
+    expect([unsure.driver.bufferedAmount(unsure.socket), unsure.driver.readyState(unsure.socket)]).toEqual([
+      0, 1,
+    ]);
+    const telling = withMembers({ bufferedAmount: 7, readyState: 3 });
+    expect([
+      telling.driver.bufferedAmount(telling.socket),
+      telling.driver.readyState(telling.socket),
+    ]).toEqual([7, 3]);
+  });
+
+  test.each<[what: string, cork: ((run: () => void) => void) | undefined, corks: number]>([
+    ['cannot cork', undefined, 0],
+    ['corks', (run) => run(), 1],
+    ['does not call back', () => undefined, 1],
+    [
+      'throws before it calls back',
+      () => {
+        throw new Error('gone');
+      },
+      1,
+    ],
+    [
+      'throws after it has called back',
+      (run) => {
+        run();
+        throw new Error('gone');
+      },
+      1,
+    ],
+  ])('what is sent in a cork is sent once by a socket that %s', (_, cork, corks) => {
+    const spy = vi.fn(cork);
+    const { driver, socket } = withMembers(cork === undefined ? {} : { cork: spy });
+    const sends = vi.fn();
+    driver.cork(socket, sends);
+    expect(sends).toHaveBeenCalledOnce();
+    expect(spy).toHaveBeenCalledTimes(corks);
+  });
 });
