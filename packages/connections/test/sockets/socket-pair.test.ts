@@ -281,6 +281,10 @@ describe('the standard events of a socket in memory', () => {
     server.close(4000, 'bye');
     await once(client, 'close');
     expect(seen).toEqual([['open', true], 'text', [4000, 'bye', true]]);
+    const ended = socketPair();
+    const close = new Promise<{ readonly wasClean: boolean }>((resolve) => (ended.client.onclose = resolve));
+    ended.server.terminate();
+    expect((await close).wasClean).toBe(false);
   });
 
   test('binaryType decides how a message event holds bytes', async () => {
@@ -293,6 +297,7 @@ describe('the standard events of a socket in memory', () => {
       await once(client, 'message');
     }
     expect(seen).toEqual([Buffer.from([7]), Uint8Array.from([7]).buffer, expect.any(Blob)]);
+    expect(new Uint8Array(await (seen[2] as Blob).arrayBuffer())).toEqual(Uint8Array.from([7]));
     expect(client.binaryType).toBe('blob');
   });
 
@@ -357,6 +362,25 @@ describe('a connection over a socket in memory', () => {
 
 describe('a connection over a socket in memory, by a fake clock', () => {
   useFakeClock();
+
+  test('an open pair keeps the process alive until a second after its last message, and a closed one does not', async () => {
+    const { server } = socketPair();
+    await vi.advanceTimersByTimeAsync(900);
+    expect(vi.getTimerCount()).toBe(1);
+    server.send('later');
+    await vi.advanceTimersByTimeAsync(900);
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(101);
+    expect(vi.getTimerCount()).toBe(0);
+
+    const closing = socketPair();
+    closing.server.close();
+    await vi.advanceTimersByTimeAsync(10);
+    expect(closing.client.readyState).toBe(3);
+    expect(vi.getTimerCount()).toBe(0);
+    closing.server.resume();
+    expect(vi.getTimerCount()).toBe(0);
+  });
 
   test('a connection over a socket pair is terminated when its client does not answer the heartbeat', async () => {
     const pool = new ConnectionsPool({ heartbeat: { interval: 200, timeout: 100 } });
