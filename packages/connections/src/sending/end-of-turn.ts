@@ -71,7 +71,7 @@ export class EndOfTurn {
       if (flushed === 'waiting') this.#waiting.add(flushable);
       // After the others in the next turn: one busy namespace must not starve them.
       if (flushed === 'some') this.#pending.add(flushable);
-      if (flushed === 'some' || performance.now() > deadlineMs) break;
+      if (performance.now() > deadlineMs) break;
     }
     if (this.#pending.size > 0 || this.#first.size > 0) this.#schedule();
   };

@@ -128,9 +128,8 @@ export class Slice {
 
   /** Counts each message as sent to everybody that got the whole slice. */
   countRecipients(): void {
-    const { recipients } = this;
+    this.#countCopies('sent', this.recipients);
     this.recipients = 0;
-    if (recipients > 0) this.#countCopies('sent', recipients);
   }
 
   #countCopies(outcome: Outcome, copies: number): void {
@@ -148,7 +147,7 @@ export class Slice {
    * @param mayPin the recipient has nothing waiting: a part may be cut out of the bytes of the whole turn. A stalled
    * reader gets a copy, so that it never keeps more than its own bytes.
    */
-  encoded(agreement: Agreement | undefined, from: number | undefined, mayPin = false): EncodedSlice {
+  encoded(agreement: Agreement | undefined, from: number | undefined, mayPin?: boolean): EncodedSlice {
     for (const known of this.#encoded)
       if (known.agreement === agreement && known.from === from)
         return known.isLoose ? this.#tighten(known) : known;
@@ -209,7 +208,7 @@ export class Slice {
   }
 
   /** A part of the bytes of the whole turn; `undefined` if it has to be put together on its own. */
-  #cut(agreement: Agreement | undefined, mayPin: boolean): EncodedSlice | undefined {
+  #cut(agreement: Agreement | undefined, mayPin: boolean | undefined): EncodedSlice | undefined {
     const whole = this.#whole;
     if (whole === undefined || !whole.isWritable) return undefined;
     if (!mayPin && this.byteLength * 2 < whole.byteLength) return undefined;

@@ -117,3 +117,44 @@ test('maxFlushMs holds for broadcasts to many namespaces of one member each', as
   expect(perTurn).toEqual(Array.from({ length: 10 }, () => 3));
   for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 1, sent: 1 });
 });
+
+test('what is to be flushed first is flushed before all others, at the end of the turn and by flush()', async () => {
+  const endOfTurn = new EndOfTurn(5);
+  const order: string[] = [];
+  const first = { flush: () => void order.push('first') };
+  const other: Flushable = {
+    flush: () => {
+      order.push('other');
+      return 'all';
+    },
+  };
+  endOfTurn.add(other);
+  endOfTurn.addFirst(first);
+  await endTurn();
+  expect(order.splice(0)).toEqual(['first', 'other']);
+  // Alone, it is flushed too, and once.
+  endOfTurn.addFirst(first);
+  await endTurn();
+  expect(order.splice(0)).toEqual(['first']);
+  endOfTurn.add(other);
+  endOfTurn.addFirst(first);
+  endOfTurn.flush();
+  expect(order.splice(0)).toEqual(['first', 'other']);
+  await endTurn();
+  expect(order).toEqual([]);
+});
+
+test('what is added first while others are flushed is flushed in the next turn', async () => {
+  const endOfTurn = new EndOfTurn(5);
+  const order: string[] = [];
+  const first = { flush: () => void order.push('first') };
+  endOfTurn.add({
+    flush: () => {
+      order.push('other');
+      endOfTurn.addFirst(first);
+      return 'all';
+    },
+  });
+  await endTurn();
+  expect(order).toEqual(['other', 'first']);
+});

@@ -263,6 +263,49 @@ test('broadcasts stay in order when a burst follows one whose compression takes 
   expect(compressed!.length).toBeLessThan(10_000);
 });
 
+// A log of 1 MiB starts to be written before its turn ends, and then waits for its compression.
+test('messages that wait for their compression go out plain when they take a quarter of maxBufferedBytes', async () => {
+  holdDeflate();
+  const [socket] = socketsOf(1, 'stateless') as [FakeWsSocket];
+  const pool = poolOver([socket], { maxBufferedBytes: 16 << 20 });
+  // With its header of 10 bytes.
+  const mebibyte = 'x'.repeat(2 ** 20 - 10);
+  const written: number[] = [];
+  const results = Array.from({ length: 4 }, () => {
+    const result = pool.broadcastMessage('default', mebibyte);
+    written.push(socket._socket.bytesWritten);
+    return result;
+  });
+  expect(written).toEqual([0, 0, 0, 4 << 20]);
+  for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 1, sent: 1 });
+});
+
+test('flush() also writes what has waited for its compression since an earlier turn', async () => {
+  slowClock();
+  holdDeflate();
+  const [socket] = socketsOf(1, 'stateless') as [FakeWsSocket];
+  const pool = poolOver([socket]);
+  const result = pool.broadcastMessage('default', 'x'.repeat(20_000));
+  await endTurn();
+  expect(socket._socket.bytesWritten).toBe(0);
+  pool.flush();
+  expect(socket._socket.bytesWritten).toBe(20_004);
+  expect(await result).toMatchObject({ recipients: 1, sent: 1 });
+});
+
+test('nothing is left for another turn when the last write took longer than maxFlushMs', async () => {
+  const clock = slowClock();
+  const [socket] = socketsOf(1) as [FakeWsSocket];
+  socket._socket.onWrite = () => clock.pass(2 * MAX_FLUSH_MS);
+  const pool = poolOver([socket], { maxFlushMs: MAX_FLUSH_MS });
+  const schedule = vi.spyOn(globalThis, 'setImmediate');
+  void pool.broadcastMessage('default', 'x');
+  await nextTurn();
+  await nextTurn();
+  expect(socket._socket.chunks).toHaveLength(1);
+  expect(schedule).toHaveBeenCalledOnce();
+});
+
 test('a large message is compressed as long as some member has agreed to that, and no longer', async () => {
   const pool = poolOver([...socketsOf(2, 'stateless'), new FakeWsSocket()]);
   const compressions: number[] = [];
@@ -293,4 +336,11 @@ test('a turn whose messages take longer to compress than maxFlushMs leaves in pa
   for (const result of await Promise.all(results)) expect(result).toMatchObject({ recipients: 3, sent: 3 });
   for (const { _socket: tcp } of sockets) expect(tcp.bytesWritten).toBeGreaterThan(2 * first[0]!);
   expect(pool.stats().compressions).toBe(40);
+
+  // Sixteen or fewer are not divided.
+  const chunks = sockets[0]!._socket.chunks.length;
+  for (let i = 0; i < 16; i++) void pool.broadcastMessage('default', `${i}`.padEnd(200, ':'));
+  await nextTurn();
+  expect(sockets[0]!._socket.chunks.length - chunks).toBe(1);
+  expect(pool.stats().compressions).toBe(40 + 16);
 });

@@ -29,6 +29,13 @@ test('a part is cut out of the whole if its recipient has nothing waiting, or if
     slice.encoded(undefined, undefined, mayPin).chunks[0]!.buffer === buffer;
   expect([isCut(small, true), isCut(large, true), isCut(large, false)]).toEqual([true, true, true]);
   expect([bytes(small, true), bytes(large, true)]).toEqual(['\x81\x01b', '\x81\x01b\x81\x04cccc']);
+  // It is exactly half of the whole.
+  const half = new Slice(entriesOf(['dddd', 'eeee']));
+  const second = new Slice(half.entries.slice(1));
+  second.cutFrom(half, 1);
+  expect(second.encoded(undefined, undefined).chunks[0]!.buffer).toBe(
+    half.encoded(undefined, undefined).chunks[0]!.buffer,
+  );
   // A stalled reader would keep the whole buffer.
   expect(isCut(small, false)).toBe(false);
   expect(bytes(small)).toBe('\x81\x01b');
@@ -69,7 +76,21 @@ test('a part of which a message is still being compressed is not kept', async ()
 test('many messages for everybody are one buffer, and many for some are not put together for the first who asks', () => {
   const entries = entriesOf(Array<string>(20).fill('x'.repeat(1_000)));
   expect(new Slice(entries).encoded(undefined, undefined).chunks).toHaveLength(1);
-  expect(new Slice(entries, true).encoded(undefined, undefined).chunks).toHaveLength(20);
+  const picked = new Slice(entries, true);
+  expect(picked.encoded(undefined, undefined).chunks).toHaveLength(20);
+  // They are too large to be copied: the second who asks gets the same chunks, and so does the third.
+  const second = picked.encoded(undefined, undefined);
+  expect(second.chunks).toHaveLength(20);
+  expect(picked.encoded(undefined, undefined)).toBe(second);
+});
+
+test('messages for some of exactly 16 KiB are put together, and larger ones are not', () => {
+  const chunksOf = (bytes: number): number => {
+    // The header of each takes 4 bytes.
+    const entries = entriesOf(Array<string>(16).fill('x'.repeat(bytes - 4)));
+    return new Slice(entries, true).encoded(undefined, undefined).chunks.length;
+  };
+  expect([chunksOf(1_024), chunksOf(1_025)]).toEqual([1, 16]);
 });
 
 test('the plain bytes that a closing connection gets during a compression are not kept for the others', async () => {
