@@ -260,7 +260,7 @@ test('what the socket of a member has to send itself goes plain, and keeps the m
   expect(reaches(a)[1]).toBeGreaterThan(0);
 });
 
-describe('a socket that keeps a compression context', () => {
+describe('sockets in a pool with a history', () => {
   const isLeftToSocket = async (
     pool: ConnectionsPool,
     { socket, connection }: SharingMember,
@@ -271,12 +271,12 @@ describe('a socket that keeps a compression context', () => {
     return socket.sent.length === before + 2;
   };
 
-  test('it is left to its own send() in a pool without a history', async () => {
+  test('a socket with a compression context is left to its own send() in a pool without a history', async () => {
     const { pool, join } = sharingPool({ compression: {} });
     expect(await isLeftToSocket(pool, join('a'))).toBe(true);
   });
 
-  test('it is written frames in a pool with a history, and left to its own send() when it leaves', async () => {
+  test('a socket with a compression context is written frames in a pool with a history, until it leaves', async () => {
     const { pool, join } = sharingPool();
     const a = join('a');
     expect(await isLeftToSocket(pool, a)).toBe(false);
@@ -287,19 +287,19 @@ describe('a socket that keeps a compression context', () => {
     expect(await isLeftToSocket(pool, a)).toBe(false);
   });
 
-  test('it is left to its own send() if it agreed to a window of 8 bits, which zlib cannot compress for', async () => {
+  test('a socket with a window of 8 bits, for which zlib cannot compress, is left to its own send()', async () => {
     const { pool, join } = sharingPool();
     const a = join('a', 'takeover', { server_max_window_bits: 8 });
     expect(await isLeftToSocket(pool, a)).toBe(true);
   });
 
-  test('it is left to its own send() if the library cannot take its compressor over', async () => {
+  test('a socket whose compressor the library cannot take over is left to its own send()', async () => {
     const { pool, join } = sharingPool();
     const a = join('a', 'takeover', {}, false);
     expect(await isLeftToSocket(pool, a)).toBe(true);
   });
 
-  test('each message is compressed on its own if it agreed to that, also in a pool with a history', async () => {
+  test('a socket without a compression context gets each message compressed on its own, also in a pool with a history', async () => {
     const { pool, join } = sharingPool();
     const a = join('a', 'stateless');
     expect(await isLeftToSocket(pool, a)).toBe(false);

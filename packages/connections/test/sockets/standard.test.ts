@@ -229,7 +229,7 @@ describe('the driver of standard sockets', () => {
     expect([close.mock.calls, terminate.mock.calls]).toEqual([[], [[]]]);
   });
 
-  test('nothing waits in a socket that does not tell, and it is open', () => {
+  test('a socket that tells neither how much waits in it nor its state counts as empty and open', () => {
     const silent = withMembers({});
     expect([silent.driver.bufferedAmount(silent.socket), silent.driver.readyState(silent.socket)]).toEqual([
       0, 1,
