@@ -77,10 +77,9 @@ test.each<[members: object, capabilities: Partial<Capabilities>]>([
   [{ pause: call }, {}],
   [{ resume: call }, {}],
 ])('a socket that also has %o has these capabilities: %o', (members, capabilities) => {
-  expect(driverOf({ ...MINIMAL, ...members }, undefined).capabilities).toEqual({
-    ...NOTHING,
-    ...capabilities,
-  });
+  const connection = new Connection('1', 'default', { ...MINIMAL, ...members });
+  expect(connection.capabilities).toEqual({ ...NOTHING, ...capabilities });
+  expect(Object.isFrozen(connection.capabilities)).toBe(true);
 });
 
 test.each([null, undefined, 'socket', 5, Symbol.iterator])(

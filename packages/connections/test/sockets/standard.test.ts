@@ -18,19 +18,6 @@ describe('a plain object as a socket', () => {
     return { calls, connection, events: record(connection) };
   }
 
-  test('a plain object with send and close has no capabilities, and its owner forwards its events', () => {
-    expect(wrap().connection.capabilities).toEqual({
-      events: 'owner',
-      terminate: false,
-      ping: false,
-      bufferedAmount: false,
-      readyState: false,
-      cork: false,
-      pause: false,
-    });
-    expect(Object.isFrozen(wrap().connection.capabilities)).toBe(true);
-  });
-
   test('a plain object gets each message once as the only argument, and then the close', async () => {
     const { calls, connection, events } = wrap();
     expect(await connection.send('one')).toBe(true);
