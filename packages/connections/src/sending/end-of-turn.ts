@@ -73,7 +73,7 @@ export class EndOfTurn {
       if (flushed === 'some') this.#pending.add(flushable);
       if (performance.now() > deadlineMs) break;
     }
-    if (this.#pending.size > 0 || this.#first.size > 0) this.#schedule();
+    if (this.#pending.size > 0) this.#schedule();
   };
 
   #flushFirst(): void {

@@ -8,6 +8,7 @@ import {
   type ConnectionsPoolOptions,
   type WebSocketMessage,
 } from '../../src/index.js';
+import { Outbox } from '../../src/sending/outbox.js';
 import { endTurn } from '../support/engine.js';
 import { useFakeClock } from '../support/fake-clock.js';
 import { FakeWsSocket, type FakeAgreement } from '../support/fake-ws-socket.js';
@@ -227,6 +228,18 @@ test('exceptions from a broadcast may be members whose send is overridden, or co
   expect(overridden.map(({ sends }) => sends)).toEqual([[], ['1']]);
   expect(await pool.broadcastMessage('default', '2')).toMatchObject({ recipients: 4, sent: 4 });
   expect(third.socket.sent).toEqual(['1', '2']);
+});
+
+test('members of a room that is silent are not looked at when another room is sent to', async () => {
+  const { pool, members } = poolInMemory(3);
+  const [red, blue] = members;
+  red.connection.join('red');
+  blue.connection.join('blue');
+  await pool.broadcastMessage('default', '1', { rooms: 'red' });
+  const looks = vi.spyOn(Outbox.prototype, 'writeShared');
+  await pool.broadcastMessage('default', '2', { rooms: 'blue' });
+  expect(looks).toHaveBeenCalledOnce();
+  expect(members.map(({ socket }) => socket.sent)).toEqual([['1'], ['2'], []]);
 });
 
 test('the figures count each message for each member that it was written to', () => {
