@@ -131,9 +131,10 @@ async function inTwoRounds(folder, options, places) {
 
 /** One line per survivor, and the score of each file. */
 async function report(folder, mutants) {
-  for (const file of new Set(mutants.map((mutant) => mutant.file))) {
+  const tried = mutants.filter((mutant) => survived(mutant) || noticed(mutant));
+  for (const file of new Set(tried.map((mutant) => mutant.file))) {
     const lines = (await readFile(path.join(folder, file), 'utf8')).split('\n');
-    const ofFile = mutants.filter((mutant) => mutant.file === file);
+    const ofFile = tried.filter((mutant) => mutant.file === file);
     const survivors = ofFile.filter(survived);
     for (const { location, replacement } of survivors) {
       const { start, end } = location;
@@ -145,9 +146,8 @@ async function report(folder, mutants) {
         `${file}:${start.line}:${start.column}  ${source}  ->  ${replacement.replaceAll(/\s+/g, ' ')}`,
       );
     }
-    const killed = ofFile.filter(noticed).length;
-    const score = (100 * killed) / (killed + survivors.length);
-    console.log(`${file}: ${score.toFixed(1)} % (${killed} of ${killed + survivors.length})\n`);
+    const count = ofFile.length - survivors.length;
+    console.log(`${file}: ${((100 * count) / ofFile.length).toFixed(1)} % (${count} of ${ofFile.length})\n`);
   }
 }
 
