@@ -58,7 +58,8 @@ export default defineConfig({
       // Random models, simulations of many nodes, and whatever else takes too long for that.
       project('long', LONG, { ...IN_MEMORY, sequence: { groupOrder: 1 } }),
       // Real sockets on 127.0.0.1.
-      project('loopback', LOOPBACK, { ...REST, isolate: false }),
+      // Their waits may overlap more than those of programs, but in CI, where coverage and random tests take the cores.
+      project('loopback', LOOPBACK, { ...REST, isolate: false, maxWorkers: CI ? 6 : 8 }),
       // The packed package, versions of ws, programs in processes of their own.
       project('whole', WHOLE, REST),
     ],

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { ConnectionsPool } from '../../src/index.js';
+import { ConnectionsPool, type DrainOptions } from '../../src/index.js';
 import type { MemoryBus } from '../../src/testing.js';
 import { FakeNode, leavesAfterTest, pass, useFakeClusters } from '../support/cluster-nodes.js';
 import { closesOfAll, DrainingNode, drainingNodes, untilDrained } from '../support/draining-nodes.js';
@@ -18,6 +18,22 @@ const OTHERS_MS = [0, 100, 249, 400, 999, 1_001];
 
 describe('drains of several nodes over minutes', () => {
   useFakeClusters();
+
+  test.each<[string, DrainOptions]>([
+    ['in whole batches', { maxPerSecond: 10, interval: 1_000 }],
+    ['in slices', { maxPerSecond: 10 }],
+    ['in slices at random', { maxPerSecond: 10, jitter: 1 }],
+  ])('nodes that start to drain at the same moment share one rate, %s', async (_, options) => {
+    // Each of them used the whole rate: two pods that went down together caused twice the reconnects.
+    const { nodes } = await drainingNodes([30, 30, 30]);
+    for (const node of nodes) node.drain(options);
+    const beganMs = performance.now();
+    await untilDrained(nodes, 30_000);
+    expect(nodes.map(({ report }) => report?.closed)).toEqual([30, 30, 30]);
+    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
+    // 90 at 10 per second, the time before the first close, and a fiftieth for the window.
+    expect(performance.now() - beganMs).toBeLessThan('jitter' in options ? 20_000 : 11_500);
+  });
 
   test('nodes never close more than the rate in a second, whenever the second node starts to drain', async () => {
     for (const afterMs of isCi ? [...SOME_MS, ...OTHERS_MS] : SOME_MS) {

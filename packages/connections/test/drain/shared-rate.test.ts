@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { ALONE, type Company } from '../../src/cluster/drainers.js';
-import type { DrainOptions } from '../../src/index.js';
 import { SharedRate } from '../../src/drain/shared-rate.js';
 import { pass, useFakeClusters } from '../support/cluster-nodes.js';
 import { closesOfAll, drainingNodes, type DrainingNode, untilDrained } from '../support/draining-nodes.js';
@@ -8,22 +7,6 @@ import { busiestSecond } from '../support/timed-pool.js';
 
 describe('nodes that drain at the same time', () => {
   useFakeClusters();
-
-  test.each<[string, DrainOptions]>([
-    ['in whole batches', { maxPerSecond: 10, interval: 1_000 }],
-    ['in slices', { maxPerSecond: 10 }],
-    ['in slices at random', { maxPerSecond: 10, jitter: 1 }],
-  ])('nodes that start to drain at the same moment share one rate, %s', async (_, options) => {
-    // Each of them used the whole rate: two pods that went down together caused twice the reconnects.
-    const { nodes } = await drainingNodes([30, 30, 30]);
-    for (const node of nodes) node.drain(options);
-    const beganMs = performance.now();
-    await untilDrained(nodes, 30_000);
-    expect(nodes.map(({ report }) => report?.closed)).toEqual([30, 30, 30]);
-    expect(busiestSecond(closesOfAll(nodes))).toBeLessThanOrEqual(10);
-    // 90 at 10 per second, the time before the first close, and a fiftieth for the window.
-    expect(performance.now() - beganMs).toBeLessThan('jitter' in options ? 20_000 : 11_500);
-  });
 
   test('the shares of draining nodes add up to the rate, even if it cannot be divided evenly', async () => {
     const { nodes } = await drainingNodes([40, 40, 40]);

@@ -6,6 +6,7 @@ import { anyAudience, ROOMS, someRooms } from './any-audience.js';
 import { digest } from './engine.js';
 import type { Loopback } from './loopback.js';
 import { Random } from './random.js';
+import { runs } from './runs.js';
 import { sliceFlushes } from './slice-flushes.js';
 import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
@@ -19,6 +20,7 @@ export interface ModelOptions {
   /** The owner of the sockets also sends on them, sometimes in fragments. */
   readonly isRaw?: boolean;
   readonly hasBlobs?: boolean;
+  /** @default 60, and 150 in CI */
   readonly operations?: number;
   /** How many messages may be larger than 1 MiB. */
   readonly huge?: number;
@@ -26,6 +28,7 @@ export interface ModelOptions {
   readonly crowd?: number;
 }
 
+const OPERATIONS = runs({ quick: 60, ci: 150 });
 /** A burst of a quarter of `maxBufferedBytes` does not wait for the end of its turn. */
 const CROWDED = { maxFlushMs: 1, maxBufferedBytes: 1024 * 1024 };
 /** A client that is paused when it is closed may stay paused until the end, which takes long on a loaded machine. */
@@ -134,7 +137,7 @@ export class BroadcastModel {
   }
 
   async run(): Promise<void> {
-    const { crowd = 8, operations = 150 } = this.#options;
+    const { crowd = 8, operations = OPERATIONS } = this.#options;
     for (let i = 0; i < crowd; i++) this.#join(await this.#connect());
     for (let i = 0; i < operations; i++) {
       if (this.#outside.length < 2 && this.#actors.length < crowd + 16) await this.#connect();

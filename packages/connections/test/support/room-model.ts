@@ -14,6 +14,7 @@ import { ROOMS } from './any-audience.js';
 import { tcpOf } from './engine.js';
 import type { Loopback } from './loopback.js';
 import { Random } from './random.js';
+import { runs } from './runs.js';
 import { sliceFlushes } from './slice-flushes.js';
 import { connectTapped, expectAlike, type TappedClient } from './tapped-client.js';
 
@@ -31,6 +32,7 @@ export interface RoomModelOptions {
   readonly maxBufferedBytes?: number;
   readonly conflateAboveBytes?: number;
   readonly crowd?: number;
+  /** @default 80, and 200 in CI */
   readonly operations?: number;
   /** A function that answers anything decides about slow readers. */
   readonly hasPolicy?: boolean;
@@ -55,6 +57,7 @@ const KINDS: readonly Kind[] = [
   'async override',
   'renamed',
 ];
+const OPERATIONS = runs({ quick: 80, ci: 200 });
 const NAMESPACES = ['one', '__proto__'];
 const KEYS = ['', 'price', '__proto__', 'x'];
 
@@ -271,7 +274,7 @@ export class RoomModel {
   }
 
   async run(): Promise<void> {
-    const { crowd = 8, operations = 200 } = this.#options;
+    const { crowd = 8, operations = OPERATIONS } = this.#options;
     for (let i = 0; i < crowd; i++) this.#enter(await this.#connect());
     for (let i = 0; i < operations; i++) {
       if (this.#outside.length < 2 && this.#actors.length < crowd + 30) await this.#connect();
