@@ -99,7 +99,7 @@ function vitestConfig({ with: added, tests }, unit) {
   `;
 }
 
-/** Tries every mutant of the places, all files if there are none: what became of each. */
+/** Tries every mutant of these places, or of all files without any, and returns what became of each. */
 async function mutantsOf(folder, options, places, unit) {
   await writeFile(path.join(folder, 'vitest.config.mjs'), vitestConfig(options, unit));
   const mutate = places.length > 0 ? ['--mutate', places.join(',')] : [];
