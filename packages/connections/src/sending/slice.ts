@@ -147,7 +147,7 @@ export class Slice {
    * @param mayPin the recipient has nothing waiting: a part may be cut out of the bytes of the whole turn. A stalled
    * reader gets a copy, so that it never keeps more than its own bytes.
    */
-  encoded(agreement: Agreement | undefined, from: number | undefined, mayPin?: boolean): EncodedSlice {
+  encoded(agreement: Agreement | undefined, from: number | undefined, mayPin = false): EncodedSlice {
     for (const known of this.#encoded)
       if (known.agreement === agreement && known.from === from)
         return known.isLoose ? this.#tighten(known) : known;
@@ -208,7 +208,7 @@ export class Slice {
   }
 
   /** A part of the bytes of the whole turn; `undefined` if it has to be put together on its own. */
-  #cut(agreement: Agreement | undefined, mayPin: boolean | undefined): EncodedSlice | undefined {
+  #cut(agreement: Agreement | undefined, mayPin: boolean): EncodedSlice | undefined {
     const whole = this.#whole;
     if (whole === undefined || !whole.isWritable) return undefined;
     if (!mayPin && this.byteLength * 2 < whole.byteLength) return undefined;
