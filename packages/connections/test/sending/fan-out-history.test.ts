@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { ConnectionsPool } from '../../src/index.js';
 import { endTurn } from '../support/engine.js';
+import type { FakeWsSocket } from '../support/fake-ws-socket.js';
 import { records } from '../support/records.js';
 import { sharingPool, type SharingMember } from '../support/sharing-pool.js';
 import { slowClock } from '../support/slow-clock.js';
@@ -261,6 +262,8 @@ test('what the socket of a member has to send itself goes plain, and keeps the m
 });
 
 describe('sockets in a pool with a history', () => {
+  const deflateOf = ({ _sender }: FakeWsSocket) => _sender._extensions['permessage-deflate']!;
+
   const isLeftToSocket = async (
     pool: ConnectionsPool,
     { socket, connection }: SharingMember,
@@ -289,13 +292,15 @@ describe('sockets in a pool with a history', () => {
 
   test('a socket with a window of 8 bits, for which zlib cannot compress, is left to its own send()', async () => {
     const { pool, join } = sharingPool();
-    const a = join('a', 'takeover', { server_max_window_bits: 8 });
+    const a = join('a', 'takeover', (socket) =>
+      Object.assign(deflateOf(socket).params, { server_max_window_bits: 8 }),
+    );
     expect(await isLeftToSocket(pool, a)).toBe(true);
   });
 
   test('a socket whose compressor the library cannot take over is left to its own send()', async () => {
     const { pool, join } = sharingPool();
-    const a = join('a', 'takeover', {}, false);
+    const a = join('a', 'takeover', (socket) => Object.assign(deflateOf(socket), { compress: undefined }));
     expect(await isLeftToSocket(pool, a)).toBe(true);
   });
 

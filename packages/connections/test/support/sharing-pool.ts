@@ -20,25 +20,21 @@ export interface SharingMember {
 /** A pool with a shared compression history, and a function that adds members in memory. */
 export function sharingPool(options: ConnectionsPoolOptions = {}): {
   readonly pool: ConnectionsPool;
-  /** @param params what was negotiated further @param isKnown it is the compressor of `ws` */
+  /** @param change makes something else of the socket before it is wrapped */
   readonly join: (
     id: string,
     agreement?: FakeAgreement | 'none',
-    params?: { readonly server_max_window_bits?: number },
-    isKnown?: boolean,
+    change?: (socket: FakeWsSocket) => unknown,
   ) => SharingMember;
 } {
   const pool = new ConnectionsPool({ compression: { history: { bytes: 2_048 } }, ...options });
   const join = (
     id: string,
     agreement: FakeAgreement | 'none' = 'takeover',
-    params: { readonly server_max_window_bits?: number } = {},
-    isKnown = true,
+    change?: (socket: FakeWsSocket) => unknown,
   ): SharingMember => {
     const socket = new FakeWsSocket(agreement === 'none' ? undefined : agreement);
-    const deflate = socket._sender._extensions['permessage-deflate'];
-    Object.assign(deflate?.params ?? {}, params);
-    if (!isKnown) Object.assign(deflate ?? {}, { compress: undefined });
+    change?.(socket);
     const connection = new Connection(id, 'default', socket);
     void pool.newConnection(connection);
     const read = (): readonly TappedMessage[] => {
