@@ -58,7 +58,8 @@ export class HeldMessages {
   #bytesAfterPause = 0;
   #isPaused = false;
   #isReleasing = false;
-  #isDropped = false;
+  /** Delivered or dropped: others may be held by now. */
+  #isOver = false;
 
   constructor(owner: HeldMessagesOwner, untilMs: number) {
     this.#owner = owner;
@@ -146,8 +147,8 @@ export class HeldMessages {
 
   /** Delivers what can be delivered now. */
   release(): void {
-    // A Blob may have been read too late: others are held by now.
-    if (this.#isReleasing || this.#isDropped) return;
+    // A Blob may have been read too late, or a listener added meanwhile.
+    if (this.#isReleasing || this.#isOver) return;
     this.#isReleasing = true;
     while (this.#owner.wantsMessages) {
       const head = this.#queue.first;
@@ -159,13 +160,14 @@ export class HeldMessages {
     }
     this.#isReleasing = false;
     if (this.length > 0) return;
+    this.#isOver = true;
     this.#resume();
     this.#owner.emptied();
   }
 
   /** Nobody wants them. */
   drop(): void {
-    this.#isDropped = true;
+    this.#isOver = true;
     this.#queue.clear();
     this.#bytes = this.#limited = 0;
     this.#resume();

@@ -554,6 +554,19 @@ describe('a client that is paused', () => {
     expect([messages, pool.stats().messagesIgnored]).toEqual([['1', '2'], 0]);
   });
 
+  // The look at the messages that had been delivered meanwhile took those that had come since for delivered, too: they
+  // were lost, and the socket stayed paused.
+  test('a listener that adds itself again loses no message that comes right after', async () => {
+    const { socket, connection, messages } = await join({ messagesPerSecond: 1, onExceeded: 'pause' });
+    const addAgain = (): void => void connection.off('message', addAgain).on('message', addAgain);
+    addAgain();
+    send(socket, 1, 2);
+    vi.advanceTimersByTime(1_200);
+    send(socket, 3);
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect([messages, socket.isPaused]).toEqual([['1', '2', '3'], false]);
+  });
+
   // They were held, and the socket paused, for a listener that had not come in time.
   test('messages above the limit do not pause a socket whose earlier messages were given up', async () => {
     const { pool, socket, connection } = await join(
